@@ -1,0 +1,119 @@
+//! Every counter of a shard in one table: name, unit, help.
+//!
+//! A shard holds a plain array and copies it out once a second; nothing shared is touched per message.
+
+macro_rules! counters {
+    ($( $variant:ident, $name:literal, $unit:literal, $help:literal; )*) => {
+        /// One counter or gauge of a shard.
+        #[derive(Copy, Clone, PartialEq, Eq, Debug)]
+        #[repr(u8)]
+        pub enum Counter { $( #[doc = $help] $variant, )* }
+
+        /// What an operator is told of each counter, in the order of [`Counter`].
+        pub const TABLE: &[Description] = &[
+            $( Description { counter: Counter::$variant, name: $name, unit: $unit, help: $help }, )*
+        ];
+    };
+}
+
+/// A counter's public face.
+#[derive(Copy, Clone, Debug)]
+pub struct Description {
+    /// Which one.
+    pub counter: Counter,
+    /// The name in exports: lower case, underscores.
+    pub name: &'static str,
+    /// `total` for counters, `now` for gauges.
+    pub unit: &'static str,
+    /// One sentence.
+    pub help: &'static str,
+}
+
+counters! {
+    DatagramsIn, "datagrams_in", "total", "Datagrams handed to the engine.";
+    DatagramsOut, "datagrams_out", "total", "Datagrams that the engine asked to send.";
+    DatagramsForeign, "datagrams_foreign", "total", "Messages of a call that another shard owns, met after steering.";
+    DatagramsForwarded, "datagrams_forwarded", "total", "Datagrams handed to the owning shard by forward steering.";
+    ForwardDropped, "forward_dropped", "total", "Datagrams lost because the owning shard's inbox was full.";
+    SendFailed, "send_failed", "total", "Datagrams that the kernel refused to send.";
+    Keepalives, "keepalives", "total", "Empty and CR LF datagrams, ignored.";
+    ParseErrors, "parse_errors", "total", "Datagrams that are no SIP message.";
+    Oversized, "oversized", "total", "Messages above the size limit in either direction.";
+    Requests, "requests", "total", "Requests that parsed.";
+    Responses, "responses", "total", "Responses that parsed.";
+    RetransmissionsAbsorbed, "retransmissions_absorbed", "total", "Requests and responses absorbed by a transaction.";
+    Retransmissions, "retransmissions", "total", "Messages that a transaction sent again.";
+    StrayResponses, "stray_responses", "total", "Responses that match no transaction, dropped (RFC 3261 §16.7, RFC 6026 §7).";
+    StrayAcks, "stray_acks", "total", "ACKs that match neither a transaction nor a dialog, dropped.";
+    UnknownSource, "unknown_source", "total", "Out-of-dialog requests from an address that belongs to no provider.";
+    Rejected400, "rejected_400", "total", "Malformed requests answered 400.";
+    Rejected403, "rejected_403", "total", "Requests answered 403.";
+    Rejected404, "rejected_404", "total", "Calls without a route.";
+    Rejected405, "rejected_405", "total", "Out-of-dialog methods that Corelane does not serve.";
+    Rejected416, "rejected_416", "total", "Request-URIs of a scheme that Corelane does not route.";
+    Rejected420, "rejected_420", "total", "Proxy-Require extensions that Corelane does not know.";
+    Rejected481, "rejected_481", "total", "In-dialog requests and CANCELs that match nothing.";
+    Rejected482, "rejected_482", "total", "Looped requests (RFC 5393).";
+    Rejected483, "rejected_483", "total", "Requests out of Max-Forwards.";
+    Rejected500, "rejected_500", "total", "Requests that failed here for a reason of ours.";
+    Rejected503, "rejected_503", "total", "Calls without a usable gateway.";
+    Rejected513, "rejected_513", "total", "Requests above the size limit.";
+    Full, "full", "total", "Requests refused because a slab was full.";
+    OptionsAnswered, "options_answered", "total", "OPTIONS to Corelane itself.";
+    SizeException, "size_exception", "total", "Requests above 1,300 bytes sent by UDP (RFC 3261 §18.1.1 exception).";
+    CallsStarted, "calls_started", "total", "Calls that got a record.";
+    CallsAnswered, "calls_answered", "total", "Calls that got a 2xx.";
+    CallsEnded, "calls_ended", "total", "Calls that ended, each once.";
+    CallsTimedOut, "calls_timed_out", "total", "Calls that a timer ended.";
+    CallsLive, "calls_live", "now", "Call records in use.";
+    CallsCapacity, "calls_capacity", "now", "Call records that exist.";
+    ServerTransactionsLive, "server_transactions_live", "now", "Server transactions in use, lingering ones included.";
+    ClientTransactionsLive, "client_transactions_live", "now", "Client transactions in use, lingering ones included.";
+    BuffersLive, "buffers_live", "now", "Message buffers in use.";
+    TimersLive, "timers_live", "now", "Timers that run.";
+}
+
+/// How many counters there are.
+pub const COUNTERS: usize = TABLE.len();
+
+/// The counters of one shard.
+#[derive(Clone, Debug)]
+pub struct Counters([u64; COUNTERS]);
+
+impl Default for Counters {
+    fn default() -> Counters {
+        Counters([0; COUNTERS])
+    }
+}
+
+impl Counters {
+    /// Adds one.
+    #[inline]
+    pub fn count(&mut self, counter: Counter) {
+        self.add(counter, 1);
+    }
+
+    /// Adds `amount`.
+    #[inline]
+    pub fn add(&mut self, counter: Counter, amount: u64) {
+        self.0[counter as usize] = self.0[counter as usize].wrapping_add(amount);
+    }
+
+    /// Sets a gauge.
+    #[inline]
+    pub fn set(&mut self, counter: Counter, value: u64) {
+        self.0[counter as usize] = value;
+    }
+
+    /// The value now.
+    #[must_use]
+    pub fn value(&self, counter: Counter) -> u64 {
+        self.0[counter as usize]
+    }
+
+    /// All values, in the order of [`TABLE`].
+    #[must_use]
+    pub fn values(&self) -> &[u64; COUNTERS] {
+        &self.0
+    }
+}

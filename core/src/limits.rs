@@ -1,0 +1,37 @@
+//! Every per-item bound, what it buys, and how the bounds hang together. Counts that depend on the operator's
+//! numbers are in [`Budget`](crate::engine::Budget).
+
+/// The largest message in either direction, in bytes (SPEC: larger ones get 513).
+pub const MESSAGE_SIZE_MAX: usize = 8 * 1024;
+
+/// Header fields (lines after unfolding) of one message. A call through a dozen proxies carries about forty.
+pub const HEADERS_MAX: usize = 128;
+
+/// Datagrams that one [`Engine::handle`](crate::Engine::handle) may send. The largest step is a final response that also
+/// cancels: one message upstream, one ACK downstream, one CANCEL per branch.
+pub const EFFECTS_MAX: usize = 32;
+
+/// Listeners of one node.
+pub const LISTENERS_MAX: usize = 16;
+
+/// Gateways tried for one call.
+pub const CANDIDATES_MAX: usize = 8;
+
+/// Early dialogs that one INVITE may open downstream (forks behind a gateway).
+pub const EARLY_DIALOGS_MAX: usize = 8;
+
+/// Digits of a dialled number that routing looks at; E.164 has 15, prefixes in front of it take the rest.
+pub const DIGITS_MAX: usize = 32;
+
+/// A Request-URI user part after prepend, in bytes.
+pub const USER_MAX: usize = 128;
+
+/// A host name as advertised in Via and Record-Route, in bytes (RFC 1035 allows 253).
+pub const HOST_MAX: usize = 64;
+
+/// Above this a request should leave by a congestion-controlled transport (RFC 3261 §18.1.1); counted until TCP exists.
+pub const UDP_REQUEST_SIZE: usize = 1300;
+
+const _: () = assert!(MESSAGE_SIZE_MAX <= u16::MAX as usize, "spans are 16 bits wide");
+const _: () = assert!(HEADERS_MAX <= u8::MAX as usize, "header places are 8 bits wide");
+const _: () = assert!(CANDIDATES_MAX + 8 <= EFFECTS_MAX, "a final answer may cancel every branch");

@@ -1,0 +1,141 @@
+//! Who owns a message: Call-ID → slot → shard.
+//!
+//! Every message of a call carries its Call-ID, so the Call-ID alone decides. It is hashed under a secret key to a 16-bit
+//! **slot**; a table maps slots to shards. The table, not the hash, changes when the number of shards does, so a token that
+//! carries a slot stays true. The same function runs in three places that a differential test holds equal: here on parsed
+//! messages ([`Steering::slot_of_call_id`]), here on raw datagrams ([`Steering::slot_of_datagram`], forward mode), and in the kernel
+//! (`SK_REUSEPORT`).
+//!
+//! What counts as the Call-ID of a datagram, bit for bit: after the first line, the first line that starts with `Call-ID`
+//! or `i` (any case), optional blanks (space or tab), `:`; the value starts at the next byte that is no blank, CR or LF, and ends before the
+//! next byte that is ≤ 0x20. An empty line before any such line: no Call-ID. A datagram without one stays on the shard that
+//! received it.
+
+use alloc::boxed::Box;
+
+use crate::siphash::Key;
+
+/// Slots in the table; a slot is 16 bits wide in every token.
+pub const SLOTS: usize = 1 << 16;
+
+/// A keyed hash of a Call-ID, 16 bits wide.
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Slot(pub u16);
+
+/// A shard of this node.
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ShardIndex(pub u8);
+
+/// The key and the slot table, equal on all shards and in the steering program.
+#[derive(Clone)]
+pub struct Steering {
+    key: Key,
+    table: Box<[u8]>,
+}
+
+impl Steering {
+    /// A table that spreads all slots evenly over `shards` shards.
+    ///
+    /// # Panics
+    /// When `shards` is 0: a node without shards is a configuration error that `check` reports.
+    #[must_use]
+    pub fn even(secret: Key, shards: u8) -> Steering {
+        assert!(shards > 0, "a node has at least one shard");
+        let table = (0..SLOTS).map(|slot| (slot * usize::from(shards) / SLOTS) as u8).collect();
+        Steering { key: secret.derive(u64::from_le_bytes(*b"steering")), table }
+    }
+
+    /// The key of the Call-ID hash (the steering program needs it).
+    #[must_use]
+    pub const fn key(&self) -> Key {
+        self.key
+    }
+
+    /// The table: the shard of each slot (the steering program needs it).
+    #[must_use]
+    pub fn table(&self) -> &[u8] {
+        &self.table
+    }
+
+    /// The 64-bit keyed hash of a Call-ID value; its top 16 bits are the slot.
+    #[inline]
+    #[must_use]
+    pub fn hash_call_id(&self, call_id: &[u8]) -> u64 {
+        self.key.hash(call_id)
+    }
+
+    /// The slot of a Call-ID value.
+    #[inline]
+    #[must_use]
+    pub fn slot_of_call_id(&self, call_id: &[u8]) -> Slot {
+        slot_of_hash(self.hash_call_id(call_id))
+    }
+
+    /// The slot of a raw datagram, or `None` when it shows no Call-ID.
+    #[must_use]
+    pub fn slot_of_datagram(&self, datagram: &[u8]) -> Option<Slot> {
+        find_call_id(datagram).map(|value| self.slot_of_call_id(value))
+    }
+
+    /// The shard that owns a slot.
+    #[inline]
+    #[must_use]
+    pub fn owner(&self, slot: Slot) -> ShardIndex {
+        ShardIndex(self.table[usize::from(slot.0)])
+    }
+}
+
+/// The slot within a hash from [`Steering::hash_call_id`].
+#[inline]
+#[must_use]
+pub const fn slot_of_hash(hash: u64) -> Slot {
+    Slot((hash >> 48) as u16)
+}
+
+/// The Call-ID value of a raw datagram, by the definition in this module's head.
+#[must_use]
+pub fn find_call_id(datagram: &[u8]) -> Option<&[u8]> {
+    let mut rest = datagram;
+    loop {
+        let line_end = memchr::memchr(b'\n', rest)?;
+        rest = &rest[line_end + 1..];
+        let after_name = match rest {
+            [b'i' | b'I', after @ ..] => after,
+            [name @ .., _] if name.len() >= 7 && name[..7].eq_ignore_ascii_case(b"call-id") => &rest[7..],
+            [b'\n', ..] | [b'\r', b'\n', ..] | [] => return None,
+            _ => continue,
+        };
+        let blanks = after_name.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+        if after_name.get(blanks) != Some(&b':') {
+            continue;
+        }
+        let value = &after_name[blanks + 1..];
+        let start = value.iter().position(|byte| !matches!(byte, b' ' | b'\t' | b'\r' | b'\n'))?;
+        let value = &value[start..];
+        let end = value.iter().position(|byte| *byte <= b' ').unwrap_or(value.len());
+        return Some(&value[..end]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::find_call_id;
+
+    #[test]
+    fn finds_the_call_id_in_every_spelling() {
+        for (datagram, expected) in [
+            (&b"INVITE sip:a SIP/2.0\r\nCall-ID: abc@d\r\n\r\n"[..], Some(&b"abc@d"[..])),
+            (b"INVITE sip:a SIP/2.0\r\ni:abc\r\n", Some(b"abc")),
+            (b"INVITE sip:a SIP/2.0\ncALL-id \t: abc \n", Some(b"abc")),
+            (b"X\r\nCall-ID:\r\n folded\r\n", Some(b"folded")),
+            (b"X\r\nCall-IDs: no\r\nIt: no\r\nI : yes", Some(b"yes")),
+            (b"X\r\n\r\nCall-ID: body", None),
+            (b"X\n\nCall-ID: body", None),
+            (b"Call-ID: first line", None),
+            (b"X\r\nCall-ID:", None),
+            (b"", None),
+        ] {
+            assert_eq!(find_call_id(datagram), expected, "{:?}", std::str::from_utf8(datagram));
+        }
+    }
+}

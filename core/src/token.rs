@@ -1,0 +1,1 @@
+//! Tokens that Corelane writes into Via branches and Record-Routes.
