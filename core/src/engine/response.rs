@@ -6,6 +6,7 @@ use crate::call::{CallRef, EndReason, State};
 use crate::counter::Counter;
 use crate::memory::Ref;
 use crate::message::{Message, Method, write_response};
+use crate::time::Instant;
 use crate::token::NO_PLACE;
 use crate::transaction::Tell;
 
@@ -24,7 +25,7 @@ impl Engine {
             return self.counters.count(Counter::StrayResponses);
         };
         if transaction.method == Method::Invite && status < 200 {
-            self.on_progress(turn, at);
+            self.on_progress(turn, at, status);
         }
         let Some(transaction) = self.clients.find(at) else { return };
         let (method, call, server, cancel, dialog) =
@@ -70,13 +71,16 @@ impl Engine {
         (cseq.method == Method::Cancel).then_some(transaction.cancel_branch).flatten()
     }
 
-    /// An INVITE's 1xx: Timer C starts again (RFC 3261 §16.7 step 2), and a CANCEL that waited goes out.
-    fn on_progress(&mut self, turn: &mut Turn<'_>, at: ClientRef) {
+    /// An INVITE's 1xx: Timer C starts with the first one and again with each but a 100 (RFC 3261 §16.7 step 2); a CANCEL that
+    /// waited goes out.
+    fn on_progress(&mut self, turn: &mut Turn<'_>, at: ClientRef, status: u16) {
         let deadline = turn.now.monotonic.after(self.settings.timers.ring_timeout);
         let Some(transaction) = self.clients.find_mut(at) else { return };
         if transaction.cancel == Cancel::No {
-            transaction.timers.timeout_at = deadline;
-            self.wheel_client(at);
+            if status > 100 || transaction.timers.timeout_at == Instant::NEVER {
+                transaction.timers.timeout_at = deadline;
+                self.wheel_client(at);
+            }
         } else {
             let why = transaction.cancel;
             self.cancel(turn, at, why);

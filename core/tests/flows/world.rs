@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use corelane_core::engine::{Budget, Listener, Timers, UnknownSource};
+use corelane_core::routing::build::ImageBytes;
 use corelane_core::routing::{Image, ListenerSlot};
 use corelane_core::siphash::Key;
 use corelane_core::steering::{ShardIndex, Steering};
@@ -66,7 +67,7 @@ impl Sent {
 /// The world of one test.
 pub struct World {
     engine: Box<Engine>,
-    image: Vec<u8>,
+    image: ImageBytes,
     now: Now,
     /// Buffers that the network has not taken yet: released only at [`World::settle`].
     unreleased: Vec<corelane_core::BufferRef>,
