@@ -6,8 +6,9 @@
 //! messages ([`Steering::slot_of_call_id`]), here on raw datagrams ([`Steering::slot_of_datagram`], forward mode), and in the kernel
 //! (`SK_REUSEPORT`).
 //!
-//! What counts as the Call-ID of a datagram, bit for bit: after the first line, the first line that starts with `Call-ID`
-//! or `i` (any case), optional blanks (space or tab), `:`; the value starts at the next byte that is no blank, CR or LF, and ends before the
+//! What counts as the Call-ID of a datagram, bit for bit: leading CR and LF are skipped (RFC 3261 §7.5); after the first line then,
+//! the first line that starts with `Call-ID` or `i` (any case), optional blanks (space or tab), `:`; the value starts at the next
+//! byte that is no blank, CR or LF, and ends before the
 //! next byte that is ≤ 0x20. An empty line before any such line: no Call-ID. A datagram without one stays on the shard that
 //! received it.
 
@@ -95,7 +96,8 @@ pub const fn slot_of_hash(hash: u64) -> Slot {
 /// The Call-ID value of a raw datagram, by the definition in this module's head.
 #[must_use]
 pub fn find_call_id(datagram: &[u8]) -> Option<&[u8]> {
-    let mut rest = datagram;
+    let blank = datagram.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+    let mut rest = &datagram[blank..];
     loop {
         let line_end = memchr::memchr(b'\n', rest)?;
         rest = &rest[line_end + 1..];
@@ -131,6 +133,8 @@ mod tests {
             (b"X\r\nCall-IDs: no\r\nIt: no\r\nI : yes", Some(b"yes")),
             (b"X\r\n\r\nCall-ID: body", None),
             (b"X\n\nCall-ID: body", None),
+            (b"\r\n\r\nX\r\nCall-ID: after blank lines", Some(b"after")),
+            (b"\r\n\r\n", None),
             (b"Call-ID: first line", None),
             (b"X\r\nCall-ID:", None),
             (b"", None),
