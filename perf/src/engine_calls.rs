@@ -13,14 +13,13 @@
 
 use std::error::Error;
 use std::fmt;
-use std::fs;
 use std::net::SocketAddr;
 use std::ops::Range;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use corelane_core::engine::{Budget, Listener, Timers, UnknownSource};
 use corelane_core::routing::ListenerSlot;
+use corelane_core::routing::build::{Builder, ImageBytes};
 use corelane_core::siphash::Key;
 use corelane_core::steering::{ShardIndex, Steering};
 use corelane_core::{
@@ -38,18 +37,33 @@ pub const CALL_SPACING: Duration = Duration::from_millis(20);
 /// Engine time after which nothing of a call may be left: 64 × T1 twice, T4, and room.
 const ALL_OVER: Duration = Duration::from_secs(75);
 
-/// How many calls, over which image.
+/// How many calls, over how many routes.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Plan {
-    /// A compiled routing image that knows the provider 127.0.0.2 and routes 4930 to the gateway 127.0.0.3:5070.
-    #[arg(long)]
-    pub image: PathBuf,
     /// Calls that are counted.
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub calls: u32,
     /// Calls before the count: past the longest linger (32 s of engine time) by default.
     #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(0..=10_000_000))]
     pub warm_up: u32,
+    /// Prefixes in the routing image beside the one that is dialled.
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(0..=999_999))]
+    pub prefixes: u32,
+}
+
+/// An image with the caller as its one provider, the callee as its one gateway, and `prefixes` routes beside the dialled one.
+fn routing_image(prefixes: u32) -> ImageBytes {
+    let mut image = Builder::new();
+    image.listener("127.0.0.1:5060");
+    let provider = image.provider("caller", 1);
+    image.address(provider, "127.0.0.2/32");
+    let gateway = image.gateway("callee", "127.0.0.3:5070");
+    let carrier = image.carrier("bench", &[gateway]);
+    image.route(1, "4930", carrier);
+    for prefix in 0..prefixes {
+        image.route(1, &format!("33{prefix:06}"), carrier);
+    }
+    image.finish()
 }
 
 /// What was counted.
@@ -113,10 +127,10 @@ impl Error for Unexpected {}
 /// Runs the plan.
 ///
 /// # Errors
-/// An image that cannot be read or opened; an engine that does not pass the calls through.
+/// An image that the engine refuses; an engine that does not pass the calls through.
 pub fn run(plan: &Plan) -> Result<Outcome, Box<dyn Error>> {
-    let bytes = fs::read(&plan.image).map_err(|error| format!("{}: {error}", plan.image.display()))?;
-    let image = Image::open(&bytes).map_err(|error| format!("{}: {error:?}", plan.image.display()))?;
+    let bytes = routing_image(plan.prefixes);
+    let image = Image::open(&bytes).map_err(|error| format!("the routing image does not open: {error:?}"))?;
     let mut driver = Driver::new(&image);
     driver.place(plan.warm_up)?;
     let (allocations, fed, sent) = (driver.allocations, driver.fed, driver.sent);
