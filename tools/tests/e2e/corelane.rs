@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use crate::process::{Process, wait_until};
+use crate::process::{Process, poll, wait_until};
 use crate::site::{Site, Tables};
 
 /// RFC 3261 T1 in these tests. Every linger timer is 64 × T1 = 3.2 s.
@@ -123,14 +123,12 @@ impl Corelane {
     /// Waits for the linger timers: no slot of any slab may still be in use.
     pub(crate) fn await_empty(&mut self) -> Counters {
         let mut last = String::new();
-        let empty = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            wait_until("every slab is empty", LINGER, || {
-                let counters = self.counters();
-                last = SLOTS.map(|slot| format!("{slot}={}", counters.node(slot))).join(" ");
-                SLOTS.iter().all(|slot| counters.node(slot) == 0).then_some(counters)
-            })
-        }));
-        empty.unwrap_or_else(|_| panic!("slots are still in use: {last}\n{}", self.log()))
+        let empty = poll(LINGER, || {
+            let counters = self.counters();
+            last = SLOTS.map(|slot| format!("{slot}={}", counters.node(slot))).join(" ");
+            SLOTS.iter().all(|slot| counters.node(slot) == 0).then_some(counters)
+        });
+        empty.unwrap_or_else(|| panic!("slots are still in use after {LINGER:?}: {last}\n{}", self.log()))
     }
 
     /// The end of every good test: slabs empty, no message ever met on the wrong shard, and a clean exit on SIGTERM.

@@ -7,16 +7,23 @@ use std::time::{Duration, Instant};
 /// How often a fact is asked for again. It bounds only how late we notice, never how long a thing may take.
 const POLL: Duration = Duration::from_millis(5);
 
-/// Asks `fact` again and again until it holds a value; panics with `what` when `within` has passed.
-pub(crate) fn wait_until<T>(what: &str, within: Duration, mut fact: impl FnMut() -> Option<T>) -> T {
+/// Asks `fact` again and again until it holds a value; `None` when `within` has passed.
+pub(crate) fn poll<T>(within: Duration, mut fact: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + within;
     loop {
         if let Some(value) = fact() {
-            return value;
+            return Some(value);
         }
-        assert!(Instant::now() < deadline, "waited {within:?} in vain: {what}");
+        if Instant::now() >= deadline {
+            return None;
+        }
         thread::sleep(POLL);
     }
+}
+
+/// Same; panics with `what` when `within` has passed.
+pub(crate) fn wait_until<T>(what: &str, within: Duration, fact: impl FnMut() -> Option<T>) -> T {
+    poll(within, fact).unwrap_or_else(|| panic!("waited {within:?} in vain: {what}"))
 }
 
 /// A child that is killed, by its own pid, when this value goes.
@@ -57,15 +64,11 @@ impl Process {
 
     /// Waits for the end; kills and says `None` when `within` has passed.
     pub(crate) fn finish(&mut self, within: Duration) -> Option<ExitStatus> {
-        let deadline = Instant::now() + within;
-        while Instant::now() < deadline {
-            if let Some(status) = self.exited() {
-                return Some(status);
-            }
-            thread::sleep(POLL);
+        let status = poll(within, || self.exited());
+        if status.is_none() {
+            self.kill();
         }
-        self.kill();
-        None
+        status
     }
 
     fn kill(&mut self) {

@@ -204,7 +204,8 @@ impl Running {
             .skip_while(|line| !line.contains("Messages  Retrans"))
             .take_while(|line| !line.starts_with("---"));
         let errors = read("errors.log");
-        let errors: Vec<&str> = errors.lines().collect();
+        // SIPp writes whole histories without a line break.
+        let errors: Vec<String> = errors.lines().map(|line| line.chars().take(300).collect()).collect();
         format!(
             "sipp {} ({} → {}): {what}; it ended with {status:?}\n{}\nlast errors:\n{}",
             self.sipp.scenario,
