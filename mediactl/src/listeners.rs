@@ -12,6 +12,8 @@
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::{fmt, io};
 
+use corelane_core::limits::{HOST_MAX, LISTENERS_MAX};
+
 use crate::config::{Advertise, Config, Listen};
 use crate::problem::{Place, Problem, Sourced};
 
@@ -62,6 +64,13 @@ impl fmt::Display for Bound {
 #[must_use]
 pub fn bind(declared: &[Declared], config: &Config) -> (Vec<Bound>, Vec<Problem>) {
     let mut problems = Vec::new();
+    if declared.len() > LISTENERS_MAX {
+        problems.push(Problem::error(
+            Place::File(config.routes.value.join("listener.csv")),
+            format!("{} listeners are declared, but a node opens at most {LISTENERS_MAX}", declared.len()),
+            "move some of them to another node",
+        ));
+    }
     if declared.is_empty() {
         problems.push(Problem::error(
             Place::File(config.routes.value.join("listener.csv")),
@@ -154,6 +163,13 @@ fn one(
             format!("say so with `--advertise {}=HOST` if peers reach this node by another name", declared.id),
         ));
     }
+    if let Some(host) = host.filter(|host| host.len() > HOST_MAX) {
+        problems.push(Problem::error(
+            table(),
+            format!("listener {} advertises a host of {} bytes, more than {HOST_MAX}", declared.id, host.len()),
+            "advertise a shorter name",
+        ));
+    }
     let port = port.unwrap_or(address.port());
     let advertised = match host {
         None => SocketAddr::new(address.ip(), port).to_string(),
@@ -170,10 +186,19 @@ fn collide(left: SocketAddr, right: SocketAddr) -> bool {
     left == right && left.port() != 0
 }
 
+/// What a port that somebody holds means.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum InUse {
+    /// The node cannot start.
+    Error,
+    /// The holder may be the very node whose next configuration is being checked.
+    Warning,
+}
+
 /// Tries each address with a plain socket, which unlike the shards' own (`SO_REUSEPORT`) refuses to share a port with another process,
 /// and turns port 0 into a free port. The port is free again when this returns; the shards bind it next.
 #[must_use]
-pub fn try_bind(bound: &mut [Bound]) -> Vec<Problem> {
+pub fn try_bind(bound: &mut [Bound], in_use: InUse) -> Vec<Problem> {
     let mut problems = Vec::new();
     // All held at once: two zero ports must not become the same one.
     let mut held = Vec::with_capacity(bound.len());
@@ -187,6 +212,9 @@ pub fn try_bind(bound: &mut [Bound]) -> Vec<Problem> {
                     one.address = address;
                 }
                 held.push(socket);
+            }
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && in_use == InUse::Warning => {
+                problems.push(bind_problem(one, &error).as_warning());
             }
             Err(error) => problems.push(bind_problem(one, &error)),
         }
@@ -224,6 +252,7 @@ fn bind_problem(bound: &Bound, error: &io::Error) -> Problem {
 mod tests {
     use super::*;
     use crate::config::Given;
+    use crate::problem::Severity;
 
     fn declared(id: &str, name: &str, address: &str, advertise: Option<(&str, Option<u16>)>) -> Declared {
         Declared {
@@ -323,9 +352,10 @@ mod tests {
             bound("3", free),
             bound("4", "192.0.2.1:5060".parse().unwrap()),
         ];
-        let problems: Vec<String> = try_bind(&mut all).iter().map(ToString::to_string).collect();
+        let problems: Vec<String> = try_bind(&mut all, InUse::Error).iter().map(ToString::to_string).collect();
         assert!(problems[0].contains("is in use by another process"), "{problems:?}");
         assert!(problems[1].contains("192.0.2.1 is no address of this machine"), "{problems:?}");
+        assert_eq!(try_bind(&mut all[..1], InUse::Warning)[0].severity, Severity::Warning);
         assert_ne!(all[1].address.port(), 0);
         assert_ne!(all[1].address, all[2].address);
         assert_eq!(all[1].advertised, all[1].address.to_string());

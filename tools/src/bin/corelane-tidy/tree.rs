@@ -26,7 +26,7 @@ impl SourceFile {
 pub(crate) struct Tree(Vec<SourceFile>);
 
 impl Tree {
-    /// Reads a directory; build outputs, hidden directories (but `.ci`) and files that are no UTF-8 text are left out.
+    /// Reads a directory; build outputs, what is hidden (but `.ci`) and files that are no UTF-8 text are left out.
     pub(crate) fn read(root: &Path) -> io::Result<Tree> {
         let mut files = Vec::new();
         let mut directories = vec![String::new()];
@@ -36,10 +36,11 @@ impl Tree {
                 let name = entry.file_name().to_string_lossy().into_owned();
                 let path = if directory.is_empty() { name.clone() } else { format!("{directory}/{name}") };
                 let kind = entry.file_type()?;
+                if name == "target" || (name.starts_with('.') && name != ".ci") {
+                    continue;
+                }
                 if kind.is_dir() {
-                    if name != "target" && (!name.starts_with('.') || name == ".ci") {
-                        directories.push(path);
-                    }
+                    directories.push(path);
                 } else if kind.is_file()
                     && name != "Cargo.lock"
                     && let Ok(text) = fs::read_to_string(entry.path())
