@@ -123,9 +123,8 @@ impl Prepared {
             steering: self.config.steering.value,
             io: self.config.io.value,
         };
-        let node = Node::start(spec).map_err(|error| {
-            Problem::error(Place::Machine, format!("the shards cannot start: {error}"), "")
-        })?;
+        let node = Node::start(spec)
+            .map_err(|error| Problem::error(Place::Machine, format!("the shards cannot start: {error}"), ""))?;
         Ok(Running { node, config: self.config, listeners: self.listeners, _state: self.state })
     }
 

@@ -13,7 +13,7 @@ use std::io::{self, Write};
 
 use corelane_core::Counters;
 use corelane_core::counter::TABLE;
-use corelane_core::engine::Budget;
+use corelane_core::engine::{BillLine, Budget};
 
 use crate::config::Config;
 use crate::problem::{Place, Problem};
@@ -39,7 +39,7 @@ impl Bill {
     /// Bytes of one shard's engine.
     #[must_use]
     pub fn shard_bytes(&self) -> u64 {
-        self.budget.bill().iter().map(|(_, _, bytes)| *bytes as u64).sum()
+        self.budget.bill().iter().map(|line| line.bytes as u64).sum()
     }
 
     /// Bytes of all engines.
@@ -54,7 +54,7 @@ impl Bill {
     /// Those of the writer.
     pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "memory: {} a shard, {} in all", size(self.shard_bytes()), size(self.node_bytes()))?;
-        for (name, count, bytes) in self.budget.bill() {
+        for BillLine { name, count, bytes } in self.budget.bill() {
             let each = bytes as u64 / u64::from(count.max(1));
             writeln!(out, "  {name:<24} {count:>9} x {each:>7} B {:>10}", size(bytes as u64))?;
         }
@@ -125,14 +125,18 @@ mod tests {
         write_counters(&mut out, &shards).unwrap();
         let text = String::from_utf8(out).unwrap();
         assert_eq!(text.lines().count(), 3 * TABLE.len());
-        for line in ["counter shard=0 calls_started=12", "counter shard=1 calls_started=30", "counter node calls_started=42"] {
+        for line in
+            ["counter shard=0 calls_started=12", "counter shard=1 calls_started=30", "counter node calls_started=42"]
+        {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");
         }
     }
 
     #[test]
     fn sizes_read_well() {
-        for (bytes, text) in [(0, "0 B"), (999, "999 B"), (1_500, "1.5 kB"), (72_000_000, "72.0 MB"), (2_500_000_000, "2.5 GB")] {
+        for (bytes, text) in
+            [(0, "0 B"), (999, "999 B"), (1_500, "1.5 kB"), (72_000_000, "72.0 MB"), (2_500_000_000, "2.5 GB")]
+        {
             assert_eq!(size(bytes), text);
         }
     }

@@ -18,7 +18,7 @@ pub(crate) fn check(settings: SettingsArgs) -> ExitCode {
     let good = !any_error(&problems);
     let mut out = io::stdout().lock();
     let written = match summary.filter(|_| good) {
-        Some(summary) => write!(out, "{summary}ok: {}\n", output::tally(&problems)),
+        Some(summary) => writeln!(out, "{summary}ok: {}", output::tally(&problems)),
         None => writeln!(out, "not ok: {}", output::tally(&problems)),
     };
     output::status(written, good)

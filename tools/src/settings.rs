@@ -86,7 +86,11 @@ impl SettingsArgs {
             routes: from_flag(self.routes, "--routes"),
             state_dir: from_flag(self.state_dir, "--state-dir"),
             listen: self.listen.into_iter().map(|value| Sourced::new(value, Place::Flag("--listen"))).collect(),
-            advertise: self.advertise.into_iter().map(|value| Sourced::new(value, Place::Flag("--advertise"))).collect(),
+            advertise: self
+                .advertise
+                .into_iter()
+                .map(|value| Sourced::new(value, Place::Flag("--advertise")))
+                .collect(),
             shards: from_flag(self.shards, "--shards"),
             cpus: from_flag(self.cpus, "--cpus"),
             control_cpu: from_flag(self.control_cpu, "--control-cpu"),
