@@ -18,10 +18,10 @@ use corelane_core::routing::ListenerSlot;
 use corelane_core::siphash::Key;
 use corelane_core::steering::{ShardIndex, Steering};
 use corelane_core::{Counters, Endpoint};
-use corelane_shard::{Node, NodeSpec, ShardSpec};
+use corelane_shard::{Node, NodeSpec, ShardFailed, ShardSpec, SteeringInUse};
 
 use crate::config::Config;
-use crate::config::choice::{io_word, steering_word};
+use crate::config::choice::io_word;
 use crate::image::{self, Loaded};
 use crate::listeners::{self, Bound, InUse};
 use crate::machine;
@@ -62,7 +62,7 @@ pub fn prepare(config: Config) -> Result<(Prepared, Vec<Problem>), Vec<Problem>>
         let found;
         (bound, found) = listeners::bind(&image.listeners, &config);
         problems.extend(found);
-        problems.extend(listeners::try_bind(&mut bound, InUse::Error));
+        problems.extend(listeners::try_bind(&bound, InUse::Error));
     }
     let bill = Bill::of(&config);
     problems.extend(bill.against(&config, machine::memory_bytes(), machine::memory_available_bytes()));
@@ -81,9 +81,9 @@ pub fn check(config: &Config) -> (Vec<Problem>, Option<String>) {
     let mut problems = crate::state::inspect(&config.state_dir.value);
     let tables = image::check_tables(&config.routes.value, &mut problems);
     if let Some(declared) = &tables {
-        let (mut bound, found) = listeners::bind(declared, config);
+        let (bound, found) = listeners::bind(declared, config);
         problems.extend(found);
-        problems.extend(listeners::try_bind(&mut bound, InUse::Warning));
+        problems.extend(listeners::try_bind(&bound, InUse::Warning));
     }
     let bill = Bill::of(config);
     problems.extend(bill.against(config, machine::memory_bytes(), machine::memory_available_bytes()));
@@ -125,7 +125,7 @@ impl Prepared {
         };
         let node = Node::start(spec)
             .map_err(|error| Problem::error(Place::Machine, format!("the shards cannot start: {error}"), ""))?;
-        Ok(Running { node, config: self.config, listeners: self.listeners, _state: self.state })
+        Ok(Running { node, config: self.config, _state: self.state })
     }
 
     fn settings(&self, shard: ShardIndex) -> Result<Settings, Problem> {
@@ -160,21 +160,35 @@ impl Prepared {
 pub struct Running {
     node: Node,
     config: Config,
-    listeners: Vec<Bound>,
     _state: StateDir,
 }
 
 impl Running {
+    /// Why the kernel does not steer although it was asked; costs a hand-over for most datagrams.
+    #[must_use]
+    pub fn steering_warning(&self) -> Option<Problem> {
+        let SteeringInUse::Forward { why: Some(why) } = self.node.steering_in_use() else { return None };
+        Some(Problem::warning(
+            self.config.steering.place.clone(),
+            format!("the kernel does not steer, shards forward to each other: {why}"),
+            "allow it (CAP_BPF and CAP_NET_ADMIN), or say `steering = \"forward\"`",
+        ))
+    }
+
     /// Tells the operator, and whoever polls, that calls are taken: one line for each listener, then `ready`.
     ///
     /// # Errors
     /// Those of the writer.
     pub fn write_ready(&self, out: &mut dyn Write) -> io::Result<()> {
         let shards = self.config.shards();
-        let steering = steering_word(self.node.steering_in_use());
+        let steering = match self.node.steering_in_use() {
+            SteeringInUse::Single => "single",
+            SteeringInUse::Bpf => "bpf",
+            SteeringInUse::Forward { .. } => "forward",
+        };
         let io = io_word(self.config.io.value);
-        for listener in &self.listeners {
-            writeln!(out, "listening on udp:{} (shards {shards}, steering {steering}, io {io})", listener.address)?;
+        for address in self.node.local_addresses() {
+            writeln!(out, "listening on udp:{address} (shards {shards}, steering {steering}, io {io})")?;
         }
         writeln!(out, "ready")?;
         out.flush()
@@ -183,16 +197,16 @@ impl Running {
     /// The counters of every shard, at most a second old.
     #[must_use]
     pub fn counters(&self) -> Vec<Counters> {
-        (0..usize::from(self.config.shards())).map(|shard| self.node.counters(shard)).collect()
+        (0..self.config.shards()).map(|shard| self.node.counters(ShardIndex(shard))).collect()
     }
 
     /// Stops the shards, waits for them, and gives their last counters.
-    #[must_use]
-    pub fn stop(self) -> Vec<Counters> {
+    ///
+    /// # Errors
+    /// A shard that had ended before it was told to.
+    pub fn stop(self) -> Result<Vec<Counters>, ShardFailed> {
         self.node.stop();
-        let counters = self.counters();
-        self.node.join();
-        counters
+        self.node.join()
     }
 }
 

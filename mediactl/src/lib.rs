@@ -19,6 +19,7 @@ pub mod listeners;
 pub mod machine;
 pub mod problem;
 pub mod report;
+pub mod routes;
 pub mod state;
 
 pub use problem::{Place, Problem, Severity, Sourced};

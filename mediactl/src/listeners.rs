@@ -195,34 +195,15 @@ pub enum InUse {
     Warning,
 }
 
-/// Tries each address with a plain socket, which unlike the shards' own (`SO_REUSEPORT`) refuses to share a port with another process,
-/// and turns port 0 into a free port. The port is free again when this returns; the shards bind it next.
+/// Tries each address with a plain socket, which unlike the shards' own (`SO_REUSEPORT`) refuses to share a port with another
+/// process. The sockets are closed again when this returns; the shards bind next.
 #[must_use]
-pub fn try_bind(bound: &mut [Bound], in_use: InUse) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    // All held at once: two zero ports must not become the same one.
-    let mut held = Vec::with_capacity(bound.len());
-    for one in bound {
-        match UdpSocket::bind(one.address).and_then(|socket| Ok((socket.local_addr()?, socket))) {
-            Ok((address, socket)) => {
-                if one.address.port() == 0 {
-                    if let Some(host) = one.advertised.strip_suffix(":0") {
-                        one.advertised = format!("{host}:{}", address.port());
-                    }
-                    one.address = address;
-                }
-                held.push(socket);
-            }
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse && in_use == InUse::Warning => {
-                problems.push(bind_problem(one, &error).as_warning());
-            }
-            Err(error) => problems.push(bind_problem(one, &error)),
-        }
-    }
-    problems
+pub fn try_bind(bound: &[Bound], in_use: InUse) -> Vec<Problem> {
+    let tried = bound.iter().map(|one| UdpSocket::bind(one.address).map_err(|error| bind_problem(one, &error, in_use)));
+    tried.filter_map(Result::err).collect()
 }
 
-fn bind_problem(bound: &Bound, error: &io::Error) -> Problem {
+fn bind_problem(bound: &Bound, error: &io::Error, in_use: InUse) -> Problem {
     let (id, address) = (&bound.id, bound.address);
     let (what, cure) = match error.kind() {
         io::ErrorKind::AddrInUse => (
@@ -245,7 +226,9 @@ fn bind_problem(bound: &Bound, error: &io::Error) -> Problem {
             format!("bind elsewhere with `--listen {id}=…`"),
         ),
     };
-    Problem::error(Place::Machine, what, cure)
+    let problem = Problem::error(Place::Machine, what, cure);
+    let milder = error.kind() == io::ErrorKind::AddrInUse && in_use == InUse::Warning;
+    if milder { problem.as_warning() } else { problem }
 }
 
 #[cfg(test)]
@@ -336,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn finds_a_port_in_use_and_fills_in_a_free_one() {
+    fn finds_what_cannot_be_bound() {
         let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
         let bound = |id: &str, address: SocketAddr| Bound {
             slot: 0,
@@ -345,19 +328,15 @@ mod tests {
             address,
             advertised: address.to_string(),
         };
-        let free: SocketAddr = "127.0.0.1:0".parse().unwrap();
-        let mut all = [
+        let all = [
             bound("1", taken.local_addr().unwrap()),
-            bound("2", free),
-            bound("3", free),
-            bound("4", "192.0.2.1:5060".parse().unwrap()),
+            bound("2", "127.0.0.1:0".parse().unwrap()),
+            bound("3", "192.0.2.1:5060".parse().unwrap()),
         ];
-        let problems: Vec<String> = try_bind(&mut all, InUse::Error).iter().map(ToString::to_string).collect();
+        let problems: Vec<String> = try_bind(&all, InUse::Error).iter().map(ToString::to_string).collect();
+        assert_eq!(problems.len(), 2, "{problems:?}");
         assert!(problems[0].contains("is in use by another process"), "{problems:?}");
         assert!(problems[1].contains("192.0.2.1 is no address of this machine"), "{problems:?}");
-        assert_eq!(try_bind(&mut all[..1], InUse::Warning)[0].severity, Severity::Warning);
-        assert_ne!(all[1].address.port(), 0);
-        assert_ne!(all[1].address, all[2].address);
-        assert_eq!(all[1].advertised, all[1].address.to_string());
+        assert_eq!(try_bind(&all[..1], InUse::Warning)[0].severity, Severity::Warning);
     }
 }

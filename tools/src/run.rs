@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use corelane_mediactl::control::{self, ControlCore, Request};
 use corelane_mediactl::problem::any_error;
-use corelane_mediactl::{Problem, boot, report};
+use corelane_mediactl::{Place, Problem, boot, report};
 
 use crate::output;
 use crate::settings::SettingsArgs;
@@ -40,6 +40,7 @@ fn serve(config: corelane_mediactl::config::Config) -> Result<ExitCode, Vec<Prob
     let _ = prepared.write_summary(&mut out);
     let control = ControlCore::start(control_cpu).map_err(|problem| vec![problem])?;
     let running = prepared.start().map_err(|problem| vec![problem])?;
+    output::problems(running.steering_warning().as_slice());
     let _ = running.write_ready(&mut out);
     let signal = loop {
         match control.next() {
@@ -49,9 +50,13 @@ fn serve(config: corelane_mediactl::config::Config) -> Result<ExitCode, Vec<Prob
         }
     };
     let _ = writeln!(out, "stopping: {}", signal.unwrap_or("the control core was lost"));
-    let counters = running.stop();
-    let _ = report::write_counters(&mut out, &counters);
+    let stopped = running.stop();
     control.stop();
+    match &stopped {
+        Ok(counters) => drop(report::write_counters(&mut out, counters)),
+        Err(failed) => output::problems(&[Problem::error(Place::Machine, failed.to_string(), "")]),
+    }
     let _ = writeln!(out, "stopped");
-    Ok(if signal.is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let good = signal.is_some() && stopped.is_ok();
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

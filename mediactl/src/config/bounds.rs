@@ -1,5 +1,7 @@
 //! The range of each number that an operator may set. Flags and file obey the same.
 
+use corelane_shard::SHARDS_MAX;
+
 /// An inclusive range.
 #[derive(Copy, Clone, Debug)]
 pub struct Bounds {
@@ -32,8 +34,8 @@ impl Bounds {
     }
 }
 
-/// Shards of a node: a shard's number is 8 bits wide in every token.
-pub const SHARDS: Bounds = Bounds::new(1, 255);
+/// Shards of a node.
+pub const SHARDS: Bounds = Bounds::new(1, SHARDS_MAX as u64);
 /// A core's number.
 pub const CPU: Bounds = Bounds::new(0, 4095);
 /// Calls held at once by a node.

@@ -14,6 +14,8 @@
 
 use std::str::FromStr;
 
+use corelane_shard::SHARDS_MAX;
+
 use super::Given;
 use crate::problem::{Place, Problem};
 
@@ -89,7 +91,7 @@ pub(super) fn place(given: &Given, machine: &[usize], problems: &mut Vec<Problem
         }
         free
     });
-    let most = usize::from(u8::MAX);
+    let most = SHARDS_MAX;
     if wanted.is_none() && free.len() > most {
         let place = given.cpus.as_ref().map_or(Place::Machine, |cpus| cpus.place.clone());
         problems.push(Problem::warning(

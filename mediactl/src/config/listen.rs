@@ -122,7 +122,7 @@ mod tests {
     fn reads_listen_with_and_without_a_listener() {
         let listen: Listen = "core=[2001:db8::1]:5060".parse().unwrap();
         assert_eq!(listen.listener.as_deref(), Some("core"));
-        assert_eq!(listen.address, "[2001:db8::1]:5060".parse().unwrap());
+        assert_eq!(listen.address, "[2001:db8::1]:5060".parse::<SocketAddr>().unwrap());
         assert_eq!("127.0.0.1:0".parse::<Listen>().unwrap().listener, None);
         for bad in ["localhost:5060", "127.0.0.1", "=127.0.0.1:5060", "1=2001:db8::1:5060x", "1=127.0.0.1:70000", ""] {
             assert!(bad.parse::<Listen>().is_err(), "{bad}");

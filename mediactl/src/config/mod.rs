@@ -203,6 +203,8 @@ fn or_default<T>(given: Option<Sourced<T>>, default: T, setting: &'static str) -
 mod tests {
     use std::path::Path;
 
+    use corelane_shard::SHARDS_MAX;
+
     use super::*;
 
     fn from_file(text: &str) -> Given {
@@ -250,11 +252,11 @@ mod tests {
     }
 
     #[test]
-    fn more_shards_than_a_byte_cannot_be_listed() {
+    fn more_shards_than_a_node_can_have_are_cut() {
         let list = (0..300).map(|cpu| cpu.to_string()).collect::<Vec<_>>().join(",");
         let machine: Vec<usize> = (0..300).collect();
         let (config, problems) = from_file(&format!("cpus = '{list}'\n")).resolve(&machine);
-        assert_eq!(config.shards(), 255);
-        assert!(problems.iter().any(|problem| problem.what.contains("at most 255 shards")), "{problems:?}");
+        assert_eq!(usize::from(config.shards()), SHARDS_MAX);
+        assert!(problems.iter().any(|problem| problem.what.contains("at most 64 shards")), "{problems:?}");
     }
 }
