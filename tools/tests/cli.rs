@@ -300,7 +300,14 @@ fn images_that_cannot_be_used_are_told_apart() {
         bytes[last] ^= 1;
         bytes
     };
+    // Behind the magic stands the layout version.
+    let older = {
+        let mut bytes = good.clone();
+        bytes[8] = 0;
+        bytes
+    };
     for (image, expected) in [
+        (&older[..], "the routing image has layout 0, this version reads layout "),
         (
             &b"something else, and long enough to hold a header of any size that one could want to have here"[..],
             "this is no routing image",
@@ -332,4 +339,39 @@ fn an_interrupt_stops_it_too() {
     node.read_until("stopping: SIGINT");
     node.read_until("stopped");
     assert_eq!(node.child.wait().expect("a child").code(), Some(0));
+}
+
+#[test]
+fn looks_into_an_image() {
+    let place = Place::new();
+    let mut builder = Builder::new();
+    builder.listener("127.0.0.1:0");
+    let provider = builder.provider("north", 1);
+    builder.address(provider, "192.0.2.0/24");
+    let gateway = builder.gateway("berlin", "198.51.100.1:5060");
+    let carrier = builder.carrier("south", &[gateway]);
+    builder.route(1, "49", carrier).route(1, "4930", carrier);
+    place.write("r.image", &builder.finish());
+
+    let told = place.output("routes verify --image r.image");
+    assert!(
+        told.code == Some(0) && told.out.contains("1 providers, 1 gateways, 2 prefixes, 2 routes"),
+        "{}{}",
+        told.out,
+        told.err
+    );
+    let told = place.output("routes stat --image r.image");
+    assert!(told.out.lines().any(|line| line.split_whitespace().eq(["listeners", "1"])), "{}", told.out);
+    for of in ["--group 1", "--provider north", "--provider 1"] {
+        let told = place.output(&format!("routes lookup --image r.image {of} 493012345"));
+        assert!(told.out.starts_with("number 493012345 in routing group 1: prefix 4930\n"), "{}{}", told.out, told.err);
+        assert!(told.out.contains("(berlin) 198.51.100.1:5060\n"), "{}", told.out);
+    }
+    place
+        .output("routes lookup --image r.image --group 1 33123")
+        .fails_with(&["no prefix of 33123 is routed in group 1: 404"]);
+    place
+        .output("routes lookup --image r.image --provider x 33123")
+        .fails_with(&["no provider has the id or name `x`"]);
+    place.output("routes stat --image none.image").fails_with(&["error: none.image: the routing image cannot be read"]);
 }
