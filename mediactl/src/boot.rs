@@ -80,16 +80,20 @@ pub fn prepare(config: Config) -> Result<(Prepared, Vec<Problem>), Vec<Problem>>
 pub fn check(config: &Config) -> (Vec<Problem>, Option<String>) {
     let mut problems = crate::state::inspect(&config.state_dir.value);
     let tables = image::check_tables(&config.routes.value, &mut problems);
-    if let Some(declared) = &tables {
-        let (bound, found) = listeners::bind(declared, config);
-        problems.extend(found);
-        problems.extend(listeners::try_bind(&bound, InUse::Warning));
-    }
+    let (bound, found) = tables.map_or_else(Default::default, |declared| listeners::bind(&declared, config));
+    problems.extend(found);
+    // A running corelane holds its ports: that is no reason to refuse its next configuration.
+    problems.extend(listeners::try_bind(&bound, InUse::Warning));
     let bill = Bill::of(config);
     problems.extend(bill.against(config, machine::memory_bytes(), machine::memory_available_bytes()));
-    let mut summary = Vec::new();
-    let written = bill.write(&mut summary).is_ok() && tables.is_some() && !any_error(&problems);
-    (problems, written.then(|| String::from_utf8_lossy(&summary).into_owned()))
+    let summary = (!any_error(&problems)).then(|| summary(&bill, &bound));
+    (problems, summary)
+}
+
+/// What is about to be taken and opened.
+fn summary(bill: &Bill, listeners: &[Bound]) -> String {
+    let lines = listeners.iter().map(|listener| format!("{listener}\n"));
+    std::iter::once(bill.to_string()).chain(lines).collect()
 }
 
 impl Prepared {
@@ -98,12 +102,7 @@ impl Prepared {
     /// # Errors
     /// Those of the writer.
     pub fn write_summary(&self, out: &mut dyn Write) -> io::Result<()> {
-        writeln!(out, "routes: {}", self.image.summary)?;
-        self.bill.write(out)?;
-        for listener in &self.listeners {
-            writeln!(out, "{listener}")?;
-        }
-        Ok(())
+        write!(out, "routes: {}\n{}", self.image.summary, summary(&self.bill, &self.listeners))
     }
 
     /// Opens the listeners and starts the shards.

@@ -9,6 +9,7 @@
 //!
 //! Counter lines are an interface: tests and scripts read them. The form stays; names come from [`TABLE`] and only grow.
 
+use std::fmt;
 use std::io::{self, Write};
 
 use corelane_core::Counters;
@@ -48,19 +49,6 @@ impl Bill {
         self.shard_bytes() * u64::from(self.shards)
     }
 
-    /// Writes it for an operator.
-    ///
-    /// # Errors
-    /// Those of the writer.
-    pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
-        writeln!(out, "memory: {} a shard, {} in all", size(self.shard_bytes()), size(self.node_bytes()))?;
-        for BillLine { name, count, bytes } in self.budget.bill() {
-            let each = bytes as u64 / u64::from(count.max(1));
-            writeln!(out, "  {name:<24} {count:>9} x {each:>7} B {:>10}", size(bytes as u64))?;
-        }
-        Ok(())
-    }
-
     /// Compares the bill with what the machine has. `total` bounds what can ever be had, `available` is free now.
     #[must_use]
     pub fn against(&self, config: &Config, total: Option<u64>, available: Option<u64>) -> Option<Problem> {
@@ -77,6 +65,18 @@ impl Bill {
         let available = available.filter(|available| bytes > *available)?;
         let what = format!("the bill of {} is more than the {} that are free now", size(bytes), size(available));
         Some(Problem::warning(place.clone(), what, cure))
+    }
+}
+
+/// As an operator reads it, one line for each kind of record.
+impl fmt::Display for Bill {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(out, "memory: {} a shard, {} in all", size(self.shard_bytes()), size(self.node_bytes()))?;
+        for BillLine { name, count, bytes } in self.budget.bill() {
+            let each = bytes as u64 / u64::from(count.max(1));
+            writeln!(out, "  {name:<24} {count:>9} x {each:>7} B {:>10}", size(bytes as u64))?;
+        }
+        Ok(())
     }
 }
 
@@ -130,6 +130,28 @@ mod tests {
         {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");
         }
+    }
+
+    #[test]
+    fn a_bill_adds_up_and_is_held_against_the_machine() {
+        let (config, _) = crate::config::Given::default().resolve(&[0, 1, 2]);
+        let bill = Bill::of(&config);
+        assert_eq!(bill.node_bytes(), 2 * bill.shard_bytes());
+        let text = bill.to_string();
+        assert!(text.starts_with(&format!(
+            "memory: {} a shard, {} in all\n  ",
+            size(bill.shard_bytes()),
+            size(bill.node_bytes())
+        )));
+        assert_eq!(text.lines().count(), 1 + bill.budget.bill().len());
+
+        let bytes = bill.node_bytes();
+        assert_eq!(bill.against(&config, Some(bytes), Some(bytes)), None);
+        let too_much = bill.against(&config, Some(bytes - 1), Some(0)).map(|problem| problem.to_string());
+        assert!(too_much.is_some_and(|text| text.starts_with("error: default of `calls_max`: the bill of ")));
+        let tight = bill.against(&config, Some(bytes), Some(bytes - 1)).map(|problem| problem.to_string());
+        assert!(tight.is_some_and(|text| text.starts_with("warning: ") && text.contains("that are free now")));
+        assert_eq!(bill.against(&config, None, None), None, "nothing is known of the machine");
     }
 
     #[test]
