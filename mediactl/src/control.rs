@@ -150,14 +150,14 @@ pub fn abort_on_panic() {
 #[cfg(test)]
 mod tests {
     use std::os::unix::process::ExitStatusExt;
-    use std::process::Command;
+    use std::process::{Command, Output};
 
     use super::*;
 
     const CHILD: &str = "CORELANE_TEST_PANICS_ON";
 
     /// Runs this very test again as a child process that panics on a thread of the given name.
-    fn panic_on(thread: &str) -> std::process::Output {
+    fn panic_on(thread: &str) -> Output {
         let this = std::env::current_exe().expect("a test binary has a path");
         let arguments = ["--exact", "control::tests::a_panic_aborts_everywhere_but_here", "--nocapture"];
         Command::new(this).args(arguments).env(CHILD, thread).output().expect("it runs")

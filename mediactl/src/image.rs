@@ -6,6 +6,7 @@
 //!                            none there: every problem an error
 //! ```
 
+use std::{fs, io};
 use std::path::{Path, PathBuf};
 
 use corelane_core::routing::layout::ArchivedPlace;
@@ -14,7 +15,8 @@ use corelane_shard::{MapCause, MapError, MappedImage};
 
 use crate::config::Config;
 use crate::listeners::Declared;
-use crate::problem::{Place, Problem, any_error};
+use crate::problem::{Place, Problem};
+use crate::routes::{self, CompileError, FileError, Stat};
 
 /// A verified image.
 #[derive(Debug)]
@@ -29,9 +31,9 @@ pub struct Loaded {
 
 /// Compiles the tables and loads the result; when they do not compile, loads what an earlier start left. `None` when
 /// there is no usable image; the reasons are among the problems then.
-pub fn compile_or_last_good(config: &Config, problems: &mut Vec<Problem>) -> Option<Loaded> {
+pub(crate) fn compile_or_last_good(config: &Config, problems: &mut Vec<Problem>) -> Option<Loaded> {
     let path = config.image();
-    let found = match crate::routes::compile_to(&config.routes.value, &path) {
+    let found = match compile(&config.routes.value, &path) {
         Ok(warnings) => {
             problems.extend(warnings);
             return load(&path).map_err(|problem| problems.push(problem)).ok();
@@ -60,12 +62,73 @@ pub fn compile_or_last_good(config: &Config, problems: &mut Vec<Problem>) -> Opt
     }
 }
 
-/// Reads and checks the tables without writing anything: their listeners, or nothing and the reasons among the problems.
-pub fn check_tables(directory: &Path, problems: &mut Vec<Problem>) -> Option<Vec<Declared>> {
-    let (listeners, found) = crate::routes::check(directory);
-    let good = !any_error(&found);
-    problems.extend(found);
-    listeners.filter(|_| good)
+/// Compiles a directory of tables into an image file; answers what is legal and looks wrong.
+///
+/// # Errors
+/// Everything that is wrong with the tables, or why the file could not be written. The image that was there stays.
+pub fn compile(directory: &Path, path: &Path) -> Result<Vec<Problem>, Vec<Problem>> {
+    directory_exists(directory)?;
+    match routes::compile_to(directory, path) {
+        Ok(compiled) => {
+            let mut warnings: Vec<Problem> =
+                compiled.warnings.iter().map(|row| row_problem(directory, row).as_warning()).collect();
+            warnings.extend(compiled.previous_unusable.map(|error| Problem {
+                cure: "a new one was made; slots (places of counters and caps) start anew".to_owned(),
+                ..image_problem(path, error).as_warning()
+            }));
+            Ok(warnings)
+        }
+        Err(CompileError::Problems(rows)) => Err(rows.iter().map(|row| row_problem(directory, row)).collect()),
+        Err(CompileError::File { error, .. }) => Err(vec![Problem::error(
+            Place::file(path),
+            format!("the routing image cannot be written: {error}"),
+            "name a directory that exists and can be written",
+        )]),
+    }
+}
+
+/// Reads, checks and compiles the tables without writing anything: their listeners, or nothing and the reasons among the problems.
+pub(crate) fn check_tables(directory: &Path, problems: &mut Vec<Problem>) -> Option<Vec<Declared>> {
+    let compiled = directory_exists(directory).and_then(|()| {
+        let told = |rows: Vec<routes::Problem>| rows.iter().map(|row| row_problem(directory, row)).collect::<Vec<_>>();
+        let tables = routes::load(directory).map_err(told)?;
+        problems.extend(routes::warnings(&tables).iter().map(|row| row_problem(directory, row).as_warning()));
+        routes::compile(&tables, None).map_err(told)
+    });
+    match compiled {
+        Ok(bytes) => Some(declared(&Image::open(&bytes).expect("the encoder writes what the reader reads"))),
+        Err(found) => {
+            problems.extend(found);
+            None
+        }
+    }
+}
+
+/// A missing directory is one problem, not one for each table.
+fn directory_exists(directory: &Path) -> Result<(), Vec<Problem>> {
+    fs::read_dir(directory).map(drop).map_err(|error| {
+        vec![Problem::error(
+            Place::file(directory),
+            format!("the directory of the routing tables cannot be read: {error}"),
+            "name it with `--routes`; docs/data-model.md describes its files",
+        )]
+    })
+}
+
+/// A problem with a row, which says `why; cure` in one sentence.
+fn row_problem(directory: &Path, row: &routes::Problem) -> Problem {
+    let path = directory.join(&row.file);
+    let place = match row.line.and_then(|line| u32::try_from(line).ok()) {
+        Some(line) => Place::Line(path, line),
+        None => Place::File(path),
+    };
+    let (reason, cure) = row.reason.split_once("; ").unwrap_or((&row.reason, ""));
+    let what = match row.column {
+        Some(column) if row.value.is_empty() => format!("{column}: {reason}"),
+        Some(column) => format!("{column} `{}`: {reason}", row.value),
+        None => reason.to_owned(),
+    };
+    Problem::error(place, what, cure)
 }
 
 /// Maps an image and verifies all of it: checksum and every reference.
@@ -85,13 +148,28 @@ pub fn load(path: &Path) -> Result<Loaded, Problem> {
 /// As [`load`], but only the header and the sections' bounds are checked.
 pub fn open(path: &Path) -> Result<MappedImage, Problem> {
     MappedImage::open(path).map_err(|MapError { cause, .. }| match cause {
-        MapCause::Read(error) => Problem::error(
-            Place::file(path),
-            format!("the routing image cannot be read: {error}"),
-            "`corelane routes compile` makes one from the tables",
-        ),
+        MapCause::Read(error) => unreadable(path, &error),
         MapCause::Image(error) => image_problem(path, error),
     })
+}
+
+/// What is in an image.
+///
+/// # Errors
+/// As [`open`].
+pub fn stat(path: &Path) -> Result<Stat, Problem> {
+    routes::stat(path).map_err(|error| match error {
+        FileError::Read { error, .. } => unreadable(path, &error),
+        FileError::Image { error, .. } => image_problem(path, error),
+    })
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Problem {
+    Problem::error(
+        Place::file(path),
+        format!("the routing image cannot be read: {error}"),
+        "`corelane routes compile` makes one from the tables",
+    )
 }
 
 /// What an operator is told of an image that cannot be used.

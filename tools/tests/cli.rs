@@ -202,7 +202,7 @@ fn a_wrong_flag_is_refused_by_name() {
 fn without_tables_and_image_there_is_no_node() {
     let place = Place::new();
     let told = place.output(NODE);
-    told.fails_with(&["error: routes"]);
+    told.fails_with(&["error: routes: the directory of the routing tables cannot be read", "name it with `--routes`"]);
     assert!(!told.out.contains("listening"), "{}", told.out);
 }
 
@@ -341,37 +341,91 @@ fn an_interrupt_stops_it_too() {
     assert_eq!(node.child.wait().expect("a child").code(), Some(0));
 }
 
-#[test]
-fn looks_into_an_image() {
-    let place = Place::new();
-    let mut builder = Builder::new();
-    builder.listener("127.0.0.1:0");
-    let provider = builder.provider("north", 1);
-    builder.address(provider, "192.0.2.0/24");
-    let gateway = builder.gateway("berlin", "198.51.100.1:5060");
-    let carrier = builder.carrier("south", &[gateway]);
-    builder.route(1, "49", carrier).route(1, "4930", carrier);
-    place.write("r.image", &builder.finish());
+/// One listener on a free port, one provider, one gateway.
+const TABLES: &[(&str, &str)] = &[
+    ("listener.csv", "id,name,address,port\n1,core,127.0.0.1,0\n"),
+    ("provider.csv", "id,name,routing_group,strip,prepend\n7,north,1,2,\n"),
+    ("provider_address.csv", "provider_id,cidr\n7,192.0.2.0/24\n"),
+    ("gateway.csv", "id,name,host,port\n5,berlin,198.51.100.1,5060\n"),
+    ("carrier.csv", "id,name\n3,south\n"),
+    ("carrier_gateway.csv", "carrier_id,gateway_id\n3,5\n"),
+    ("route.csv", "id,routing_group,prefix,carrier_id\n10,1,49,3\n11,1,4930,3\n"),
+];
 
-    let told = place.output("routes verify --image r.image");
+impl Place {
+    /// With tables that compile.
+    fn with_tables() -> Place {
+        let place = Place::new();
+        for (name, text) in TABLES {
+            place.write(&format!("routes/{name}"), text.as_bytes());
+        }
+        place
+    }
+}
+
+#[test]
+fn compiles_tables_and_looks_into_the_image() {
+    let place = Place::with_tables();
+    let told = place.output("routes compile --routes routes --image r.image");
     assert!(
-        told.code == Some(0) && told.out.contains("1 providers, 1 gateways, 2 prefixes, 2 routes"),
+        told.code == Some(0) && told.out.starts_with("r.image: generation 1: 1 providers, 1 gateways, 2 prefixes"),
         "{}{}",
         told.out,
         told.err
     );
+    let told = place.output("routes verify --image r.image");
+    assert!(told.code == Some(0) && told.out.starts_with("ok: generation 1"), "{}{}", told.out, told.err);
     let told = place.output("routes stat --image r.image");
-    assert!(told.out.lines().any(|line| line.split_whitespace().eq(["listeners", "1"])), "{}", told.out);
-    for of in ["--group 1", "--provider north", "--provider 1"] {
-        let told = place.output(&format!("routes lookup --image r.image {of} 493012345"));
-        assert!(told.out.starts_with("number 493012345 in routing group 1: prefix 4930\n"), "{}{}", told.out, told.err);
-        assert!(told.out.contains("(berlin) 198.51.100.1:5060\n"), "{}", told.out);
+    assert!(told.out.lines().any(|line| line.starts_with("listeners") && line.contains(" 1 ")), "{}", told.out);
+    for from in ["--group 1 493012345", "--provider 7 00493012345", "--source 192.0.2.9:5060 00493012345"] {
+        let told = place.output(&format!("routes lookup --image r.image {from}"));
+        assert_eq!(told.code, Some(0), "{}{}", told.out, told.err);
+        assert!(told.out.contains("prefix '4930'") && told.out.contains("berlin at 198.51.100.1:5060"), "{}", told.out);
     }
-    place
-        .output("routes lookup --image r.image --group 1 33123")
-        .fails_with(&["no prefix of 33123 is routed in group 1: 404"]);
-    place
-        .output("routes lookup --image r.image --provider x 33123")
-        .fails_with(&["no provider has the id or name `x`"]);
+    let told = place.output("routes lookup --image r.image --group 1 33123");
+    assert!(told.code == Some(1) && told.out.contains("404"), "{}", told.out);
     place.output("routes stat --image none.image").fails_with(&["error: none.image: the routing image cannot be read"]);
+    assert_eq!(place.output("routes lookup --image r.image 33123").code, Some(2), "it must be said where to start");
+}
+
+#[test]
+fn starts_from_tables_and_advertises() {
+    let place = Place::with_tables();
+    let told = place.output("check --state-dir state --routes routes --shards 1 --advertise sbc.example.net");
+    assert_eq!(told.code, Some(0), "{}", told.err);
+    assert!(
+        told.out.contains("listener 1 (core) udp:127.0.0.1:0 advertised sbc.example.net:0\nok: 0 errors"),
+        "{}",
+        told.out
+    );
+    let node = Started::start(place.corelane(NODE));
+    assert!(node.said[1].starts_with("routes: generation 1: 1 providers"), "{:?}", node.said);
+    node.stop();
+    let node = Started::start(place.corelane(NODE));
+    assert!(node.said[1].starts_with("routes: generation 2"), "compiled anew at each start: {:?}", node.said);
+    node.stop();
+}
+
+#[test]
+fn a_bad_row_names_file_line_and_cure_and_the_last_image_stays() {
+    let place = Place::with_tables();
+    Started::start(place.corelane(NODE)).stop();
+    place.write("routes/route.csv", b"id,routing_group,prefix,carrier_id\n10,1,49,3\n11,1,4930,8\n12,1,4x9,3\n");
+    let expected = ["routes/route.csv:3: carrier_id `8`: ", "routes/route.csv:4: prefix `4x9`: ", "\n  cure: "];
+    place.output("check --state-dir state --routes routes").fails_with(&expected);
+    place.output("routes compile --routes routes --image state/routes.image").fails_with(&expected);
+    let err = Started::start(place.corelane(NODE)).stop();
+    assert!(err.contains("warning: routes/route.csv:3: carrier_id `8`") && !err.contains("error:"), "{err}");
+    assert!(err.contains("starting with the last good image, generation 1"), "{err}");
+    fs::remove_file(place.path().join("state/routes.image")).expect("it is there");
+    place.output(NODE).fails_with(&["error: routes/route.csv:3: carrier_id `8`"]);
+}
+
+#[test]
+fn an_older_image_is_replaced_when_the_tables_compile() {
+    let place = Place::with_tables();
+    place.write("state/routes.image", b"corelane\0\0\0\0 of a time before layouts, but long enough to hold one of today's headers, we hope; \
+        and so it goes on for as long as it takes to fill a header and the section table behind it, which is some hundred bytes");
+    let err = Started::start(place.corelane(NODE)).stop();
+    assert!(err.contains("warning: state/routes.image: the routing image has layout 0"), "{err}");
 }
