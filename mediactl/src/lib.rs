@@ -1,1 +1,3 @@
-//! Placeholder until its first stone.
+//! Corelane's control core: what a shard must never wait for.
+
+pub mod routes;
