@@ -6,8 +6,8 @@
 //!                            none there: every problem an error
 //! ```
 
-use std::{fs, io};
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use corelane_core::routing::layout::ArchivedPlace;
 use corelane_core::routing::{Image, ImageError};

@@ -5,6 +5,7 @@
 //! | [`config`] | settings: file, flags, defaults, placement |
 //! | [`problem`] | what an operator is told when something is wrong |
 //! | [`machine`], [`state`] | cores and memory; the state directory with its key and lock |
+//! | [`routes`] | the tables (CSV) and their compiler |
 //! | [`image`] | the node's routing image: compiled, verified, or the last good one |
 //! | [`listeners`] | what this node binds and advertises |
 //! | [`boot`] | all of that in the one safe order, up to running shards |

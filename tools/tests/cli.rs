@@ -341,9 +341,13 @@ fn an_interrupt_stops_it_too() {
     assert_eq!(node.child.wait().expect("a child").code(), Some(0));
 }
 
-/// One listener on a free port, one provider, one gateway.
+/// [`NODE`] on a free port, whatever the tables say.
+const NODE_ON_A_FREE_PORT: &str =
+    "run --state-dir state --routes routes --shards 1 --calls-max 100 --cps-max 10 --listen core=127.0.0.1:0";
+
+/// One listener, one provider, one gateway.
 const TABLES: &[(&str, &str)] = &[
-    ("listener.csv", "id,name,address,port\n1,core,127.0.0.1,0\n"),
+    ("listener.csv", "id,name,address,port\n1,core,127.0.0.1,5060\n"),
     ("provider.csv", "id,name,routing_group,strip,prepend\n7,north,1,2,\n"),
     ("provider_address.csv", "provider_id,cidr\n7,192.0.2.0/24\n"),
     ("gateway.csv", "id,name,host,port\n5,berlin,198.51.100.1,5060\n"),
@@ -391,17 +395,19 @@ fn compiles_tables_and_looks_into_the_image() {
 #[test]
 fn starts_from_tables_and_advertises() {
     let place = Place::with_tables();
-    let told = place.output("check --state-dir state --routes routes --shards 1 --advertise sbc.example.net");
+    let told = place.output(
+        "check --state-dir state --routes routes --shards 1 --listen 127.0.0.1:0 --advertise sbc.example.net:5061",
+    );
     assert_eq!(told.code, Some(0), "{}", told.err);
     assert!(
-        told.out.contains("listener 1 (core) udp:127.0.0.1:0 advertised sbc.example.net:0\nok: 0 errors"),
+        told.out.contains("listener 1 (core) udp:127.0.0.1:0 advertised sbc.example.net:5061\nok: 0 errors"),
         "{}",
         told.out
     );
-    let node = Started::start(place.corelane(NODE));
+    let node = Started::start(place.corelane(NODE_ON_A_FREE_PORT));
     assert!(node.said[1].starts_with("routes: generation 1: 1 providers"), "{:?}", node.said);
     node.stop();
-    let node = Started::start(place.corelane(NODE));
+    let node = Started::start(place.corelane(NODE_ON_A_FREE_PORT));
     assert!(node.said[1].starts_with("routes: generation 2"), "compiled anew at each start: {:?}", node.said);
     node.stop();
 }
@@ -409,16 +415,16 @@ fn starts_from_tables_and_advertises() {
 #[test]
 fn a_bad_row_names_file_line_and_cure_and_the_last_image_stays() {
     let place = Place::with_tables();
-    Started::start(place.corelane(NODE)).stop();
+    Started::start(place.corelane(NODE_ON_A_FREE_PORT)).stop();
     place.write("routes/route.csv", b"id,routing_group,prefix,carrier_id\n10,1,49,3\n11,1,4930,8\n12,1,4x9,3\n");
     let expected = ["routes/route.csv:3: carrier_id `8`: ", "routes/route.csv:4: prefix `4x9`: ", "\n  cure: "];
     place.output("check --state-dir state --routes routes").fails_with(&expected);
     place.output("routes compile --routes routes --image state/routes.image").fails_with(&expected);
-    let err = Started::start(place.corelane(NODE)).stop();
+    let err = Started::start(place.corelane(NODE_ON_A_FREE_PORT)).stop();
     assert!(err.contains("warning: routes/route.csv:3: carrier_id `8`") && !err.contains("error:"), "{err}");
     assert!(err.contains("starting with the last good image, generation 1"), "{err}");
     fs::remove_file(place.path().join("state/routes.image")).expect("it is there");
-    place.output(NODE).fails_with(&["error: routes/route.csv:3: carrier_id `8`"]);
+    place.output(NODE_ON_A_FREE_PORT).fails_with(&["error: routes/route.csv:3: carrier_id `8`"]);
 }
 
 #[test]
@@ -426,6 +432,6 @@ fn an_older_image_is_replaced_when_the_tables_compile() {
     let place = Place::with_tables();
     place.write("state/routes.image", b"corelane\0\0\0\0 of a time before layouts, but long enough to hold one of today's headers, we hope; \
         and so it goes on for as long as it takes to fill a header and the section table behind it, which is some hundred bytes");
-    let err = Started::start(place.corelane(NODE)).stop();
+    let err = Started::start(place.corelane(NODE_ON_A_FREE_PORT)).stop();
     assert!(err.contains("warning: state/routes.image: the routing image has layout 0"), "{err}");
 }
