@@ -1,1 +1,26 @@
-//! Placeholder until its first stone.
+//! The control core: everything that is slow, rare or may block, so that no shard ever does it.
+//!
+//! | module | what |
+//! | --- | --- |
+//! | [`config`] | settings: file, flags, defaults, placement |
+//! | [`problem`] | what an operator is told when something is wrong |
+//! | [`machine`], [`state`] | cores and memory; the state directory with its key and lock |
+//! | [`routes`] | the tables (CSV) and their compiler |
+//! | [`image`] | the node's routing image: compiled, verified, or the last good one |
+//! | [`listeners`] | what this node binds and advertises |
+//! | [`boot`] | all of that in the one safe order, up to running shards |
+//! | [`control`] | the control core's thread; signals |
+//! | [`report`] | memory bill and counter lines |
+
+pub mod boot;
+pub mod config;
+pub mod control;
+pub mod image;
+pub mod listeners;
+pub mod machine;
+pub mod problem;
+pub mod report;
+pub mod routes;
+pub mod state;
+
+pub use problem::{Place, Problem, Severity, Sourced};

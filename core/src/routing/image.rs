@@ -313,6 +313,12 @@ impl<'a> Image<'a> {
         Header { bytes: &self.bytes[..BODY_START] }
     }
 
+    /// The whole file.
+    #[must_use]
+    pub const fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
     /// The generation, one more at each compile.
     #[must_use]
     pub fn generation(&self) -> u64 {

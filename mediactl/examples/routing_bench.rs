@@ -1,0 +1,205 @@
+//! Figures of the routing image: compile from CSV, size, opening, look-up.
+//!
+//! `cargo run --release -p corelane-mediactl --example routing_bench [prefixes]`
+//!
+//! Two number plans, both generated from fixed seeds: `plan` looks like a carrier's (country and area codes, number
+//! ranges nested in them, some single ported numbers), `random` is uniformly random digits, 4 to 15 of them, which no tree likes.
+//!
+//! How a look-up is timed. A clock read costs a good part of a look-up, so groups of [`GROUP`] look-ups are timed, in an order that is
+//! a random walk over all prefixes, and the cost of two clock reads around nothing (its median) is taken off. The percentiles are of groups
+//! divided by their size, which hides the spread inside a group; so the same is done once more one look-up at a time
+//! (`single`), where the clock's own jitter is in the figure. Each number is parsed from its text, as it is on a call. Two
+//! rounds over all numbers warm the caches as far as they go.
+#![allow(clippy::print_stdout)] // A benchmark prints.
+
+use std::fmt::Write as _;
+use std::hint::black_box;
+use std::path::Path;
+use std::time::Instant;
+
+use corelane_core::routing::{Digits, Image};
+use corelane_mediactl::routes;
+
+/// Look-ups between two clock reads.
+const GROUP: usize = 8;
+
+struct Draws(u64);
+
+impl Draws {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+    fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+    fn digits(&mut self, count: u64) -> String {
+        (0..count).map(|_| char::from(b'0' + self.below(10) as u8)).collect()
+    }
+}
+
+/// Countries with area codes, ranges within them, and ported numbers within ranges.
+fn plan(count: usize) -> Vec<String> {
+    let mut draws = Draws(0x00C0_FFEE);
+    let mut prefixes = std::collections::BTreeSet::new();
+    let countries: Vec<String> = (0..230)
+        .map(|_| {
+            let len = 1 + draws.below(3);
+            let lead = 1 + draws.below(9);
+            format!("{lead}{}", draws.digits(len - 1))
+        })
+        .collect();
+    while prefixes.len() < count {
+        // A tenth of the countries have most of the ranges.
+        let weighted = draws.below(230) * draws.below(230) / 230;
+        let country = &countries[weighted as usize];
+        prefixes.insert(country.clone());
+        let area_len = 1 + draws.below(3);
+        let area = format!("{country}{}", draws.digits(area_len));
+        prefixes.insert(area.clone());
+        let exchange = format!("{area}{}", draws.digits(2));
+        let first = draws.below(10);
+        for last in first..10 {
+            let range = format!("{exchange}{last}");
+            if draws.below(3) == 0 {
+                let rest = draws.digits(4);
+                prefixes.insert(format!("{range}{rest}"));
+            }
+            prefixes.insert(range);
+        }
+    }
+    prefixes.into_iter().take(count).collect()
+}
+
+fn random(count: usize) -> Vec<String> {
+    let mut draws = Draws(0x0BAD_5EED);
+    let mut prefixes = std::collections::BTreeSet::new();
+    while prefixes.len() < count {
+        let len = 4 + draws.below(12);
+        prefixes.insert(draws.digits(len));
+    }
+    prefixes.into_iter().collect()
+}
+
+fn write_tables(dir: &Path, prefixes: &[String]) {
+    let mut route = String::with_capacity(prefixes.len() * 64);
+    route.push_str(
+        "id,routing_group,prefix,carrier_id,priority,weight,time_window_id,valid_from,valid_to,cost,enabled\n",
+    );
+    let mut draws = Draws(7);
+    for (place, prefix) in prefixes.iter().enumerate() {
+        let (carrier, cost) = (1 + draws.below(40), draws.below(90_000));
+        let id = place + 1;
+        writeln!(route, "{id},1,{prefix},{carrier},{},{},,2024-01-01,,0.{cost:06},1", carrier % 3, 1 + carrier % 5)
+            .expect("memory");
+    }
+    let mut gateway = String::from("id,host\n");
+    let mut carrier = String::from("id\n");
+    let mut member = String::from("carrier_id,gateway_id\n");
+    for id in 1..=40 {
+        writeln!(gateway, "{id},203.0.113.{id}").expect("memory");
+        writeln!(carrier, "{id}").expect("memory");
+        writeln!(member, "{id},{id}\n{id},{}", id % 40 + 1).expect("memory");
+    }
+    for (file, text) in [
+        ("provider.csv", "id,routing_group\n1,1\n"),
+        ("provider_address.csv", "provider_id,cidr\n1,198.51.100.0/24\n"),
+        ("gateway.csv", &gateway),
+        ("carrier.csv", &carrier),
+        ("carrier_gateway.csv", &member),
+        ("route.csv", &route),
+    ] {
+        std::fs::write(dir.join(file), text).expect("temporary directory");
+    }
+}
+
+fn percentile(sorted: &[f64], share: f64) -> f64 {
+    sorted[((sorted.len() - 1) as f64 * share) as usize]
+}
+
+/// Nanoseconds per look-up: p50, p99, p99.9 over groups of `group`.
+fn time_groups(numbers: &[Vec<u8>], group: usize, mut look_up: impl FnMut(&[u8]) -> usize) -> [f64; 3] {
+    let mut empty: Vec<f64> = (0..10_000).map(|_| Instant::now().elapsed().as_nanos() as f64).collect();
+    empty.sort_by(f64::total_cmp);
+    let overhead = percentile(&empty, 0.5);
+    let mut samples = Vec::with_capacity(numbers.len() / group);
+    for round in 0..3 {
+        samples.clear();
+        for numbers in numbers.chunks_exact(group) {
+            let start = Instant::now();
+            for number in numbers {
+                black_box(look_up(black_box(number)));
+            }
+            samples.push((start.elapsed().as_nanos() as f64 - overhead).max(0.0) / group as f64);
+        }
+        black_box(round);
+    }
+    samples.sort_by(f64::total_cmp);
+    [0.5, 0.99, 0.999].map(|share| percentile(&samples, share))
+}
+
+fn bench(name: &str, prefixes: &[String]) {
+    let dir = std::env::temp_dir().join(format!("corelane-routing-bench-{}-{name}", std::process::id()));
+    std::fs::create_dir_all(&dir).expect("temporary directory");
+    write_tables(&dir, prefixes);
+    let image_file = dir.join("routes.image");
+    println!("{name}: {} prefixes", prefixes.len());
+    for what in ["first", "again, keeping slots"] {
+        let start = Instant::now();
+        let compiled = routes::compile_to(&dir, &image_file).expect("generated tables compile");
+        println!("  compile from CSV ({what})  {:.2} s, {} bytes", start.elapsed().as_secs_f64(), compiled.bytes);
+    }
+    let start = Instant::now();
+    let tables = routes::load(&dir).expect("loads");
+    println!("    of which load             {:.2} s", start.elapsed().as_secs_f64());
+    let start = Instant::now();
+    black_box(routes::compile(&tables, None).expect("compiles").len());
+    println!("    of which compile          {:.2} s", start.elapsed().as_secs_f64());
+    drop(tables);
+    measure(&image_file, prefixes);
+    std::fs::remove_dir_all(&dir).expect("our own directory");
+}
+
+fn measure(image_file: &Path, prefixes: &[String]) {
+    routes::with_image(image_file, |image, _| {
+        let mut opens: Vec<f64> = (0..21)
+            .map(|_| {
+                let start = Instant::now();
+                black_box(Image::open(black_box(image.bytes())).map(|image| image.generation())).expect("opens");
+                start.elapsed().as_secs_f64() * 1e3
+            })
+            .collect();
+        opens.sort_by(f64::total_cmp);
+        println!("  open                        {:.3} ms median, {:.3} ms worst of 21", opens[10], opens[20]);
+        let mut draws = Draws(99);
+        let numbers: Vec<Vec<u8>> = (0..prefixes.len())
+            .map(|_| {
+                let prefix = &prefixes[draws.below(prefixes.len() as u64) as usize];
+                let left = 15usize.saturating_sub(prefix.len()) as u64;
+                format!("{prefix}{}", draws.digits(left)).into_bytes()
+            })
+            .collect();
+        let found = |number: &[u8]| {
+            let prefix = image.longest_prefix(1, Digits::leading(number));
+            prefix.map_or(0, |prefix| usize::from(image.prefix_len(prefix)))
+        };
+        for (how, group) in [("groups of 8", GROUP), ("single", 1)] {
+            let [p50, p99, p999] = time_groups(&numbers, group, found);
+            println!("  look-up, {how:<12}       p50 {p50:.0} ns, p99 {p99:.0} ns, p99.9 {p999:.0} ns");
+        }
+        let select = |number: &[u8]| image.select(1, number, 7).map_or(0, |candidates| candidates.len());
+        let [p50, p99, _] = time_groups(&numbers, GROUP, select);
+        println!("  select, groups of 8         p50 {p50:.0} ns, p99 {p99:.0} ns");
+        Ok(())
+    })
+    .expect("the image that was just written");
+    print!("{}", routes::stat(image_file).expect("readable"));
+}
+
+fn main() {
+    let count = std::env::args().nth(1).and_then(|count| count.parse().ok()).unwrap_or(1_000_000);
+    bench("plan", &plan(count));
+    bench("random", &random(count));
+}

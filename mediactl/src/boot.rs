@@ -1,0 +1,215 @@
+//! From a configuration to a running node, in the one order that is safe.
+//!
+//! ```text
+//! lock the state directory ─► secret key ─► compile the tables ─► verify the image ─► listeners ─► memory bill
+//!        (prepare: nothing is open yet, every problem is collected)                                     │
+//!                                                                    open sockets, start shards  ◄──────┘
+//!                                                                    (start: SPEC I7)
+//! ```
+//!
+//! A listener opens only when a verified image is there, so no call meets a cold cache. When the tables do not compile, the last
+//! good image stands in and all problems become warnings: bad rows must not keep a node down that ran yesterday.
+
+use std::io::{self, Write};
+
+use arrayvec::{ArrayString, ArrayVec};
+use corelane_core::engine::{Listener, Settings};
+use corelane_core::routing::ListenerSlot;
+use corelane_core::siphash::Key;
+use corelane_core::steering::{ShardIndex, Steering};
+use corelane_core::{Counters, Endpoint};
+use corelane_shard::{Node, NodeSpec, ShardFailed, ShardSpec, SteeringInUse};
+
+use crate::config::Config;
+use crate::config::choice::io_word;
+use crate::image::{self, Loaded};
+use crate::listeners::{self, Bound, InUse};
+use crate::machine;
+use crate::problem::{Place, Problem, any_error};
+use crate::report::Bill;
+use crate::state::{SECRET_BYTES, StateDir, secret_is_open};
+
+/// A node that could start: everything is checked, nothing is open.
+#[derive(Debug)]
+pub struct Prepared {
+    config: Config,
+    state: StateDir,
+    secret: [u8; SECRET_BYTES],
+    image: Loaded,
+    listeners: Vec<Bound>,
+    bill: Bill,
+}
+
+/// Does everything that can be done before a socket opens. The second part of the result are warnings.
+///
+/// # Errors
+/// All problems, warnings among them, when at least one keeps the node from starting.
+pub fn prepare(config: Config) -> Result<(Prepared, Vec<Problem>), Vec<Problem>> {
+    let mut problems = Vec::new();
+    let state = keep(StateDir::open(&config.state_dir.value), &mut problems);
+    let secret = state.as_ref().and_then(|state| keep(state.secret(), &mut problems));
+    problems.extend(secret_is_open(&config.state_dir.value));
+    // Without a state directory there is no place for an image; the tables are read all the same, for their problems.
+    let image = match &state {
+        Some(_) => image::compile_or_last_good(&config, &mut problems),
+        None => {
+            image::check_tables(&config.routes.value, &mut problems);
+            None
+        }
+    };
+    let mut bound = Vec::new();
+    if let Some(image) = &image {
+        let found;
+        (bound, found) = listeners::bind(&image.listeners, &config);
+        problems.extend(found);
+        problems.extend(listeners::try_bind(&bound, InUse::Error));
+    }
+    let bill = Bill::of(&config);
+    problems.extend(bill.against(&config, machine::memory_bytes(), machine::memory_available_bytes()));
+    match (state, secret, image) {
+        (Some(state), Some(secret), Some(image)) if !any_error(&problems) => {
+            Ok((Prepared { config, state, secret, image, listeners: bound, bill }, problems))
+        }
+        _ => Err(problems),
+    }
+}
+
+/// What `corelane check` does: the same checks, all of them, without touching the state directory or a running node.
+/// The last part of the result describes the node for the operator, when it could start.
+#[must_use]
+pub fn check(config: &Config) -> (Vec<Problem>, Option<String>) {
+    let mut problems = crate::state::inspect(&config.state_dir.value);
+    let tables = image::check_tables(&config.routes.value, &mut problems);
+    let (bound, found) = tables.map_or_else(Default::default, |declared| listeners::bind(&declared, config));
+    problems.extend(found);
+    // A running corelane holds its ports: that is no reason to refuse its next configuration.
+    problems.extend(listeners::try_bind(&bound, InUse::Warning));
+    let bill = Bill::of(config);
+    problems.extend(bill.against(config, machine::memory_bytes(), machine::memory_available_bytes()));
+    let summary = (!any_error(&problems)).then(|| summary(&bill, &bound));
+    (problems, summary)
+}
+
+/// What is about to be taken and opened.
+fn summary(bill: &Bill, listeners: &[Bound]) -> String {
+    let lines = listeners.iter().map(|listener| format!("{listener}\n"));
+    std::iter::once(bill.to_string()).chain(lines).collect()
+}
+
+impl Prepared {
+    /// Tells the operator what is about to start: image, memory bill, listeners.
+    ///
+    /// # Errors
+    /// Those of the writer.
+    pub fn write_summary(&self, out: &mut dyn Write) -> io::Result<()> {
+        write!(out, "routes: {}\n{}", self.image.summary, summary(&self.bill, &self.listeners))
+    }
+
+    /// Opens the listeners and starts the shards.
+    ///
+    /// # Errors
+    /// When the kernel refuses a socket, a ring or the steering program.
+    pub fn start(self) -> Result<Running, Problem> {
+        let mut shards = Vec::with_capacity(self.config.placement.shards.len());
+        for (index, cpu) in self.config.placement.shards.iter().enumerate() {
+            let index = u8::try_from(index).expect("the number of shards was checked when it was read");
+            shards.push(ShardSpec { settings: self.settings(ShardIndex(index))?, cpu: *cpu });
+        }
+        let spec = NodeSpec {
+            shards,
+            listeners: self.listeners.iter().map(|listener| listener.address).collect(),
+            image: self.image.path.clone(),
+            steering: self.config.steering.value,
+            io: self.config.io.value,
+        };
+        let node = Node::start(spec)
+            .map_err(|error| Problem::error(Place::Machine, format!("the shards cannot start: {error}"), ""))?;
+        Ok(Running { node, config: self.config, _state: self.state })
+    }
+
+    fn settings(&self, shard: ShardIndex) -> Result<Settings, Problem> {
+        let secret = Key::new(self.secret);
+        let mut seed = [0; 8];
+        getrandom::fill(&mut seed).map_err(|error| {
+            Problem::error(Place::Machine, format!("the kernel gives no random numbers: {error}"), "")
+        })?;
+        let listeners: ArrayVec<Listener, _> = self
+            .listeners
+            .iter()
+            .map(|listener| Listener {
+                slot: ListenerSlot(listener.slot),
+                bound: Endpoint::from(listener.address),
+                advertised: ArrayString::from(&listener.advertised).expect("the host's length was checked"),
+            })
+            .collect();
+        Ok(Settings {
+            shard,
+            steering: Steering::even(secret, self.config.shards()),
+            listeners,
+            secret,
+            seed: u64::from_le_bytes(seed),
+            timers: self.config.timers,
+            unknown_source: self.config.unknown_source.value,
+            budget: self.bill.budget,
+        })
+    }
+}
+
+/// A node that takes calls. It holds the lock on its state directory.
+pub struct Running {
+    node: Node,
+    config: Config,
+    _state: StateDir,
+}
+
+impl Running {
+    /// Why the kernel does not steer although it was asked; costs a hand-over for most datagrams.
+    #[must_use]
+    pub fn steering_warning(&self) -> Option<Problem> {
+        let SteeringInUse::Forward { why: Some(why) } = self.node.steering_in_use() else { return None };
+        Some(Problem::warning(
+            self.config.steering.place.clone(),
+            format!("the kernel does not steer, shards forward to each other: {why}"),
+            "allow it (CAP_BPF and CAP_NET_ADMIN), or say `steering = \"forward\"`",
+        ))
+    }
+
+    /// Tells the operator, and whoever polls, that calls are taken: one line for each listener, then `ready`.
+    ///
+    /// # Errors
+    /// Those of the writer.
+    pub fn write_ready(&self, out: &mut dyn Write) -> io::Result<()> {
+        let shards = self.config.shards();
+        let steering = match self.node.steering_in_use() {
+            SteeringInUse::Single => "single",
+            SteeringInUse::Bpf => "bpf",
+            SteeringInUse::Forward { .. } => "forward",
+        };
+        let io = io_word(self.config.io.value);
+        for address in self.node.local_addresses() {
+            writeln!(out, "listening on udp:{address} (shards {shards}, steering {steering}, io {io})")?;
+        }
+        writeln!(out, "ready")?;
+        out.flush()
+    }
+
+    /// The counters of every shard, at most a second old.
+    #[must_use]
+    pub fn counters(&self) -> Vec<Counters> {
+        (0..self.config.shards()).map(|shard| self.node.counters(ShardIndex(shard))).collect()
+    }
+
+    /// Stops the shards, waits for them, and gives their last counters.
+    ///
+    /// # Errors
+    /// A shard that had ended before it was told to.
+    pub fn stop(self) -> Result<Vec<Counters>, ShardFailed> {
+        self.node.stop();
+        self.node.join()
+    }
+}
+
+/// The value, or its problem on the list.
+fn keep<T>(result: Result<T, Problem>, problems: &mut Vec<Problem>) -> Option<T> {
+    result.map_err(|problem| problems.push(problem)).ok()
+}

@@ -1,0 +1,262 @@
+//! Settings of one node: defaults, then the config file, then the flags; and what follows from them on this machine.
+//!
+//! ```text
+//! flags ──► Given ─┐
+//!                  ├─ over ─► Given ─ resolve(machine) ─► Config + problems
+//! file ───► Given ─┘
+//! ```
+//!
+//! [`Given`] holds only what somebody set, each value with its place; [`Config`] is complete. Flags win over the file setting by
+//! setting; a list (`listen`, `advertise`) given by flags replaces the file's list as a whole. Problems are collected,
+//! never thrown one at a time.
+
+pub mod bounds;
+pub mod choice;
+mod cpus;
+pub mod file;
+mod listen;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use corelane_core::engine::{Timers, UnknownSource};
+use corelane_shard::{IoKind, SteeringMode};
+
+pub use cpus::{CpuList, Placement};
+pub use listen::{Advertise, Listen};
+
+use crate::problem::{Place, Problem, Sourced};
+
+/// Where the routing tables lie unless told otherwise.
+pub const ROUTES_DEFAULT: &str = "/etc/corelane/routes";
+/// Where state lies unless told otherwise.
+pub const STATE_DIR_DEFAULT: &str = "/var/lib/corelane";
+/// Calls held at once unless told otherwise: the load that the first SPEC row promises on one small machine.
+pub const CALLS_MAX_DEFAULT: u32 = 60_000;
+/// New calls a second unless told otherwise.
+pub const CPS_MAX_DEFAULT: u32 = 1_000;
+
+/// What somebody set, in a file or by flags.
+#[derive(Clone, Default, Debug)]
+#[allow(missing_docs, reason = "each field is the setting of the same name in docs/operating.md")]
+pub struct Given {
+    pub routes: Option<Sourced<PathBuf>>,
+    pub state_dir: Option<Sourced<PathBuf>>,
+    pub listen: Vec<Sourced<Listen>>,
+    pub advertise: Vec<Sourced<Advertise>>,
+    pub shards: Option<Sourced<u8>>,
+    pub cpus: Option<Sourced<CpuList>>,
+    pub control_cpu: Option<Sourced<usize>>,
+    pub calls_max: Option<Sourced<u32>>,
+    pub cps_max: Option<Sourced<u32>>,
+    pub steering: Option<Sourced<SteeringMode>>,
+    pub io: Option<Sourced<IoKind>>,
+    pub unknown_source: Option<Sourced<UnknownSource>>,
+    pub t1_ms: Option<Sourced<u64>>,
+    pub t2_ms: Option<Sourced<u64>>,
+    pub t4_ms: Option<Sourced<u64>>,
+    pub ring_timeout_ms: Option<Sourced<u64>>,
+    pub noack_timeout_ms: Option<Sourced<u64>>,
+    pub default_timeout_s: Option<Sourced<u64>>,
+}
+
+impl Given {
+    /// This, with what it leaves open taken from `under`.
+    #[must_use]
+    pub fn over(self, under: Given) -> Given {
+        Given {
+            routes: self.routes.or(under.routes),
+            state_dir: self.state_dir.or(under.state_dir),
+            listen: if self.listen.is_empty() { under.listen } else { self.listen },
+            advertise: if self.advertise.is_empty() { under.advertise } else { self.advertise },
+            shards: self.shards.or(under.shards),
+            cpus: self.cpus.or(under.cpus),
+            control_cpu: self.control_cpu.or(under.control_cpu),
+            calls_max: self.calls_max.or(under.calls_max),
+            cps_max: self.cps_max.or(under.cps_max),
+            steering: self.steering.or(under.steering),
+            io: self.io.or(under.io),
+            unknown_source: self.unknown_source.or(under.unknown_source),
+            t1_ms: self.t1_ms.or(under.t1_ms),
+            t2_ms: self.t2_ms.or(under.t2_ms),
+            t4_ms: self.t4_ms.or(under.t4_ms),
+            ring_timeout_ms: self.ring_timeout_ms.or(under.ring_timeout_ms),
+            noack_timeout_ms: self.noack_timeout_ms.or(under.noack_timeout_ms),
+            default_timeout_s: self.default_timeout_s.or(under.default_timeout_s),
+        }
+    }
+
+    /// Fills in the defaults and places shards on the cores `machine` that this process may use.
+    #[must_use]
+    pub fn resolve(self, machine: &[usize]) -> (Config, Vec<Problem>) {
+        let mut problems = Vec::new();
+        let placement = cpus::place(&self, machine, &mut problems);
+        let timers = self.timers(&mut problems);
+        let path = |given: Option<Sourced<PathBuf>>, default: &str, setting: &'static str| {
+            given.unwrap_or_else(|| Sourced::new(default.into(), Place::Default(setting)))
+        };
+        let config = Config {
+            routes: path(self.routes, ROUTES_DEFAULT, "routes"),
+            state_dir: path(self.state_dir, STATE_DIR_DEFAULT, "state_dir"),
+            listen: self.listen,
+            advertise: self.advertise,
+            placement,
+            calls_max: or_default(self.calls_max, CALLS_MAX_DEFAULT, "calls_max"),
+            cps_max: or_default(self.cps_max, CPS_MAX_DEFAULT, "cps_max"),
+            steering: or_default(self.steering, SteeringMode::Auto, "steering"),
+            io: or_default(self.io, IoKind::Mmsg, "io"),
+            unknown_source: or_default(self.unknown_source, UnknownSource::Drop, "unknown_source"),
+            timers,
+        };
+        (config, problems)
+    }
+
+    fn timers(&self, problems: &mut Vec<Problem>) -> Timers {
+        let defaults = Timers::default();
+        let ms = |given: &Option<Sourced<u64>>, default| {
+            given.as_ref().map_or(default, |given| Duration::from_millis(given.value))
+        };
+        let timers = Timers {
+            t1: ms(&self.t1_ms, defaults.t1),
+            t2: ms(&self.t2_ms, defaults.t2),
+            t4: ms(&self.t4_ms, defaults.t4),
+            ring_timeout: ms(&self.ring_timeout_ms, defaults.ring_timeout),
+            noack_timeout: ms(&self.noack_timeout_ms, defaults.noack_timeout),
+            default_timeout: self
+                .default_timeout_s
+                .as_ref()
+                .map_or(defaults.default_timeout, |given| Duration::from_secs(given.value)),
+        };
+        // RFC 3261 §17.1.2.1: retransmissions double from T1 until they reach T2.
+        if timers.t1 > timers.t2 {
+            let place =
+                self.t1_ms.as_ref().or(self.t2_ms.as_ref()).map_or(Place::Default("t1_ms"), |t| t.place.clone());
+            problems.push(Problem::error(
+                place,
+                format!("T1 ({} ms) is longer than T2 ({} ms)", timers.t1.as_millis(), timers.t2.as_millis()),
+                "retransmissions double from `t1_ms` up to `t2_ms`: raise t2_ms or lower t1_ms",
+            ));
+        }
+        // RFC 3261 §13.3.1.4: a 2xx is retransmitted for 64 × T1 before its dialog is given up.
+        if timers.noack_timeout < timers.t1 * 64 {
+            let place = self.noack_timeout_ms.as_ref().or(self.t1_ms.as_ref());
+            problems.push(Problem::warning(
+                place.map_or(Place::Default("noack_timeout_ms"), |timer| timer.place.clone()),
+                format!(
+                    "calls are ended {} ms after an answer without ACK, while the callee repeats it for 64 × T1 = {} ms",
+                    timers.noack_timeout.as_millis(),
+                    timers.t1.as_millis() * 64
+                ),
+                "raise `noack_timeout_ms`, or lower `t1_ms` as well",
+            ));
+        }
+        timers
+    }
+}
+
+/// A complete configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Directory of the routing tables (CSV).
+    pub routes: Sourced<PathBuf>,
+    /// Directory of key, image and lock.
+    pub state_dir: Sourced<PathBuf>,
+    /// Where listeners bind on this node.
+    pub listen: Vec<Sourced<Listen>>,
+    /// What listeners call themselves on this node.
+    pub advertise: Vec<Sourced<Advertise>>,
+    /// How many shards, and who runs where.
+    pub placement: Placement,
+    /// Calls held at once by the node.
+    pub calls_max: Sourced<u32>,
+    /// New calls a second of the node.
+    pub cps_max: Sourced<u32>,
+    /// How datagrams find their shard.
+    pub steering: Sourced<SteeringMode>,
+    /// How a shard receives and sends.
+    pub io: Sourced<IoKind>,
+    /// What unknown sources get.
+    pub unknown_source: Sourced<UnknownSource>,
+    /// Timer values.
+    pub timers: Timers,
+}
+
+impl Config {
+    /// Number of shards.
+    #[must_use]
+    pub fn shards(&self) -> u8 {
+        u8::try_from(self.placement.shards.len()).expect("the number of shards was checked when it was read")
+    }
+
+    /// The compiled routing image.
+    #[must_use]
+    pub fn image(&self) -> PathBuf {
+        self.state_dir.value.join("routes.image")
+    }
+}
+
+fn or_default<T>(given: Option<Sourced<T>>, default: T, setting: &'static str) -> Sourced<T> {
+    given.unwrap_or(Sourced::new(default, Place::Default(setting)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use corelane_shard::SHARDS_MAX;
+
+    use super::*;
+
+    fn from_file(text: &str) -> Given {
+        let (given, problems) = file::parse(Path::new("c.toml"), text);
+        assert_eq!(problems, []);
+        given
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_specification() {
+        let (config, problems) = Given::default().resolve(&[0, 1]);
+        assert_eq!(problems, []);
+        assert_eq!(config.shards(), 1);
+        assert_eq!(config.placement, Placement { shards: vec![Some(1)], control: Some(0) });
+        assert_eq!((config.calls_max.value, config.cps_max.value), (60_000, 1_000));
+        assert_eq!(config.timers.t1, Duration::from_millis(500));
+        assert_eq!(config.timers.ring_timeout, Duration::from_secs(180));
+        assert_eq!(config.unknown_source.value, UnknownSource::Drop);
+        assert_eq!(config.image(), Path::new("/var/lib/corelane/routes.image"));
+    }
+
+    #[test]
+    fn flags_win_setting_by_setting() {
+        let flags = Given {
+            shards: Some(Sourced::new(1, Place::Flag("--shards"))),
+            listen: vec![Sourced::new("127.0.0.1:5070".parse().unwrap(), Place::Flag("--listen"))],
+            ..Given::default()
+        };
+        let file = from_file("shards = 2\ncps_max = 7\nlisten = ['1=127.0.0.1:5060', '2=127.0.0.1:5061']\n");
+        let (config, _) = flags.over(file).resolve(&[0, 1]);
+        assert_eq!(config.shards(), 1);
+        assert_eq!(config.cps_max, Sourced::new(7, Place::Line("c.toml".into(), 2)));
+        assert_eq!(config.listen.len(), 1, "a list is replaced as a whole");
+    }
+
+    #[test]
+    fn timers_must_agree() {
+        let (_, problems) = from_file("t1_ms = 500\nt2_ms = 100\n").resolve(&[0, 1]);
+        assert!(problems[0].to_string().starts_with("error: c.toml:1: T1 (500 ms) is longer than T2 (100 ms)"));
+        let (_, problems) = from_file("noack_timeout_ms = 1000\n").resolve(&[0, 1]);
+        assert!(problems[0].to_string().starts_with("warning: c.toml:1: calls are ended 1000 ms after"));
+        let (config, problems) = from_file("t1_ms = 10\nt2_ms = 80\nnoack_timeout_ms = 1000\n").resolve(&[0, 1]);
+        assert_eq!(problems, []);
+        assert_eq!(config.timers.t2, Duration::from_millis(80));
+    }
+
+    #[test]
+    fn more_shards_than_a_node_can_have_are_cut() {
+        let list = (0..300).map(|cpu| cpu.to_string()).collect::<Vec<_>>().join(",");
+        let machine: Vec<usize> = (0..300).collect();
+        let (config, problems) = from_file(&format!("cpus = '{list}'\n")).resolve(&machine);
+        assert_eq!(usize::from(config.shards()), SHARDS_MAX);
+        assert!(problems.iter().any(|problem| problem.what.contains("at most 64 shards")), "{problems:?}");
+    }
+}

@@ -1,0 +1,187 @@
+//! The control core: one thread, pinned, with one tokio runtime that never blocks.
+//!
+//! ```text
+//! signals ──► control core ──► Request ──► whoever called start (the main thread)
+//! ```
+//!
+//! What it hears it hands on as [`Request`]s; the main thread acts on them, because printing to a pipe that nobody reads
+//! blocks, and nothing here may. SIGTERM and SIGINT ask to stop, SIGUSR1 asks for a report.
+//!
+//! A panic here ends the control core, not the calls: the main thread sees the requests end. Everywhere else a panic aborts
+//! the process ([`abort_on_panic`]): a shard whose engine is in an unknown state must not answer another datagram.
+
+use std::io;
+use std::process;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread::{self, JoinHandle};
+
+use tokio::runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
+
+use crate::problem::{Place, Problem};
+
+/// Name of the control core's thread.
+pub const THREAD_NAME: &str = "control";
+
+/// What the outside wants.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Request {
+    /// End cleanly; the name of the signal.
+    Stop(&'static str),
+    /// Print counters and gauges.
+    Report,
+}
+
+/// The running control core.
+#[derive(Debug)]
+pub struct ControlCore {
+    requests: Receiver<Request>,
+    stop: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl ControlCore {
+    /// Starts it on `cpu` (anywhere for `None`). When this returns every signal is caught.
+    ///
+    /// # Errors
+    /// When the kernel gives no thread, runtime or signal handler.
+    pub fn start(cpu: Option<usize>) -> Result<ControlCore, Problem> {
+        let (requests_in, requests) = mpsc::channel();
+        let (started_in, started) = mpsc::channel();
+        let (stop, stopped) = oneshot::channel();
+        let failed = |error: &io::Error| {
+            Problem::error(
+                Place::Machine,
+                format!("the control core cannot start: {error}"),
+                "look at the limits of the service (threads, open files)",
+            )
+        };
+        let thread = thread::Builder::new()
+            .name(THREAD_NAME.to_owned())
+            .spawn(move || {
+                // Not pinned is slower, not wrong: the kernel refused a core that placement had seen.
+                if let Some(id) = cpu {
+                    core_affinity::set_for_current(core_affinity::CoreId { id });
+                }
+                serve(&started_in, &requests_in, stopped);
+            })
+            .map_err(|error| failed(&error))?;
+        match started.recv() {
+            Ok(Ok(())) => Ok(ControlCore { requests, stop, thread }),
+            Ok(Err(error)) => Err(failed(&error)),
+            Err(mpsc::RecvError) => Err(failed(&io::Error::other("its thread ended"))),
+        }
+    }
+
+    /// Waits for the next request; `None` when the control core is gone.
+    #[must_use]
+    pub fn next(&self) -> Option<Request> {
+        self.requests.recv().ok()
+    }
+
+    /// Ends the control core and waits for its thread.
+    pub fn stop(self) {
+        // Both fail only when the thread has ended before; a panic of it was told when it happened.
+        let _ = self.stop.send(());
+        let _ = self.thread.join();
+    }
+}
+
+fn serve(started: &Sender<io::Result<()>>, requests: &Sender<Request>, mut stopped: oneshot::Receiver<()>) {
+    let runtime = match runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return drop(started.send(Err(error))),
+    };
+    runtime.block_on(async {
+        let mut signals = match Signals::catch() {
+            Ok(signals) => signals,
+            Err(error) => return drop(started.send(Err(error))),
+        };
+        let _ = started.send(Ok(()));
+        loop {
+            tokio::select! {
+                request = signals.next() => if requests.send(request).is_err() { break },
+                _ = &mut stopped => break,
+            }
+        }
+    });
+}
+
+/// The signals that mean something to us.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    report: Signal,
+}
+
+impl Signals {
+    fn catch() -> io::Result<Signals> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            report: signal(SignalKind::user_defined1())?,
+        })
+    }
+
+    async fn next(&mut self) -> Request {
+        tokio::select! {
+            _ = self.terminate.recv() => Request::Stop("SIGTERM"),
+            _ = self.interrupt.recv() => Request::Stop("SIGINT"),
+            _ = self.report.recv() => Request::Report,
+        }
+    }
+}
+
+/// From here on a panic on any thread but the control core's aborts the process, after the usual message.
+pub fn abort_on_panic() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        usual(panic);
+        let thread = thread::current();
+        let name = thread.name().unwrap_or("unnamed");
+        if name != THREAD_NAME {
+            eprintln!("corelane: a panic on thread `{name}` leaves it in an unknown state: aborting");
+            process::abort();
+        }
+    }));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::{Command, Output};
+
+    use super::*;
+
+    const CHILD: &str = "CORELANE_TEST_PANICS_ON";
+
+    /// Runs this very test again as a child process that panics on a thread of the given name.
+    fn panic_on(thread: &str) -> Output {
+        let this = std::env::current_exe().expect("a test binary has a path");
+        let arguments = ["--exact", "control::tests::a_panic_aborts_everywhere_but_here", "--nocapture"];
+        Command::new(this).args(arguments).env(CHILD, thread).output().expect("it runs")
+    }
+
+    #[test]
+    fn a_panic_aborts_everywhere_but_here() {
+        const SIGABRT: i32 = 6;
+        if let Ok(name) = std::env::var(CHILD) {
+            abort_on_panic();
+            let thread = thread::Builder::new().name(name).spawn(|| panic!("on purpose")).expect("a thread");
+            assert!(thread.join().is_err(), "it panicked, and the process lives");
+            return;
+        }
+        let shard = panic_on("shard-0");
+        assert_eq!(shard.status.signal(), Some(SIGABRT));
+        let told = String::from_utf8_lossy(&shard.stderr);
+        assert!(told.contains("on purpose") && told.contains("a panic on thread `shard-0`"), "{told}");
+        assert!(panic_on(THREAD_NAME).status.success(), "the control core's panic ends its thread only");
+    }
+
+    #[test]
+    fn stops_without_a_signal() {
+        let control = ControlCore::start(None).expect("a thread, a runtime and three signals");
+        control.stop();
+    }
+}

@@ -1,0 +1,226 @@
+//! The node's routing image: compiled from the tables at start, or the last good one, and verified in full either way.
+//!
+//! ```text
+//! tables compile          ─► new routes.image ─► verify ─► its listeners
+//! tables do not compile   ─► routes.image of an earlier start ─► verify ─► its listeners, every problem a warning
+//!                            none there: every problem an error
+//! ```
+
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use corelane_core::routing::layout::ArchivedPlace;
+use corelane_core::routing::{Image, ImageError};
+use corelane_shard::{MapCause, MapError, MappedImage};
+
+use crate::config::Config;
+use crate::listeners::Declared;
+use crate::problem::{Place, Problem};
+use crate::routes::{self, CompileError, FileError, Stat};
+
+/// A verified image.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The file.
+    pub path: PathBuf,
+    /// Its listeners, by slot.
+    pub listeners: Vec<Declared>,
+    /// One line for the operator: what is in it.
+    pub summary: String,
+}
+
+/// Compiles the tables and loads the result; when they do not compile, loads what an earlier start left. `None` when
+/// there is no usable image; the reasons are among the problems then.
+pub(crate) fn compile_or_last_good(config: &Config, problems: &mut Vec<Problem>) -> Option<Loaded> {
+    let path = config.image();
+    let found = match compile(&config.routes.value, &path) {
+        Ok(warnings) => {
+            problems.extend(warnings);
+            return load(&path).map_err(|problem| problems.push(problem)).ok();
+        }
+        Err(found) => found,
+    };
+    if !path.exists() {
+        problems.extend(found);
+        return None;
+    }
+    match load(&path) {
+        Ok(loaded) => {
+            problems.extend(found.into_iter().map(Problem::as_warning));
+            problems.push(Problem::warning(
+                Place::file(&path),
+                format!("the tables do not compile: starting with the last good image, {}", loaded.summary),
+                "repair the tables, `corelane check`, and start again",
+            ));
+            Some(loaded)
+        }
+        Err(problem) => {
+            problems.extend(found);
+            problems.push(problem);
+            None
+        }
+    }
+}
+
+/// Compiles a directory of tables into an image file; answers what is legal and looks wrong.
+///
+/// # Errors
+/// Everything that is wrong with the tables, or why the file could not be written. The image that was there stays.
+pub fn compile(directory: &Path, path: &Path) -> Result<Vec<Problem>, Vec<Problem>> {
+    directory_exists(directory)?;
+    match routes::compile_to(directory, path) {
+        Ok(compiled) => {
+            let mut warnings: Vec<Problem> =
+                compiled.warnings.iter().map(|row| row_problem(directory, row).as_warning()).collect();
+            warnings.extend(compiled.previous_unusable.map(|error| Problem {
+                cure: "a new one was made; slots (places of counters and caps) start anew".to_owned(),
+                ..image_problem(path, error).as_warning()
+            }));
+            Ok(warnings)
+        }
+        Err(CompileError::Problems(rows)) => Err(rows.iter().map(|row| row_problem(directory, row)).collect()),
+        Err(CompileError::File { error, .. }) => Err(vec![Problem::error(
+            Place::file(path),
+            format!("the routing image cannot be written: {error}"),
+            "name a directory that exists and can be written",
+        )]),
+    }
+}
+
+/// Reads, checks and compiles the tables without writing anything: their listeners, or nothing and the reasons among the problems.
+pub(crate) fn check_tables(directory: &Path, problems: &mut Vec<Problem>) -> Option<Vec<Declared>> {
+    let compiled = directory_exists(directory).and_then(|()| {
+        let told = |rows: Vec<routes::Problem>| rows.iter().map(|row| row_problem(directory, row)).collect::<Vec<_>>();
+        let tables = routes::load(directory).map_err(told)?;
+        problems.extend(routes::warnings(&tables).iter().map(|row| row_problem(directory, row).as_warning()));
+        routes::compile(&tables, None).map_err(told)
+    });
+    match compiled {
+        Ok(bytes) => Some(declared(&Image::open(&bytes).expect("the encoder writes what the reader reads"))),
+        Err(found) => {
+            problems.extend(found);
+            None
+        }
+    }
+}
+
+/// A missing directory is one problem, not one for each table.
+fn directory_exists(directory: &Path) -> Result<(), Vec<Problem>> {
+    fs::read_dir(directory).map(drop).map_err(|error| {
+        vec![Problem::error(
+            Place::file(directory),
+            format!("the directory of the routing tables cannot be read: {error}"),
+            "name it with `--routes`; docs/data-model.md describes its files",
+        )]
+    })
+}
+
+/// A problem with a row, which says `why; cure` in one sentence.
+fn row_problem(directory: &Path, row: &routes::Problem) -> Problem {
+    let path = directory.join(&row.file);
+    let place = match row.line.and_then(|line| u32::try_from(line).ok()) {
+        Some(line) => Place::Line(path, line),
+        None => Place::File(path),
+    };
+    let (reason, cure) = row.reason.split_once("; ").unwrap_or((&row.reason, ""));
+    let what = match row.column {
+        Some(column) if row.value.is_empty() => format!("{column}: {reason}"),
+        Some(column) => format!("{column} `{}`: {reason}", row.value),
+        None => reason.to_owned(),
+    };
+    Problem::error(place, what, cure)
+}
+
+/// Maps an image and verifies all of it: checksum and every reference.
+///
+/// # Errors
+/// When it is missing, no image, of another layout, or damaged.
+pub fn load(path: &Path) -> Result<Loaded, Problem> {
+    let mapped = open(path)?;
+    let image = mapped.image();
+    image.verify().map_err(|error| image_problem(path, error))?;
+    Ok(Loaded { path: path.to_path_buf(), listeners: declared(image), summary: summary(image) })
+}
+
+/// Maps an image.
+///
+/// # Errors
+/// As [`load`], but only the header and the sections' bounds are checked.
+pub fn open(path: &Path) -> Result<MappedImage, Problem> {
+    MappedImage::open(path).map_err(|MapError { cause, .. }| match cause {
+        MapCause::Read(error) => unreadable(path, &error),
+        MapCause::Image(error) => image_problem(path, error),
+    })
+}
+
+/// What is in an image.
+///
+/// # Errors
+/// As [`open`].
+pub fn stat(path: &Path) -> Result<Stat, Problem> {
+    routes::stat(path).map_err(|error| match error {
+        FileError::Read { error, .. } => unreadable(path, &error),
+        FileError::Image { error, .. } => image_problem(path, error),
+    })
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Problem {
+    Problem::error(
+        Place::file(path),
+        format!("the routing image cannot be read: {error}"),
+        "`corelane routes compile` makes one from the tables",
+    )
+}
+
+/// What an operator is told of an image that cannot be used.
+fn image_problem(path: &Path, error: ImageError) -> Problem {
+    let what = match error {
+        ImageError::NotAnImage => "this is no routing image".to_owned(),
+        ImageError::Layout { found, expected } => {
+            format!("the routing image has layout {found}, this version reads layout {expected}")
+        }
+        ImageError::Truncated => "the routing image is cut short".to_owned(),
+        ImageError::Checksum => "the routing image is damaged: its checksum is wrong".to_owned(),
+        ImageError::Malformed => "the routing image is damaged: its structure is wrong".to_owned(),
+    };
+    Problem::error(
+        Place::file(path),
+        what,
+        "`corelane routes compile` makes a new one from the tables; nothing is lost",
+    )
+}
+
+/// The listeners of an image, by slot.
+fn declared(image: &Image<'_>) -> Vec<Declared> {
+    let places = image.tables().listeners.iter().enumerate();
+    places
+        .filter_map(|(slot, place)| match place {
+            ArchivedPlace::Vacant { .. } => None,
+            ArchivedPlace::Taken(record) => Some(Declared {
+                slot: u16::try_from(slot).ok()?,
+                id: record.id.to_native().to_string(),
+                name: record.name.as_str().to_owned(),
+                address: std::net::SocketAddr::new(record.address.as_ipaddr(), record.port.to_native()),
+                advertise_host: record.advertise_host.as_ref().map(|host| host.as_str().to_owned()),
+                advertise_port: record.advertise_port.as_ref().map(|port| port.to_native()),
+            }),
+        })
+        .collect()
+}
+
+fn summary(image: &Image<'_>) -> String {
+    let (tables, counts) = (image.tables(), image.counts());
+    format!(
+        "generation {}: {} providers, {} gateways, {} prefixes, {} routes",
+        image.generation(),
+        taken(&tables.providers),
+        taken(&tables.gateways),
+        counts.prefixes,
+        counts.routes
+    )
+}
+
+/// Records in a slot table, vacant places left out.
+fn taken<T: rkyv::Archive>(places: &[ArchivedPlace<T>]) -> usize {
+    places.iter().filter(|place| matches!(place, ArchivedPlace::Taken(_))).count()
+}

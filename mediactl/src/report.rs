@@ -1,0 +1,165 @@
+//! What a node tells about itself in plain lines: its memory bill and its counters.
+//!
+//! ```text
+//! memory: 41.2 MB a shard, 82.4 MB in all
+//!   calls                     30000 x   1096 B   32.9 MB
+//! counter shard=0 calls_started=12
+//! counter node calls_started=12
+//! ```
+//!
+//! Counter lines are an interface: tests and scripts read them. The form stays; names come from [`TABLE`] and only grow.
+
+use std::fmt;
+use std::io::{self, Write};
+
+use corelane_core::Counters;
+use corelane_core::counter::TABLE;
+use corelane_core::engine::{BillLine, Budget};
+
+use crate::config::Config;
+use crate::problem::{Place, Problem};
+
+/// What the engines of a node will take, known before any of it is taken (SPEC I8).
+#[derive(Clone, Debug)]
+pub struct Bill {
+    /// The records of one shard.
+    pub budget: Budget,
+    /// Number of shards.
+    pub shards: u8,
+}
+
+impl Bill {
+    /// The bill of a configuration.
+    #[must_use]
+    pub fn of(config: &Config) -> Bill {
+        let shards = config.shards();
+        let budget = Budget::for_shard(config.calls_max.value, config.cps_max.value, shards, &config.timers);
+        Bill { budget, shards }
+    }
+
+    /// Bytes of one shard's engine.
+    #[must_use]
+    pub fn shard_bytes(&self) -> u64 {
+        self.budget.bill().iter().map(|line| line.bytes as u64).sum()
+    }
+
+    /// Bytes of all engines.
+    #[must_use]
+    pub fn node_bytes(&self) -> u64 {
+        self.shard_bytes() * u64::from(self.shards)
+    }
+
+    /// Compares the bill with what the machine has. `total` bounds what can ever be had, `available` is free now.
+    #[must_use]
+    pub fn against(&self, config: &Config, total: Option<u64>, available: Option<u64>) -> Option<Problem> {
+        let bytes = self.node_bytes();
+        let place = [&config.calls_max.place, &config.cps_max.place]
+            .into_iter()
+            .find(|place| !matches!(place, Place::Default(_)))
+            .unwrap_or(&config.calls_max.place);
+        let cure = "lower `calls_max` or `cps_max`, or take a larger machine";
+        if let Some(total) = total.filter(|total| bytes > *total) {
+            let what = format!("the bill of {} is more than the {} of this machine", size(bytes), size(total));
+            return Some(Problem::error(place.clone(), what, cure));
+        }
+        let available = available.filter(|available| bytes > *available)?;
+        let what = format!("the bill of {} is more than the {} that are free now", size(bytes), size(available));
+        Some(Problem::warning(place.clone(), what, cure))
+    }
+}
+
+/// As an operator reads it, one line for each kind of record.
+impl fmt::Display for Bill {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(out, "memory: {} a shard, {} in all", size(self.shard_bytes()), size(self.node_bytes()))?;
+        for BillLine { name, count, bytes } in self.budget.bill() {
+            let each = bytes as u64 / u64::from(count.max(1));
+            writeln!(out, "  {name:<24} {count:>9} x {each:>7} B {:>10}", size(bytes as u64))?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes the counters of every shard and of the node: each line `counter shard=N NAME=VALUE` or `counter node NAME=VALUE`.
+///
+/// # Errors
+/// Those of the writer.
+pub fn write_counters(out: &mut dyn Write, shards: &[Counters]) -> io::Result<()> {
+    for (shard, counters) in shards.iter().enumerate() {
+        for row in TABLE {
+            writeln!(out, "counter shard={shard} {}={}", row.name, counters.value(row.counter))?;
+        }
+    }
+    for row in TABLE {
+        // Gauges add up as well: each counts records, and every record belongs to one shard.
+        let sum = shards.iter().fold(0_u64, |sum, counters| sum.wrapping_add(counters.value(row.counter)));
+        writeln!(out, "counter node {}={sum}", row.name)?;
+    }
+    out.flush()
+}
+
+/// Bytes as an operator reads them, in units of 1000.
+#[must_use]
+pub fn size(bytes: u64) -> String {
+    let scaled = |unit: u64| bytes as f64 / unit as f64;
+    match bytes {
+        0..1_000 => format!("{bytes} B"),
+        1_000..1_000_000 => format!("{:.1} kB", scaled(1_000)),
+        1_000_000..1_000_000_000 => format!("{:.1} MB", scaled(1_000_000)),
+        _ => format!("{:.1} GB", scaled(1_000_000_000)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use corelane_core::Counter;
+
+    use super::*;
+
+    #[test]
+    fn every_counter_has_a_line_for_each_shard_and_the_node() {
+        let mut shards = [Counters::default(), Counters::default()];
+        shards[0].add(Counter::CallsStarted, 12);
+        shards[1].add(Counter::CallsStarted, 30);
+        let mut out = Vec::new();
+        write_counters(&mut out, &shards).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert_eq!(text.lines().count(), 3 * TABLE.len());
+        for line in
+            ["counter shard=0 calls_started=12", "counter shard=1 calls_started=30", "counter node calls_started=42"]
+        {
+            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_bill_adds_up_and_is_held_against_the_machine() {
+        let (config, _) = crate::config::Given::default().resolve(&[0, 1, 2]);
+        let bill = Bill::of(&config);
+        assert_eq!(bill.node_bytes(), 2 * bill.shard_bytes());
+        let text = bill.to_string();
+        assert!(text.starts_with(&format!(
+            "memory: {} a shard, {} in all\n  ",
+            size(bill.shard_bytes()),
+            size(bill.node_bytes())
+        )));
+        assert_eq!(text.lines().count(), 1 + bill.budget.bill().len());
+
+        let bytes = bill.node_bytes();
+        assert_eq!(bill.against(&config, Some(bytes), Some(bytes)), None);
+        let too_much = bill.against(&config, Some(bytes - 1), Some(0)).map(|problem| problem.to_string());
+        assert!(too_much.is_some_and(|text| text.starts_with("error: default of `calls_max`: the bill of ")));
+        let tight = bill.against(&config, Some(bytes), Some(bytes - 1)).map(|problem| problem.to_string());
+        assert!(tight.is_some_and(|text| text.starts_with("warning: ") && text.contains("that are free now")));
+        assert_eq!(bill.against(&config, None, None), None, "nothing is known of the machine");
+    }
+
+    #[test]
+    fn sizes_read_well() {
+        for (bytes, text) in
+            [(0, "0 B"), (999, "999 B"), (1_500, "1.5 kB"), (72_000_000, "72.0 MB"), (2_500_000_000, "2.5 GB")]
+        {
+            assert_eq!(size(bytes), text);
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! `routes lookup`: why a number goes where it goes, told step by step.
+
+use std::fmt;
+
+use corelane_core::Endpoint;
+use corelane_core::routing::{
+    Candidates, Digits, Image, ListenerSlot, NO_SLOT, NoCandidate, ProviderSlot, Recognised,
+};
+
+/// Where a look-up starts.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Source {
+    /// At a routing group; the number is taken as normalised.
+    Group(u32),
+    /// At a provider, by id: strip and prepend are applied.
+    Provider(u32),
+    /// At an address, on a listener (by id) or on any.
+    Peer(Endpoint, Option<u32>),
+}
+
+/// A look-up, explained.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Lookup {
+    /// One line per step.
+    pub steps: Vec<String>,
+    /// The candidates of this draw, or why there are none.
+    pub outcome: Outcome,
+}
+
+/// How a look-up ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// Gateways in the order of this draw.
+    Candidates(Candidates),
+    /// The source is nobody's, or the provider unknown.
+    Unknown,
+    /// The answer to give.
+    None(NoCandidate),
+}
+
+/// Follows a number through an image. `draw` decides between equals, as the engine's random number does.
+#[must_use]
+pub fn lookup(image: &Image<'_>, source: Source, dialled: &str, draw: u64) -> Lookup {
+    let mut steps = Vec::new();
+    let Some((group, number)) = start(image, source, dialled, &mut steps) else {
+        return Lookup { steps, outcome: Outcome::Unknown };
+    };
+    let outcome = match image.select(group, number.as_bytes(), draw) {
+        Ok(candidates) => Outcome::Candidates(candidates),
+        Err(none) => Outcome::None(none),
+    };
+    let mut prefix = image.longest_prefix(group, Digits::leading(number.as_bytes()));
+    if prefix.is_none() {
+        steps.push(format!("group {group}: no prefix of '{number}' is routed: 404"));
+    }
+    while let Some(this) = prefix {
+        let len = usize::from(image.prefix_len(this));
+        steps.push(format!("group {group}: prefix '{}'", number.get(..len).unwrap_or(&number)));
+        for (route, id, cost) in image.routes(this) {
+            let carrier = image.carrier(route.carrier).map_or("?", |carrier| carrier.name());
+            let cost = cost.map_or(String::new(), |cost| format!(", cost {}.{:06}", cost / 1_000_000, cost % 1_000_000));
+            let window = if route.window.is_some() { ", has a time window" } else { "" };
+            steps.push(format!(
+                "  route {id}: carrier {carrier}, priority {}, weight {}{cost}{window}",
+                route.priority, route.weight
+            ));
+        }
+        prefix = image.shorter_prefix(this);
+    }
+    match &outcome {
+        Outcome::Candidates(candidates) => {
+            for (place, candidate) in candidates.iter().enumerate() {
+                let carrier = image.carrier(candidate.carrier).map_or("?", |carrier| carrier.name());
+                if let Some(gateway) = image.gateway(candidate.gateway) {
+                    let (name, endpoint) = (gateway.name, gateway.endpoint);
+                    steps.push(format!("{}. gateway {name} at {endpoint}, through {carrier}", place + 1));
+                }
+            }
+        }
+        Outcome::None(NoCandidate::NoneUsable) => steps.push("no enabled gateway: 503".to_string()),
+        Outcome::None(NoCandidate::NoRoute) | Outcome::Unknown => {}
+    }
+    Lookup { steps, outcome }
+}
+
+/// The routing group and the normalised number.
+fn start(image: &Image<'_>, source: Source, dialled: &str, steps: &mut Vec<String>) -> Option<(u32, String)> {
+    let recognised = match source {
+        Source::Group(group) => return Some((group, dialled.to_string())),
+        Source::Provider(id) => {
+            let slots = (0..image.tables().providers.len()).map(|slot| ProviderSlot(slot as u16));
+            let known = slots.into_iter().find(|slot| image.provider(*slot).is_some_and(|provider| provider.id == id));
+            known.map(|provider| Recognised { provider, tech_prefix: 0, max_cps: None })
+        }
+        Source::Peer(peer, listener) => image.recognise(listener_slot(image, listener), peer, dialled.as_bytes()),
+    };
+    let Some((recognised, provider)) =
+        recognised.and_then(|recognised| Some((recognised, image.provider(recognised.provider)?)))
+    else {
+        steps.push("no such provider, or the address is nobody's".to_string());
+        return None;
+    };
+    let rest = dialled.get(usize::from(recognised.tech_prefix)..).unwrap_or("");
+    let rest = rest.strip_prefix('+').unwrap_or(rest);
+    let prepend = std::str::from_utf8(provider.prepend).unwrap_or("");
+    let number = format!("{prepend}{}", rest.get(usize::from(provider.strip)..).unwrap_or(""));
+    steps.push(format!("provider {} ({}): '{dialled}' becomes '{number}'", provider.id, provider.name));
+    Some((provider.routing_group, number))
+}
+
+fn listener_slot(image: &Image<'_>, id: Option<u32>) -> ListenerSlot {
+    use corelane_core::routing::layout::ArchivedPlace;
+    let is = |place: &ArchivedPlace<_>| matches!((place, id), (ArchivedPlace::Taken(record), Some(id)) if listener_id(record) == id);
+    let place = image.tables().listeners.iter().position(is);
+    ListenerSlot(place.map_or(NO_SLOT, |place| place as u16))
+}
+
+fn listener_id(record: &corelane_core::routing::layout::ArchivedListenerRecord) -> u32 {
+    record.id.to_native()
+}
+
+impl fmt::Display for Lookup {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.steps.iter().try_for_each(|step| writeln!(out, "{step}"))
+    }
+}

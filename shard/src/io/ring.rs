@@ -1,0 +1,124 @@
+//! The io_uring of a shard.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrayvec::ArrayVec;
+use corelane_core::limits::LISTENERS_MAX;
+use corelane_core::{Flow, ListenerIndex, Transport};
+
+use super::fault::{FaultSource, Faults, Refusal};
+use super::{Fault, Io, OUTGOING_MAX, RECEIVE_BATCH, Received};
+use crate::sys::event::EventFd;
+use crate::sys::ring::{Arrival, Ring};
+
+/// See the module.
+pub(crate) struct Uring {
+    // Before the sockets: it ends its requests on them when it is dropped.
+    ring: Ring,
+    batch: ArrayVec<Arrival, RECEIVE_BATCH>,
+    faults: Faults,
+    /// Listeners whose error queue may hold more than was taken, one bit each.
+    failing: u32,
+    sockets: ArrayVec<OwnedFd, LISTENERS_MAX>,
+    _wake: Arc<EventFd>,
+}
+
+impl Uring {
+    /// Must be made on the thread that uses it.
+    ///
+    /// # Errors
+    /// Those of [`Ring::new`].
+    pub(crate) fn new(sockets: ArrayVec<OwnedFd, LISTENERS_MAX>, wake: Arc<EventFd>) -> io::Result<Uring> {
+        let ring = Ring::new(sockets.iter().map(AsFd::as_fd), wake.as_fd())?;
+        Ok(Uring { ring, batch: ArrayVec::new(), faults: Faults::default(), failing: 0, sockets, _wake: wake })
+    }
+
+    /// Buffers that the kernel has not got back.
+    #[cfg(test)]
+    pub(crate) fn buffers_used(&self) -> usize {
+        self.ring.buffers_used()
+    }
+
+    fn drain_errors(&mut self, failing: u32) {
+        for listener in (0..self.sockets.len()).filter(|listener| failing & (1 << listener) != 0) {
+            let more = self.faults.drain(self.sockets[listener].as_fd(), listener as u8);
+            self.failing = self.failing & !(1 << listener) | u32::from(more) << listener;
+        }
+    }
+}
+
+impl Io for Uring {
+    fn receive(&mut self) -> io::Result<usize> {
+        self.recycle();
+        self.ring.take(&mut self.batch);
+        // An ICMP error ends a multishot receive with the pending error, so nothing else has to watch the error queue.
+        self.failing |= self.ring.take_failing();
+        self.drain_errors(self.failing);
+        Ok(self.batch.len())
+    }
+
+    fn datagram(&self, index: usize) -> Option<Received<'_>> {
+        let arrival = &self.batch[index];
+        let (peer, bytes, truncated) = self.ring.datagram(arrival);
+        let listener = ListenerIndex(arrival.listener);
+        Some(Received { flow: Flow { peer: peer?, listener, transport: Transport::Udp }, bytes, truncated })
+    }
+
+    fn recycle(&mut self) {
+        self.ring.recycle(self.batch.drain(..));
+    }
+
+    fn fault(&mut self) -> Option<Fault> {
+        self.faults.pop()
+    }
+
+    fn send<'b>(&mut self, count: usize, message: impl Fn(usize) -> (Flow, &'b [u8])) -> io::Result<usize> {
+        let entry = |index: usize| {
+            let (flow, bytes) = message(index);
+            (flow.listener.0, flow.peer, bytes)
+        };
+        let mut refused: ArrayVec<(u8, i32), OUTGOING_MAX> = ArrayVec::new();
+        self.ring.send(count, entry, |index, errno| {
+            if errno != 0 {
+                refused.push((index as u8, errno));
+            }
+        })?;
+        let mut lost = 0;
+        // As with `sendmmsg`: a full buffer drops; anything else may be another peer's pending error, so the error queue is
+        // emptied and the datagram tried once more.
+        let mut again: ArrayVec<u8, OUTGOING_MAX> = ArrayVec::new();
+        for (place, errno) in refused {
+            if Refusal::of(&io::Error::from_raw_os_error(errno)) == Refusal::Full {
+                lost += 1;
+            } else {
+                self.drain_errors(1 << entry(usize::from(place)).0);
+                again.push(place);
+            }
+        }
+        if again.is_empty() {
+            return Ok(lost);
+        }
+        let faults = &mut self.faults;
+        self.ring.send(
+            again.len(),
+            |index| entry(usize::from(again[index])),
+            |index, errno| {
+                if errno != 0 {
+                    lost += 1;
+                    if Refusal::of(&io::Error::from_raw_os_error(errno)) == Refusal::Destination {
+                        let (listener, peer, _) = entry(usize::from(again[index]));
+                        faults.report(listener, peer, FaultSource::Kernel);
+                    }
+                }
+            },
+        )?;
+        Ok(lost)
+    }
+
+    fn park(&mut self, timeout: Duration) -> io::Result<()> {
+        self.ring.wait(if self.failing == 0 { timeout } else { Duration::ZERO })
+    }
+}

@@ -1,0 +1,192 @@
+//! The loop of a shard. It is the only task of its executor, never yields, and waits in one place only.
+//!
+//! ```text
+//!        ┌──────────────────────────────────────────────────────────────────────────────┐
+//!        ▼                                                                              │
+//!   read the clock ► receive ≤ 64 ► inbox ► faults ► due timers ► flush sends ► wake ► park
+//!                      │  not mine? to its owner's inbox                       neighbours   until the next timer,
+//!                      └► handle ► effects, in order ► outgoing                              one second, or a wake-up
+//! ```
+//!
+//! Invariants: all effects of an input are taken before the next input; a buffer is released when its send is done; the clock is
+//! read once per turn; after the start nothing is allocated, locked or waited for except in `park`.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrayvec::ArrayVec;
+use corelane_core::limits::EFFECTS_MAX;
+use corelane_core::steering::{ShardIndex, Steering};
+use corelane_core::{BufferRef, Counter, Counters, Effect, Effects, Flow, Input, Instant, Now};
+
+use crate::clock::Clock;
+use crate::inbox::{Head, Inbox, Kind, Order, Outbox};
+use crate::io::fault::FaultSource;
+use crate::io::{Io, OUTGOING_MAX, Received};
+use crate::protocol::Protocol;
+use crate::snapshot::Snapshot;
+
+/// How often the counters are copied out, hence the longest wait.
+const SNAPSHOT_INTERVAL: Duration = Duration::from_secs(1);
+/// Records taken from the inbox in one turn.
+const INBOX_BATCH: usize = 64;
+
+/// One shard, ready to run.
+pub(crate) struct Shard<P, I> {
+    pub(crate) index: ShardIndex,
+    pub(crate) protocol: P,
+    pub(crate) io: I,
+    /// Forward steering: who owns a datagram. `None` where the kernel has steered, or where there is one shard.
+    pub(crate) steering: Option<Steering>,
+    pub(crate) inbox: Inbox,
+    pub(crate) outbox: Outbox,
+    pub(crate) clock: Clock,
+    pub(crate) snapshot: Arc<Snapshot>,
+    /// The effects of the input at hand; empty between two inputs.
+    pub(crate) effects: Effects,
+    /// Sends that wait for the flush.
+    pub(crate) outgoing: ArrayVec<(Flow, BufferRef), OUTGOING_MAX>,
+}
+
+impl<P: Protocol, I: Io> Shard<P, I> {
+    /// Runs until the order to stop.
+    ///
+    /// # Errors
+    /// Those of the wait and the submit: the kernel refuses what it once allowed, and no call can be served any more.
+    pub(crate) fn run(mut self) -> io::Result<Counters> {
+        let mut snapshot_due = self.clock.monotonic().after(SNAPSHOT_INTERVAL);
+        loop {
+            let now = self.clock.now();
+            let received = self.io.receive()?;
+            for index in 0..received {
+                self.on_datagram(now, index)?;
+            }
+            self.io.recycle();
+            let heard = self.on_inbox(now)?;
+            self.on_faults(now)?;
+            while self.protocol.next_timeout().is_some_and(|due| due <= now.monotonic) {
+                self.protocol.handle(now, Input::Timeout, &mut self.effects);
+                self.accept(now, None)?;
+            }
+            self.flush()?;
+            self.outbox.wake();
+            if now.monotonic >= snapshot_due {
+                self.snapshot.publish(self.protocol.counters());
+                snapshot_due = now.monotonic.after(SNAPSHOT_INTERVAL);
+            }
+            match self.inbox.order() {
+                Some(Order::Stop) => break,
+                None => {}
+            }
+            if received == 0 && heard == 0 {
+                self.park(snapshot_due)?;
+            }
+        }
+        self.snapshot.publish(self.protocol.counters());
+        Ok(self.protocol.counters().clone())
+    }
+
+    fn on_datagram(&mut self, now: Now, index: usize) -> io::Result<()> {
+        let Some(datagram) = self.io.datagram(index) else { return Ok(()) };
+        let Received { flow, bytes, truncated } = datagram;
+        // A datagram without a Call-ID stays with the shard that received it.
+        if let Some(steering) = &self.steering
+            && let Some(slot) = steering.slot_of_datagram(bytes)
+            && steering.owner(slot) != self.index
+        {
+            let head = Head::new(Kind::Datagram { truncated }, flow, now.monotonic);
+            let counter = match self.outbox.push(steering.owner(slot), head, bytes) {
+                Ok(()) => Counter::DatagramsForwarded,
+                Err(_) => Counter::ForwardDropped,
+            };
+            self.protocol.counters().count(counter);
+            return Ok(());
+        }
+        self.protocol.handle(
+            now,
+            Input::Datagram { flow, received_at: now.monotonic, bytes, truncated },
+            &mut self.effects,
+        );
+        self.accept(now, Some(index))
+    }
+
+    /// Takes what other shards handed over; says how much.
+    fn on_inbox(&mut self, now: Now) -> io::Result<usize> {
+        for count in 0..INBOX_BATCH {
+            let Some((head, bytes)) = self.inbox.pop() else { return Ok(count) };
+            let Head { flow, received_at, .. } = head;
+            let input = match head.kind {
+                Kind::Datagram { truncated } => Input::Datagram { flow, received_at, bytes, truncated },
+                Kind::Unreachable => Input::Unreachable { flow },
+            };
+            self.protocol.handle(now, input, &mut self.effects);
+            self.accept(now, None)?;
+        }
+        Ok(INBOX_BATCH)
+    }
+
+    fn on_faults(&mut self, now: Now) -> io::Result<()> {
+        while let Some(fault) = self.io.fault() {
+            if fault.source == FaultSource::Network {
+                // The kernel tells one socket of the group, chosen by addresses: the others have to hear of it.
+                let lost = self.outbox.push_to_all(Head::new(Kind::Unreachable, fault.flow, now.monotonic));
+                self.protocol.counters().add(Counter::ForwardDropped, lost);
+            }
+            self.protocol.handle(now, Input::Unreachable { flow: fault.flow }, &mut self.effects);
+            self.accept(now, None)?;
+        }
+        Ok(())
+    }
+
+    /// Takes all effects of one input; `index` is its place in the batch when it was received here.
+    fn accept(&mut self, now: Now, index: Option<usize>) -> io::Result<()> {
+        for place in 0..self.effects.len() {
+            match self.effects[place] {
+                Effect::Send { flow, buffer } => self.outgoing.push((flow, buffer)),
+                Effect::Forward { shard } => self.forward(now, index, shard),
+            }
+        }
+        self.effects.clear();
+        if self.outgoing.remaining_capacity() < EFFECTS_MAX { self.flush() } else { Ok(()) }
+    }
+
+    /// Hands an input over that the engine found to be another shard's. What was handed over once stays: two engines that
+    /// disagree about an owner must not play ball with a datagram.
+    fn forward(&mut self, now: Now, index: Option<usize>, owner: ShardIndex) {
+        let pushed = index.and_then(|index| self.io.datagram(index)).map(|datagram| {
+            let Received { flow, bytes, truncated } = datagram;
+            let head = Head::new(Kind::Datagram { truncated }, flow, now.monotonic);
+            self.outbox.push(owner, head, bytes)
+        });
+        if pushed != Some(Ok(())) {
+            self.protocol.counters().count(Counter::ForwardDropped);
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.outgoing.is_empty() {
+            return Ok(());
+        }
+        let refused = self.io.send(self.outgoing.len(), |index| {
+            let (flow, buffer) = self.outgoing[index];
+            (flow, self.protocol.buffer(buffer))
+        })?;
+        for (_, buffer) in self.outgoing.drain(..) {
+            self.protocol.release(buffer);
+        }
+        self.protocol.counters().add(Counter::SendFailed, refused as u64);
+        Ok(())
+    }
+
+    /// Waits for the next timer, the next snapshot, a datagram or a wake-up.
+    fn park(&mut self, snapshot_due: Instant) -> io::Result<()> {
+        if !self.inbox.may_park() {
+            return Ok(());
+        }
+        let until = self.protocol.next_timeout().map_or(snapshot_due, |due| due.min(snapshot_due));
+        let result = self.io.park(until.since(self.clock.monotonic()));
+        self.inbox.awake();
+        result
+    }
+}

@@ -1,0 +1,88 @@
+//! The error queue of a socket: which destination an ICMP error was about.
+//!
+//! An unconnected socket with `IP_RECVERR` learns of ICMP errors twice: a *pending error* that fails whatever call comes next,
+//! whoever that call is for, and an entry in the error queue that names the destination. Only the second is knowledge.
+
+use std::io;
+use std::mem;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use corelane_core::Endpoint;
+
+use super::address::RawAddress;
+
+/// One entry of the error queue.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) struct QueuedError {
+    /// The destination that our datagram had.
+    pub(crate) peer: Endpoint,
+    /// Whether it means that nothing can reach that destination, as opposed to "fragment" or "took too many hops".
+    pub(crate) unreachable: bool,
+}
+
+/// Space for the control messages of one entry: the extended error and the address of the router that reported it.
+const CONTROL_BYTES: usize = 256;
+
+#[repr(C, align(8))]
+struct Control([u8; CONTROL_BYTES]);
+
+/// Takes one entry: `Ok(None)` when the queue is empty. Entries that name no usable destination are skipped.
+pub(crate) fn take(socket: BorrowedFd<'_>) -> io::Result<Option<QueuedError>> {
+    loop {
+        let mut name = RawAddress::EMPTY;
+        let mut control = Control([0; CONTROL_BYTES]);
+        // SAFETY: all-zero bytes are a valid msghdr (no name, no vectors, no control).
+        let mut header: libc::msghdr = unsafe { mem::zeroed() };
+        header.msg_name = (&raw mut name).cast();
+        header.msg_namelen = RawAddress::SIZE;
+        header.msg_control = (&raw mut control).cast();
+        header.msg_controllen = CONTROL_BYTES as _;
+        // SAFETY: the header points at locals that live across the call, with their true sizes.
+        let result =
+            unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, libc::MSG_ERRQUEUE | libc::MSG_DONTWAIT) };
+        if result < 0 {
+            let error = io::Error::last_os_error();
+            match error.kind() {
+                io::ErrorKind::WouldBlock => return Ok(None),
+                io::ErrorKind::Interrupted => continue,
+                _ => return Err(error),
+            }
+        }
+        let (Some(peer), Some(error)) = (name.endpoint(header.msg_namelen), extended_error(&header)) else {
+            continue;
+        };
+        return Ok(Some(QueuedError { peer, unreachable: is_unreachable(&error) }));
+    }
+}
+
+/// The extended error among the control messages of a filled header.
+fn extended_error(header: &libc::msghdr) -> Option<libc::sock_extended_err> {
+    // SAFETY: the kernel filled `msg_control` and `msg_controllen`; the macros stay within them.
+    let mut message = unsafe { libc::CMSG_FIRSTHDR(header) };
+    while !message.is_null() {
+        // SAFETY: CMSG_FIRSTHDR and CMSG_NXTHDR return null or a whole header inside the control buffer, which is aligned.
+        let head = unsafe { &*message };
+        let wanted = matches!(
+            (head.cmsg_level, head.cmsg_type),
+            (libc::SOL_IP, libc::IP_RECVERR) | (libc::SOL_IPV6, libc::IPV6_RECVERR)
+        );
+        // SAFETY: pure arithmetic on a length.
+        let needed = unsafe { libc::CMSG_LEN(size_of::<libc::sock_extended_err>() as libc::c_uint) } as usize;
+        if wanted && head.cmsg_len as usize >= needed {
+            // SAFETY: the message is long enough for the struct; the read may be unaligned.
+            return Some(unsafe { libc::CMSG_DATA(message).cast::<libc::sock_extended_err>().read_unaligned() });
+        }
+        // SAFETY: `message` is inside the header's control buffer.
+        message = unsafe { libc::CMSG_NXTHDR(header, message) };
+    }
+    None
+}
+
+/// RFC 792: destination unreachable (3), except "fragmentation needed" (4). RFC 4443: destination unreachable (1).
+fn is_unreachable(error: &libc::sock_extended_err) -> bool {
+    match error.ee_origin {
+        libc::SO_EE_ORIGIN_ICMP => error.ee_type == 3 && error.ee_code != 4,
+        libc::SO_EE_ORIGIN_ICMP6 => error.ee_type == 1,
+        _ => false,
+    }
+}

@@ -1,0 +1,62 @@
+//! `corelane run`: a node from its first check to its last counter.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use corelane_mediactl::control::{self, ControlCore, Request};
+use corelane_mediactl::problem::any_error;
+use corelane_mediactl::{Place, Problem, boot, report};
+
+use crate::output;
+use crate::settings::SettingsArgs;
+
+/// Exit 0 after SIGTERM or SIGINT; 1 when it could not start or the control core was lost.
+pub(crate) fn run(settings: SettingsArgs) -> ExitCode {
+    control::abort_on_panic();
+    let (config, problems) = settings.resolve();
+    if any_error(&problems) {
+        // The configuration is wrong already; what else would be, is worth knowing in the same round.
+        let (more, _) = boot::check(&config);
+        output::problems(&[problems, more].concat());
+        return ExitCode::FAILURE;
+    }
+    output::problems(&problems);
+    match serve(config) {
+        Ok(code) => code,
+        Err(problems) => {
+            output::problems(&problems);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(config: corelane_mediactl::config::Config) -> Result<ExitCode, Vec<Problem>> {
+    let control_cpu = config.placement.control;
+    let (prepared, warnings) = boot::prepare(config)?;
+    output::problems(&warnings);
+    // Nobody may be reading: a node whose output is closed still takes calls.
+    let mut out = io::stdout();
+    let _ = writeln!(out, "corelane {}", env!("CARGO_PKG_VERSION"));
+    let _ = prepared.write_summary(&mut out);
+    let control = ControlCore::start(control_cpu).map_err(|problem| vec![problem])?;
+    let running = prepared.start().map_err(|problem| vec![problem])?;
+    output::problems(running.steering_warning().as_slice());
+    let _ = running.write_ready(&mut out);
+    let signal = loop {
+        match control.next() {
+            Some(Request::Report) => drop(report::write_counters(&mut out, &running.counters())),
+            Some(Request::Stop(signal)) => break Some(signal),
+            None => break None,
+        }
+    };
+    let _ = writeln!(out, "stopping: {}", signal.unwrap_or("the control core was lost"));
+    let stopped = running.stop();
+    control.stop();
+    match &stopped {
+        Ok(counters) => drop(report::write_counters(&mut out, counters)),
+        Err(failed) => output::problems(&[Problem::error(Place::Machine, failed.to_string(), "")]),
+    }
+    let _ = writeln!(out, "stopped");
+    let good = signal.is_some() && stopped.is_ok();
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

@@ -1,0 +1,437 @@
+//! The command as an operator meets it: what it says when something is wrong, and that a node starts and stops.
+//!
+//! Each test runs the real binary on directories of its own and on free ports. Nothing waits for a fixed time: a started
+//! node is ready when it says so.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::net::UdpSocket;
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+
+use corelane_core::routing::build::Builder;
+use tempfile::TempDir;
+
+/// A directory with what one node needs.
+struct Place {
+    directory: TempDir,
+}
+
+impl Place {
+    fn new() -> Place {
+        let directory = tempfile::tempdir().expect("a directory for this test");
+        fs::create_dir(directory.path().join("state")).expect("a fresh directory");
+        Place { directory }
+    }
+
+    /// With the image that an earlier start left: listener 1 on a free port of the loopback.
+    fn with_last_good_image() -> Place {
+        let place = Place::new();
+        let mut builder = Builder::new();
+        builder.listener("127.0.0.1:0");
+        place.write("state/routes.image", &builder.finish());
+        place
+    }
+
+    fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    fn write(&self, name: &str, content: &[u8]) {
+        let path = self.path().join(name);
+        fs::create_dir_all(path.parent().expect("a name below the directory")).expect("a writable directory");
+        fs::write(path, content).expect("a writable directory");
+    }
+
+    /// `corelane` with these arguments, in this directory.
+    fn corelane(&self, arguments: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_corelane"));
+        command.current_dir(self.path()).args(arguments.split_whitespace());
+        command
+    }
+
+    fn output(&self, arguments: &str) -> Told {
+        Told::from(self.corelane(arguments).output().expect("the binary runs"))
+    }
+}
+
+/// What a finished command said.
+struct Told {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+impl From<Output> for Told {
+    fn from(output: Output) -> Told {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Told { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
+    }
+}
+
+impl Told {
+    #[track_caller]
+    fn fails_with(&self, expected: &[&str]) {
+        assert_eq!(self.code, Some(1), "{}{}", self.out, self.err);
+        self.says(expected);
+    }
+
+    #[track_caller]
+    fn says(&self, expected: &[&str]) {
+        for line in expected {
+            assert!(self.err.contains(line), "no `{line}` in\n{}", self.err);
+        }
+    }
+}
+
+/// A running node; killed when a test fails before it stops it.
+struct Started {
+    child: Child,
+    out: BufReader<ChildStdout>,
+    said: Vec<String>,
+}
+
+impl Started {
+    #[track_caller]
+    fn start(mut command: Command) -> Started {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary runs");
+        let out = BufReader::new(child.stdout.take().expect("piped"));
+        let mut started = Started { child, out, said: Vec::new() };
+        started.read_until("ready");
+        started
+    }
+
+    /// Reads lines up to one that says `last`.
+    #[track_caller]
+    fn read_until(&mut self, last: &str) {
+        loop {
+            let mut line = String::new();
+            if self.out.read_line(&mut line).expect("text") == 0 {
+                let mut err = String::new();
+                let _ = self.child.stderr.take().map(|mut stderr| stderr.read_to_string(&mut err));
+                panic!("it ended before it said `{last}`:\n{}\n{err}", self.said.join("\n"));
+            }
+            self.said.push(line.trim_end().to_owned());
+            if self.said.last().is_some_and(|line| line == last) {
+                return;
+            }
+        }
+    }
+
+    fn signal(&self, signal: &str) {
+        let status = Command::new("kill").args([signal, &self.child.id().to_string()]).status().expect("kill exists");
+        assert!(status.success());
+    }
+
+    /// The address of the first listener.
+    fn address(&self) -> String {
+        let line = self.said.iter().find(|line| line.starts_with("listening on udp:")).expect("it listens");
+        line["listening on udp:".len()..].split(' ').next().expect("an address").to_owned()
+    }
+
+    /// Stops it by SIGTERM; what it said on stderr.
+    fn stop(mut self) -> String {
+        self.signal("-TERM");
+        self.read_until("stopped");
+        let mut err = String::new();
+        self.child.stderr.take().expect("piped").read_to_string(&mut err).expect("text");
+        assert_eq!(self.child.wait().expect("a child").code(), Some(0), "{err}");
+        err
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        // Gone already in a good test.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+const NODE: &str = "run --state-dir state --routes routes --shards 1 --calls-max 100 --cps-max 10";
+
+#[test]
+fn a_wrong_config_key_names_its_line_and_the_right_key() {
+    let place = Place::new();
+    place.write("etc/corelane.toml", b"# a node\nshard = 2\n\ncalls-max = 5\n");
+    for command in ["run", "check"] {
+        let told = place.output(&format!("{command} --config etc/corelane.toml --state-dir state --routes routes"));
+        told.fails_with(&[
+            "error: etc/corelane.toml:2: unknown key `shard`\n  cure: the key may be `shards`",
+            "error: etc/corelane.toml:4: unknown key `calls-max`",
+        ]);
+    }
+}
+
+#[test]
+fn check_reports_everything_at_once() {
+    let place = Place::new();
+    place.write("corelane.toml", b"io = \"uring\"\nt1_ms = 900\nt2_ms = 100\ncpus = \"0,4000\"\n");
+    place.write("state/secret.key", b"short");
+    let told = place.output(
+        "check --config corelane.toml --state-dir state --routes missing --calls-max 10000000 --cps-max 1000000",
+    );
+    told.fails_with(&[
+        "error: corelane.toml:1: `io`: `uring` is not one of mmsg, ring",
+        "error: corelane.toml:2: T1 (900 ms) is longer than T2 (100 ms)",
+        "error: corelane.toml:4: core 4000 does not exist",
+        "the secret key has 5 bytes instead of 16",
+        "missing",
+        "error: --calls-max: the bill of",
+    ]);
+    assert!(told.out.starts_with("not ok: "), "{}", told.out);
+    assert!(!place.path().join("state/lock").exists(), "a check leaves nothing behind");
+}
+
+#[test]
+fn a_missing_config_file_is_an_error() {
+    let told = Place::new().output("check --config nowhere.toml");
+    told.fails_with(&["error: nowhere.toml: the config file cannot be read"]);
+}
+
+#[test]
+fn a_wrong_flag_is_refused_by_name() {
+    let told = Place::new().output("run --shards 0");
+    assert_eq!(told.code, Some(2));
+    told.says(&["--shards", "0 is not between 1 and"]);
+    let told = Place::new().output("run --listen localhost:5060");
+    told.says(&["`localhost:5060` is no ADDRESS:PORT"]);
+}
+
+#[test]
+fn without_tables_and_image_there_is_no_node() {
+    let place = Place::new();
+    let told = place.output(NODE);
+    told.fails_with(&["error: routes: the directory of the routing tables cannot be read", "name it with `--routes`"]);
+    assert!(!told.out.contains("listening"), "{}", told.out);
+}
+
+#[test]
+fn starts_with_the_last_good_image_counts_and_stops() {
+    let place = Place::with_last_good_image();
+    let mut node = Started::start(place.corelane(&format!("{NODE} --steering forward --io mmsg")));
+    assert!(node.said.iter().any(|line| line.starts_with("memory: ")), "{:?}", node.said);
+    assert!(node.said.iter().any(|line| line.ends_with("(shards 1, steering single, io mmsg)")), "{:?}", node.said);
+
+    // A keep-alive is counted; the counter comes to light within a second, so it is asked for until it does.
+    let peer = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    peer.send_to(b"\r\n\r\n", node.address()).expect("loopback");
+    for _ in 0..1000 {
+        let from = node.said.len();
+        node.signal("-USR1");
+        node.read_until_counter("timers_live");
+        if node.said[from..].iter().any(|line| line == "counter shard=0 keepalives=1") {
+            break;
+        }
+    }
+    assert!(node.said.iter().any(|line| line == "counter node keepalives=1"), "{:?}", node.said);
+    assert!(node.said.iter().any(|line| line == "counter node calls_started=0"), "{:?}", node.said);
+    let err = node.stop();
+    assert!(
+        err.contains("warning: state/routes.image: the tables do not compile: starting with the last good image"),
+        "{err}"
+    );
+    assert!(err.contains("warning: routes"), "the tables' own problems are told as well: {err}");
+}
+
+impl Started {
+    /// Reads one report: up to the node's line of the last counter.
+    #[track_caller]
+    fn read_until_counter(&mut self, name: &str) {
+        let prefix = format!("counter node {name}=");
+        loop {
+            let mut line = String::new();
+            assert_ne!(self.out.read_line(&mut line).expect("text"), 0, "it ended: {:?}", self.said);
+            self.said.push(line.trim_end().to_owned());
+            if self.said.last().is_some_and(|line| line.starts_with(&prefix)) {
+                return;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_second_node_on_the_same_state_directory_is_refused() {
+    let place = Place::with_last_good_image();
+    let node = Started::start(place.corelane(NODE));
+    place.output(NODE).fails_with(&[&format!("the state directory is in use by process {}", node.child.id())]);
+    node.stop();
+}
+
+#[test]
+fn a_port_in_use_is_named_with_its_cure() {
+    let place = Place::with_last_good_image();
+    let taken = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("bound");
+    let told = place.output(&format!("{NODE} --listen {address}"));
+    told.fails_with(&[
+        &format!("listener 1: {address} is in use by another process"),
+        &format!("ss -ulpn 'sport = :{}'", address.port()),
+    ]);
+    assert!(!told.out.contains("ready"), "{}", told.out);
+}
+
+#[test]
+fn a_second_node_does_not_share_the_port_of_the_first() {
+    let (first, second) = (Place::with_last_good_image(), Place::with_last_good_image());
+    let node = Started::start(first.corelane(NODE));
+    let told = second.output(&format!("{NODE} --listen 1={}", node.address()));
+    told.fails_with(&["is in use by another process"]);
+    node.stop();
+}
+
+#[test]
+fn listen_names_listeners_that_exist() {
+    let place = Place::with_last_good_image();
+    place
+        .output(&format!("{NODE} --listen 9=127.0.0.1:5060"))
+        .fails_with(&["error: --listen: no listener has the id or name `9`"]);
+    place.output(&format!("{NODE} --listen 0.0.0.0:0")).fails_with(&["an address that no peer could answer to"]);
+    place.output(&format!("{NODE} --listen 192.0.2.1:5060")).fails_with(&["192.0.2.1 is no address of this machine"]);
+}
+
+#[test]
+fn images_that_cannot_be_used_are_told_apart() {
+    let place = Place::with_last_good_image();
+    let good = fs::read(place.path().join("state/routes.image")).expect("just written");
+    let flipped = {
+        let mut bytes = good.clone();
+        let last = bytes.len() - 1;
+        bytes[last] ^= 1;
+        bytes
+    };
+    // Behind the magic stands the layout version.
+    let older = {
+        let mut bytes = good.clone();
+        bytes[8] = 0;
+        bytes
+    };
+    for (image, expected) in [
+        (&older[..], "the routing image has layout 0, this version reads layout "),
+        (
+            &b"something else, and long enough to hold a header of any size that one could want to have here"[..],
+            "this is no routing image",
+        ),
+        (&good[..good.len() - 8], "is cut short"),
+        (&flipped, "is damaged"),
+    ] {
+        place.write("state/routes.image", image);
+        place.output(NODE).fails_with(&[expected, "`corelane routes compile` makes a new one"]);
+    }
+}
+
+#[test]
+fn more_shards_than_cores_run_with_a_warning() {
+    let place = Place::with_last_good_image();
+    let shards = 2 * std::thread::available_parallelism().expect("cores").get();
+    let node = Started::start(
+        place.corelane(&format!("{NODE} --steering forward").replace("--shards 1", &format!("--shards {shards}"))),
+    );
+    let err = node.stop();
+    assert!(err.contains(&format!("warning: --shards: {shards} shards on ")), "{err}");
+}
+
+#[test]
+fn an_interrupt_stops_it_too() {
+    let place = Place::with_last_good_image();
+    let mut node = Started::start(place.corelane(NODE));
+    node.signal("-INT");
+    node.read_until("stopping: SIGINT");
+    node.read_until("stopped");
+    assert_eq!(node.child.wait().expect("a child").code(), Some(0));
+}
+
+/// [`NODE`] on a free port, whatever the tables say.
+const NODE_ON_A_FREE_PORT: &str =
+    "run --state-dir state --routes routes --shards 1 --calls-max 100 --cps-max 10 --listen core=127.0.0.1:0";
+
+/// One listener, one provider, one gateway.
+const TABLES: &[(&str, &str)] = &[
+    ("listener.csv", "id,name,address,port\n1,core,127.0.0.1,5060\n"),
+    ("provider.csv", "id,name,routing_group,strip,prepend\n7,north,1,2,\n"),
+    ("provider_address.csv", "provider_id,cidr\n7,192.0.2.0/24\n"),
+    ("gateway.csv", "id,name,host,port\n5,berlin,198.51.100.1,5060\n"),
+    ("carrier.csv", "id,name\n3,south\n"),
+    ("carrier_gateway.csv", "carrier_id,gateway_id\n3,5\n"),
+    ("route.csv", "id,routing_group,prefix,carrier_id\n10,1,49,3\n11,1,4930,3\n"),
+];
+
+impl Place {
+    /// With tables that compile.
+    fn with_tables() -> Place {
+        let place = Place::new();
+        for (name, text) in TABLES {
+            place.write(&format!("routes/{name}"), text.as_bytes());
+        }
+        place
+    }
+}
+
+#[test]
+fn compiles_tables_and_looks_into_the_image() {
+    let place = Place::with_tables();
+    let told = place.output("routes compile --routes routes --image r.image");
+    assert!(
+        told.code == Some(0) && told.out.starts_with("r.image: generation 1: 1 providers, 1 gateways, 2 prefixes"),
+        "{}{}",
+        told.out,
+        told.err
+    );
+    let told = place.output("routes verify --image r.image");
+    assert!(told.code == Some(0) && told.out.starts_with("ok: generation 1"), "{}{}", told.out, told.err);
+    let told = place.output("routes stat --image r.image");
+    assert!(told.out.lines().any(|line| line.starts_with("listeners") && line.contains(" 1 ")), "{}", told.out);
+    for from in ["--group 1 493012345", "--provider 7 00493012345", "--source 192.0.2.9:5060 00493012345"] {
+        let told = place.output(&format!("routes lookup --image r.image {from}"));
+        assert_eq!(told.code, Some(0), "{}{}", told.out, told.err);
+        assert!(told.out.contains("prefix '4930'") && told.out.contains("berlin at 198.51.100.1:5060"), "{}", told.out);
+    }
+    let told = place.output("routes lookup --image r.image --group 1 33123");
+    assert!(told.code == Some(1) && told.out.contains("404"), "{}", told.out);
+    place.output("routes stat --image none.image").fails_with(&["error: none.image: the routing image cannot be read"]);
+    assert_eq!(place.output("routes lookup --image r.image 33123").code, Some(2), "it must be said where to start");
+}
+
+#[test]
+fn starts_from_tables_and_advertises() {
+    let place = Place::with_tables();
+    let told = place.output(
+        "check --state-dir state --routes routes --shards 1 --listen 127.0.0.1:0 --advertise sbc.example.net:5061",
+    );
+    assert_eq!(told.code, Some(0), "{}", told.err);
+    assert!(
+        told.out.contains("listener 1 (core) udp:127.0.0.1:0 advertised sbc.example.net:5061\nok: 0 errors"),
+        "{}",
+        told.out
+    );
+    let node = Started::start(place.corelane(NODE_ON_A_FREE_PORT));
+    assert!(node.said[1].starts_with("routes: generation 1: 1 providers"), "{:?}", node.said);
+    node.stop();
+    let node = Started::start(place.corelane(NODE_ON_A_FREE_PORT));
+    assert!(node.said[1].starts_with("routes: generation 2"), "compiled anew at each start: {:?}", node.said);
+    node.stop();
+}
+
+#[test]
+fn a_bad_row_names_file_line_and_cure_and_the_last_image_stays() {
+    let place = Place::with_tables();
+    Started::start(place.corelane(NODE_ON_A_FREE_PORT)).stop();
+    place.write("routes/route.csv", b"id,routing_group,prefix,carrier_id\n10,1,49,3\n11,1,4930,8\n12,1,4x9,3\n");
+    let expected = ["routes/route.csv:3: carrier_id `8`: ", "routes/route.csv:4: prefix `4x9`: ", "\n  cure: "];
+    place.output("check --state-dir state --routes routes").fails_with(&expected);
+    place.output("routes compile --routes routes --image state/routes.image").fails_with(&expected);
+    let err = Started::start(place.corelane(NODE_ON_A_FREE_PORT)).stop();
+    assert!(err.contains("warning: routes/route.csv:3: carrier_id `8`") && !err.contains("error:"), "{err}");
+    assert!(err.contains("starting with the last good image, generation 1"), "{err}");
+    fs::remove_file(place.path().join("state/routes.image")).expect("it is there");
+    place.output(NODE_ON_A_FREE_PORT).fails_with(&["error: routes/route.csv:3: carrier_id `8`"]);
+}
+
+#[test]
+fn an_older_image_is_replaced_when_the_tables_compile() {
+    let place = Place::with_tables();
+    place.write("state/routes.image", b"corelane\0\0\0\0 of a time before layouts, but long enough to hold one of today's headers, we hope; \
+        and so it goes on for as long as it takes to fill a header and the section table behind it, which is some hundred bytes");
+    let err = Started::start(place.corelane(NODE_ON_A_FREE_PORT)).stop();
+    assert!(err.contains("warning: state/routes.image: the routing image has layout 0"), "{err}");
+}
