@@ -115,7 +115,9 @@ impl<P: Protocol, I: Io> Shard<P, I> {
     fn on_inbox(&mut self, now: Now) -> io::Result<usize> {
         for count in 0..INBOX_BATCH {
             let Some((head, bytes)) = self.inbox.pop() else { return Ok(count) };
-            let Head { flow, received_at, .. } = head;
+            let flow = head.flow;
+            // The other shard may have read its clock after this turn began.
+            let received_at = head.received_at.min(now.monotonic);
             let input = match head.kind {
                 Kind::Datagram { truncated } => Input::Datagram { flow, received_at, bytes, truncated },
                 Kind::Unreachable => Input::Unreachable { flow },

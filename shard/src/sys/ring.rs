@@ -300,12 +300,26 @@ impl Ring {
 }
 
 impl Drop for Ring {
-    /// Ends every request while the memory that it may write is still ours: closing the descriptor alone lets the kernel end
-    /// them some time later.
+    /// Ends every request while the memory that it may write is still ours, and lets go of the sockets: closing the descriptor
+    /// alone lets the kernel do both some time later, in which a stopped node would still hold its ports.
     fn drop(&mut self) {
         let patience = types::Timespec::new().sec(1);
-        let ended = self.ring.submitter().register_sync_cancel(Some(patience), types::CancelBuilder::any());
-        if ended.is_err_and(|error| error.kind() != io::ErrorKind::NotFound) {
+        let cancelled = self.ring.submitter().register_sync_cancel(Some(patience), types::CancelBuilder::any());
+        let mut ended = cancelled.is_ok() || cancelled.is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+        // The requests are marked; each ends with a completion, which the kernel posts while this thread waits for it. Entries
+        // that were queued and never submitted go to the kernel with the first wait, and are cancelled after it.
+        while ended && (self.armed != 0 || self.wake_armed) {
+            let arguments = types::SubmitArgs::new().timespec(&patience);
+            ended = match self.ring.submitter().submit_with_args(1, &arguments) {
+                Ok(_) => true,
+                Err(error) => is_passing(&error),
+            };
+            self.reap(|_, _| {});
+            self.arrived.clear();
+            let _ = self.ring.submitter().register_sync_cancel(Some(patience), types::CancelBuilder::any());
+        }
+        let released = self.ring.submitter().unregister_files();
+        if !ended || released.is_err() {
             // Leaking a megabyte once is better than letting the kernel write into memory that serves something else.
             mem::forget(mem::replace(&mut self.pool, Pool::empty()));
             mem::forget(mem::take(&mut self.wake));

@@ -1,0 +1,139 @@
+//! A stand-in for the engine that answers each datagram with what it saw.
+
+#![allow(dead_code, unreachable_pub, missing_docs, reason = "shared by several test programs")]
+
+use std::net::{SocketAddr, UdpSocket};
+use std::time::Duration;
+
+use corelane_core::memory::BufferPool;
+use corelane_core::siphash::Key;
+use corelane_core::steering::{ShardIndex, Steering};
+use corelane_core::{BufferRef, Counter, Counters, Effect, Effects, Endpoint, Flow, Input, Instant, Now};
+use corelane_shard::{IoKind, Layout, Node, Protocol, SteeringMode};
+
+/// Both backends.
+pub const BOTH: [IoKind; 2] = [IoKind::Mmsg, IoKind::Ring];
+
+/// Answers a datagram with `<shard> <first line>`. First lines it acts on:
+///
+/// - `later <ms>`: answers when that time has passed
+/// - `to <address>`: sends to that address instead
+/// - `watch`: from now on it reports unreachable peers to whoever asked
+/// - `many <n>`: answers n times
+pub struct Echo {
+    shard: ShardIndex,
+    pool: BufferPool,
+    counters: Counters,
+    due: Option<(Instant, Flow)>,
+    watcher: Option<Flow>,
+}
+
+impl Echo {
+    pub fn new(shard: ShardIndex) -> Echo {
+        Echo { shard, pool: BufferPool::new([512, 64, 64]), counters: Counters::default(), due: None, watcher: None }
+    }
+
+    fn send(&mut self, flow: Flow, text: &[u8], effects: &mut Effects) {
+        let mut message = arrayvec::ArrayVec::<u8, 512>::new();
+        message.push(b'0' + self.shard.0);
+        message.push(b' ');
+        message.extend(text.iter().copied().take(500));
+        let buffer = self.pool.store(&message).expect("the loop releases what it sent");
+        effects.push(Effect::Send { flow, buffer });
+    }
+}
+
+impl Protocol for Echo {
+    fn handle(&mut self, now: Now, input: Input<'_>, effects: &mut Effects) {
+        assert!(effects.is_empty(), "all effects are taken before the next input");
+        match input {
+            Input::Datagram { flow, bytes, received_at, .. } => {
+                self.counters.count(Counter::DatagramsIn);
+                assert!(received_at <= now.monotonic);
+                let line = bytes.split(|byte| *byte == b'\r').next().unwrap_or_default();
+                let text = std::str::from_utf8(line).unwrap_or_default();
+                match text.split_once(' ') {
+                    Some(("later", ms)) => {
+                        let ms = ms.parse().expect("milliseconds");
+                        self.due = Some((now.monotonic.after(Duration::from_millis(ms)), flow));
+                    }
+                    Some(("to", address)) => {
+                        let peer = Endpoint::from(address.parse::<SocketAddr>().expect("an address"));
+                        self.send(Flow { peer, ..flow }, b"sent", effects);
+                    }
+                    Some(("many", count)) => {
+                        (0..count.parse().expect("a count")).for_each(|_| self.send(flow, line, effects));
+                    }
+                    _ if text == "watch" => {
+                        self.watcher = Some(flow);
+                        self.send(flow, b"watching", effects);
+                    }
+                    _ => self.send(flow, line, effects),
+                }
+            }
+            Input::Unreachable { flow } => {
+                if let Some(watcher) = self.watcher {
+                    self.send(watcher, format!("unreachable {}", flow.peer).as_bytes(), effects);
+                }
+            }
+            Input::Timeout => {
+                let (due, flow) = self.due.take().expect("only when one is due");
+                assert!(due <= now.monotonic);
+                self.send(flow, b"time", effects);
+            }
+        }
+    }
+
+    fn buffer(&self, buffer: BufferRef) -> &[u8] {
+        self.pool.bytes(buffer)
+    }
+
+    fn release(&mut self, buffer: BufferRef) {
+        self.pool.release(buffer);
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        self.due.map(|(due, _)| due)
+    }
+
+    fn counters(&mut self) -> &mut Counters {
+        self.counters.set(Counter::BuffersLive, u64::from(self.pool.live()));
+        &mut self.counters
+    }
+}
+
+/// The steering table of the tests' nodes.
+pub fn table(shards: usize) -> Steering {
+    Steering::even(Key::new(*b"a key for tests."), shards as u8)
+}
+
+/// A layout on loopback.
+pub fn layout(shards: usize, listeners: &[&str], io: IoKind) -> Layout {
+    Layout {
+        // More shards than cores is allowed, and a core that the machine lacks means unpinned.
+        cpus: (0..shards).map(Some).collect(),
+        listeners: listeners.iter().map(|text| text.parse().expect("a literal")).collect(),
+        table: table(shards),
+        steering: SteeringMode::Forward,
+        io,
+    }
+}
+
+/// A node of echoes.
+pub fn echoes(shards: usize, listeners: &[&str], io: IoKind) -> Node {
+    Node::start_with(layout(shards, listeners, io), |shard, _| move |_| Echo::new(shard)).expect("loopback")
+}
+
+/// A peer that gives up after a while, so that a loss fails a test instead of holding it.
+pub fn peer(address: &str) -> UdpSocket {
+    let socket = UdpSocket::bind(address).expect("loopback");
+    socket.set_read_timeout(Some(Duration::from_secs(30))).expect("a timeout");
+    socket
+}
+
+/// The next datagram as text.
+pub fn hear(socket: &UdpSocket) -> String {
+    let mut buffer = [0; 65_536];
+    let length = socket.recv(&mut buffer).expect("a datagram");
+    String::from_utf8(buffer[..length].to_vec()).expect("text")
+}
