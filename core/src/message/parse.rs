@@ -11,7 +11,7 @@
 
 use arrayvec::ArrayVec;
 
-use super::scan::{BLANK, TOKEN, byte, is, lone_cr, number, skip, visible};
+use super::scan::{BLANK, TOKEN, blanks, byte, is, lone_cr, number, skip, visible};
 use super::{
     CSeq, Field, Malformed, Message, Method, NOWHERE, Name, NameAddr, ParseError, Span, StartLine, Via, cseq,
     name_addr, uri, via,
@@ -165,11 +165,8 @@ impl Message<'_> {
                 noted.note(ParseError::HeaderLine);
                 continue;
             };
-            let mut start = colon + 1;
-            while start < end && is(bytes[start], BLANK) {
-                start += 1;
-            }
-            while end > start && is(bytes[end - 1], BLANK) {
+            let start = blanks(&bytes[..end], colon + 1);
+            while end > start && bytes[end - 1] <= b' ' && is(bytes[end - 1], BLANK) {
                 end -= 1;
             }
             let field = Field { name, line: Span::new(line_start, next), value: Span::new(start, end) };

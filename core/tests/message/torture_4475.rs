@@ -837,16 +837,23 @@ fn the_short_tortuous_invite() {
         assert_eq!((message.cseq().number, message.cseq().method), (9, Method::Invite));
         assert_eq!(message.max_forwards(), Some(68));
         assert_eq!(message.body().len(), 150);
-        let vias: Vec<_> = message.values(Name::Via).map(|value| message.parse_via(value).expect("well-formed")).collect();
+        let vias: Vec<_> =
+            message.values(Name::Via).map(|value| message.parse_via(value).expect("well-formed")).collect();
         let read: Vec<_> = vias.iter().map(|via| (text(via.transport), text(via.host), via.branch.map(text))).collect();
         let expected = [
             ("UDP", "192.0.2.2", "390skdjuw"),
             ("TCP", "spindle.example.com", "z9hG4bK9ikj8"),
             ("UDP", "192.168.255.111", "z9hG4bK30239"),
         ];
-        assert_eq!(read, expected.map(|(transport, host, branch)| (transport.into(), host.into(), Some(branch.into()))));
+        assert_eq!(
+            read,
+            expected.map(|(transport, host, branch)| (transport.into(), host.into(), Some(branch.into())))
+        );
         let contact = message.values(Name::Contact).next().expect("one");
-        assert_eq!(message.parse_name_addr(contact).map(|contact| text(contact.uri)), Ok("sip:jdrosen@example.com".into()));
+        assert_eq!(
+            message.parse_name_addr(contact).map(|contact| text(contact.uri)),
+            Ok("sip:jdrosen@example.com".into())
+        );
     });
 }
 
@@ -879,7 +886,8 @@ fn unusual_bytes() {
 fn long_values() {
     let vias: String = (1..34)
         .map(|host| {
-            let name = ["Via", "v", "V", "ViA", "VIa", "VIA", "via", "viA", "vIa", "vIA", "V ", "v ", "v  ", "Via  "][host % 14];
+            let name = ["Via", "v", "V", "ViA", "VIa", "VIA", "via", "viA", "vIa", "vIA", "V ", "v ", "v  ", "Via  "]
+                [host % 14];
             format!("{name}: SIP/2.0/TCP sip{}.example.com\n", 34 - host)
         })
         .collect();
@@ -888,8 +896,19 @@ fn long_values() {
          longparam{}=shortvalue;very{}ParameterNameWithNoValue>\nF: sip:{}@example.net;tag=12{}424;unknownheaderparam{}=unknowheaderparam{};\
          unknownValueless{}\nCall-ID: longreq.one{}longcallid\nCSeq: 3882340 INVITE\nUnknown-{}-Name: unknown-{}-value\n{vias}\
          Via: SIP/2.0/TCP host.example.com;received=192.0.2.5;branch=very{}branchvalue\nMax-Forwards: 70\nl: 0\n\n",
-        "extreme".repeat(10), "long".repeat(20), "name".repeat(25), "long".repeat(25), "amazinglylongcallername".repeat(5), "982".repeat(50),
-        "name".repeat(20), "value".repeat(15), "paramname".repeat(10), "really".repeat(20), "Long".repeat(20), "long".repeat(20), "long".repeat(50),
+        "extreme".repeat(10),
+        "long".repeat(20),
+        "name".repeat(25),
+        "long".repeat(25),
+        "amazinglylongcallername".repeat(5),
+        "982".repeat(50),
+        "name".repeat(20),
+        "value".repeat(15),
+        "paramname".repeat(10),
+        "really".repeat(20),
+        "Long".repeat(20),
+        "long".repeat(20),
+        "long".repeat(50),
     ));
     let message = Message::parse(&bytes).expect("§3.1.1.7 is valid");
     assert_eq!(message.values(Name::Via).count(), 34);
@@ -928,7 +947,8 @@ fn reason_phrases() {
 /// §3.1.2.13: the Contact is refused where somebody reads it. §3.3.14: in brackets it is well.
 #[test]
 fn contacts_with_headers() {
-    let contact = |message: &Message<'_>| message.parse_name_addr(message.values(Name::Contact).next().expect("one")).is_ok();
+    let contact =
+        |message: &Message<'_>| message.parse_name_addr(message.values(Name::Contact).next().expect("one")).is_ok();
     assert!(!with_message("regbadct", contact));
     assert!(with_message("regescrt", contact));
 }
