@@ -19,6 +19,7 @@ use super::{
 use crate::limits::MESSAGE_SIZE_MAX;
 
 /// What went wrong, and whether the message can be answered all the same.
+#[derive(Copy, Clone)]
 struct Fault {
     error: ParseError,
     answerable: bool,
@@ -41,6 +42,7 @@ impl Noted {
     }
 }
 
+#[expect(clippy::result_large_err, reason = "an error keeps what can be answered, and there is no heap to box it on")]
 pub(super) fn parse(datagram: &[u8]) -> Result<Message<'_>, Malformed<'_>> {
     // RFC 3261 §7.5: empty lines before the start line are ignored. `steering::find_call_id` does the same.
     let blank = datagram.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();

@@ -146,7 +146,7 @@ fn answers() {
     insta::assert_snapshot!("answer_100", written(&request, |message, out| write_answer(message, &answer, out)));
     (answer.status, answer.reason) = (481, b"Gone");
     let text = written(&request.replace("<sip:b@b>", "<sip:b@b>;tag=theirs"), |message, out| {
-        write_answer(message, &answer, out)
+        write_answer(message, &answer, out);
     });
     assert!(text.contains("<sip:b@b>;tag=theirs\n") && !text.contains("ours"), "{text}");
 }
