@@ -1,6 +1,6 @@
 //! CSeq (RFC 3261 §20.16): a number below 2³¹ (§8.1.1.5), LWS, a method.
 
-use super::scan::{BLANK, TOKEN, byte, number, skip};
+use super::scan::{TOKEN, blanks, digits, skip};
 use super::{Method, Span};
 
 /// CSeq (RFC 3261 §20.16).
@@ -21,14 +21,10 @@ impl CSeq {
 
 /// Reads the value from `start` to the end of `bytes`.
 pub(super) fn read(bytes: &[u8], start: usize) -> Option<CSeq> {
-    let mut digits = start;
-    while byte(bytes, digits).is_ascii_digit() {
-        digits += 1;
-    }
-    let number = number(&bytes[start..digits], i32::MAX as u32)?;
-    let name_start = skip(bytes, digits, BLANK);
+    let (number, digits_end) = digits(bytes, start)?;
+    let name_start = blanks(bytes, digits_end);
     let end = skip(bytes, name_start, TOKEN);
-    if name_start == digits || name_start == end || end != bytes.len() {
+    if number > i32::MAX as u32 || name_start == digits_end || name_start == end || end != bytes.len() {
         return None;
     }
     let name = Span::new(name_start, end);

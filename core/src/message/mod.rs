@@ -110,6 +110,10 @@ impl<'a> Message<'a> {
     ///
     /// # Errors
     /// [`Malformed`] says what is wrong, and holds what can be answered.
+    #[expect(
+        clippy::result_large_err,
+        reason = "an error keeps what can be answered, and there is no heap to box it on"
+    )]
     pub fn parse(bytes: &'a [u8]) -> Result<Message<'a>, Malformed<'a>> {
         parse::parse(bytes)
     }

@@ -11,7 +11,7 @@
 //! name of other bytes than tokens without quotes, an open quote, an empty parameter, `tag` twice. What the URI itself says is
 //! read by [`parse_uri`](super::Message::parse_uri) where somebody needs it.
 
-use super::scan::{BLANK, TOKEN, VALUE, byte, quoted, skip, visible};
+use super::scan::{BLANK, TOKEN, VALUE, blanks, byte, quoted, skip, visible};
 use super::{Span, param};
 
 /// From, To, Contact, Route, Record-Route values: `name-addr / addr-spec` with parameters.
@@ -36,7 +36,7 @@ pub(super) fn read(bytes: &[u8], start: usize) -> Option<NameAddr> {
     let (uri, mut end) = address(bytes, start)?;
     let mut tag = None;
     loop {
-        let at = skip(bytes, end, BLANK);
+        let at = blanks(bytes, end);
         match bytes.get(at) {
             Some(b';') => {
                 let param = param::read(bytes, at + 1)?;
@@ -56,7 +56,7 @@ pub(super) fn read(bytes: &[u8], start: usize) -> Option<NameAddr> {
 fn address(bytes: &[u8], start: usize) -> Option<(Span, usize)> {
     let open = match byte(bytes, start) {
         b'<' => start,
-        b'"' => skip(bytes, quoted(bytes, start)?, BLANK),
+        b'"' => blanks(bytes, quoted(bytes, start)?),
         _ => {
             // A display name is tokens with LWS between them; the scheme of a bare URI is a token before a colon.
             let mut end = skip(bytes, start, TOKEN | BLANK);

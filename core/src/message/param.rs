@@ -1,7 +1,7 @@
 //! Parameters of header values: `*( SEMI name [ EQUAL value ] )` (RFC 3261 §25.1 `generic-param`).
 
 use super::Span;
-use super::scan::{BLANK, TOKEN, VALUE, byte, quoted, skip};
+use super::scan::{TOKEN, VALUE, blanks, byte, quoted, skip};
 
 /// One parameter.
 pub(super) struct Param {
@@ -29,7 +29,7 @@ impl Param {
 /// (RFC 4475 §3.1.2.1).
 #[inline]
 pub(super) fn read(bytes: &[u8], at: usize) -> Option<Param> {
-    let start = skip(bytes, at, BLANK);
+    let start = blanks(bytes, at);
     // The two that nearly every message has.
     let end = match bytes.get(start..)? {
         [b'b', b'r', b'a', b'n', b'c', b'h', b'=', ..] => start + 6,
@@ -40,11 +40,11 @@ pub(super) fn read(bytes: &[u8], at: usize) -> Option<Param> {
         return None;
     }
     let name = Span::new(start, end);
-    let equal = skip(bytes, end, BLANK);
+    let equal = blanks(bytes, end);
     if byte(bytes, equal) != b'=' {
         return Some(Param { name, value: None });
     }
-    let start = skip(bytes, equal + 1, BLANK);
+    let start = blanks(bytes, equal + 1);
     let end = if byte(bytes, start) == b'"' { quoted(bytes, start)? } else { skip(bytes, start, VALUE) };
     (start < end).then(|| Param { name, value: Some(Span::new(start, end)) })
 }

@@ -11,7 +11,7 @@
 
 use arrayvec::ArrayVec;
 
-use super::scan::{BLANK, TOKEN, byte, is, lone_cr, number, skip, visible};
+use super::scan::{BLANK, TOKEN, blanks, byte, is, lone_cr, number, skip, visible};
 use super::{
     CSeq, Field, Malformed, Message, Method, NOWHERE, Name, NameAddr, ParseError, Span, StartLine, Via, cseq,
     name_addr, uri, via,
@@ -19,6 +19,7 @@ use super::{
 use crate::limits::MESSAGE_SIZE_MAX;
 
 /// What went wrong, and whether the message can be answered all the same.
+#[derive(Copy, Clone)]
 struct Fault {
     error: ParseError,
     answerable: bool,
@@ -41,6 +42,7 @@ impl Noted {
     }
 }
 
+#[expect(clippy::result_large_err, reason = "an error keeps what can be answered, and there is no heap to box it on")]
 pub(super) fn parse(datagram: &[u8]) -> Result<Message<'_>, Malformed<'_>> {
     // RFC 3261 §7.5: empty lines before the start line are ignored. `steering::find_call_id` does the same.
     let mut bytes = datagram;
@@ -168,11 +170,8 @@ impl Message<'_> {
                 noted.note(ParseError::HeaderLine);
                 continue;
             };
-            let mut start = colon + 1;
-            while start < end && is(bytes[start], BLANK) {
-                start += 1;
-            }
-            while end > start && is(bytes[end - 1], BLANK) {
+            let start = blanks(&bytes[..end], colon + 1);
+            while end > start && bytes[end - 1] <= b' ' && is(bytes[end - 1], BLANK) {
                 end -= 1;
             }
             let field = Field { name, line: Span::new(line_start, next), value: Span::new(start, end) };

@@ -88,6 +88,34 @@ const ONES: u64 = u64::from_le_bytes([1; 8]);
 /// The high bit of every byte.
 const HIGH: u64 = ONES << 7;
 
+/// Past blanks. Nearly always there is none or one, so it is asked without the table first.
+#[inline]
+pub(super) fn blanks(bytes: &[u8], mut at: usize) -> usize {
+    while at < bytes.len() && bytes[at] <= b' ' && is(bytes[at], BLANK) {
+        at += 1;
+    }
+    at
+}
+
+/// A decimal number below 2³² at `at` and the offset behind it.
+#[inline]
+pub(super) fn digits(bytes: &[u8], at: usize) -> Option<(u32, usize)> {
+    let mut end = at;
+    let mut number = 0u64;
+    while end < bytes.len() {
+        let digit = bytes[end].wrapping_sub(b'0');
+        if digit > 9 {
+            break;
+        }
+        number = number * 10 + u64::from(digit);
+        if number > u64::from(u32::MAX) {
+            return None;
+        }
+        end += 1;
+    }
+    (end > at).then_some((number as u32, end))
+}
+
 /// There is a CR that no LF follows. Without a branch, so that the compiler takes many bytes at a step.
 #[inline]
 pub(super) fn lone_cr(bytes: &[u8]) -> bool {
@@ -144,24 +172,16 @@ pub(super) fn visible(bytes: &[u8]) -> bool {
 /// A decimal number of digits only, at most `max`; leading zeros count for nothing.
 #[inline]
 pub(super) fn number(digits: &[u8], max: u32) -> Option<u32> {
-    if digits.is_empty() {
-        return None;
+    match self::digits(digits, 0) {
+        Some((number, end)) if end == digits.len() && number <= max => Some(number),
+        _ => None,
     }
-    let mut number = 0u32;
-    for digit in digits {
-        let digit = digit.wrapping_sub(b'0');
-        if digit > 9 {
-            return None;
-        }
-        number = number.checked_mul(10)?.checked_add(u32::from(digit))?;
-    }
-    (number <= max).then_some(number)
 }
 
-/// `hostport` or `sent-by`: the host's end, the port, and the end of both; `blanks` allows LWS around the colon
+/// `hostport` or `sent-by`: the host's end, the port, and the end of both; `loose` allows LWS around the colon
 /// (`COLON` of `sent-by`, which a URI does not have).
 #[inline]
-pub(super) fn host_port(bytes: &[u8], at: usize, blanks: bool) -> Option<(usize, Option<u16>, usize)> {
+pub(super) fn host_port(bytes: &[u8], at: usize, loose: bool) -> Option<(usize, Option<u16>, usize)> {
     let host_end = if byte(bytes, at) == b'[' {
         // RFC 5118 §4.10: old grammar lets `[2001:db8:::192.0.2.1]` through, and it is to be tolerated. What the bytes mean
         // is looked at by who needs an address.
@@ -176,17 +196,13 @@ pub(super) fn host_port(bytes: &[u8], at: usize, blanks: bool) -> Option<(usize,
     if host_end == at {
         return None;
     }
-    let colon = if blanks { skip(bytes, host_end, BLANK) } else { host_end };
+    let colon = if loose { blanks(bytes, host_end) } else { host_end };
     if byte(bytes, colon) != b':' {
         return Some((host_end, None, host_end));
     }
-    let start = if blanks { skip(bytes, colon + 1, BLANK) } else { colon + 1 };
-    let mut end = start;
-    while byte(bytes, end).is_ascii_digit() {
-        end += 1;
-    }
-    let port = number(&bytes[start..end], 65535)?;
-    Some((host_end, Some(port as u16), end))
+    let start = if loose { blanks(bytes, colon + 1) } else { colon + 1 };
+    let (port, end) = digits(bytes, start)?;
+    Some((host_end, Some(u16::try_from(port).ok()?), end))
 }
 
 #[cfg(test)]

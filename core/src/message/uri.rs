@@ -128,7 +128,8 @@ fn tel(bytes: &[u8], at: usize) -> Option<Uri> {
 fn tail(bytes: &[u8], at: usize) -> Option<(Span, Span)> {
     let params_end = if byte(bytes, at) == b';' { skip_escaped(bytes, at, PARAMETERS) } else { at };
     let rest = &bytes[params_end..];
-    if !rest.is_empty() && !(rest[0] == b'?' && visible(rest)) {
+    let headers = rest.is_empty() || (rest[0] == b'?' && visible(rest));
+    if !headers {
         return None;
     }
     Some((Span::new(at, params_end), Span::new(params_end, bytes.len())))

@@ -4,7 +4,7 @@
 
 use core::slice;
 
-use super::scan::{BLANK, is, quoted, skip};
+use super::scan::{BLANK, blanks, is, quoted};
 use super::{Field, Name, Span};
 
 /// Iterates over the comma-separated values of a header. Made by [`Message::values`](super::Message::values).
@@ -54,7 +54,7 @@ impl Iterator for Values<'_> {
 
 /// The element at `at` without blanks around it, and the offset after the comma behind it (or after the end).
 fn element(bytes: &[u8], at: usize) -> (Span, usize) {
-    let start = skip(bytes, at, BLANK);
+    let start = blanks(bytes, at);
     let mut at = start;
     let comma = loop {
         let Some(found) = memchr::memchr3(b',', b'"', b'<', &bytes[at..]) else {

@@ -7,7 +7,7 @@
 //!
 //! Refused: an empty parameter, `branch`, `rport` or `received` twice (§7.3.1), `received` without a value, a port over 65535.
 
-use super::scan::{BLANK, TOKEN, byte, host_port, number, skip};
+use super::scan::{TOKEN, blanks, byte, host_port, number, skip};
 use super::{Span, param};
 
 /// One Via value (RFC 3261 §20.42).
@@ -48,8 +48,12 @@ impl Via {
 /// Reads the value that starts at `start`, up to the end of `bytes` or a comma; gives the offset of that too.
 pub(super) fn read(bytes: &[u8], start: usize) -> Option<(Via, usize)> {
     let transport_start = protocol(bytes, start)?;
-    let transport_end = skip(bytes, transport_start, TOKEN);
-    let host_start = skip(bytes, transport_end, BLANK);
+    // RFC 3261 §18: over UDP a peer says UDP.
+    let transport_end = match bytes.get(transport_start..)? {
+        [b'U', b'D', b'P', b' ', ..] => transport_start + 3,
+        _ => skip(bytes, transport_start, TOKEN),
+    };
+    let host_start = blanks(bytes, transport_end);
     if transport_start == transport_end || transport_end == host_start {
         return None;
     }
@@ -61,7 +65,7 @@ pub(super) fn read(bytes: &[u8], start: usize) -> Option<(Via, usize)> {
         ..Via::NONE
     };
     loop {
-        let at = skip(bytes, end, BLANK);
+        let at = blanks(bytes, end);
         match bytes.get(at) {
             Some(b';') => {
                 let param = param::read(bytes, at + 1)?;
@@ -81,16 +85,16 @@ pub(super) fn read(bytes: &[u8], start: usize) -> Option<(Via, usize)> {
 #[inline]
 fn protocol(bytes: &[u8], start: usize) -> Option<usize> {
     if bytes.get(start..)?.starts_with(b"SIP/2.0/") {
-        return Some(skip(bytes, start + 8, BLANK));
+        return Some(blanks(bytes, start + 8));
     }
     let mut at = start;
     for _ in 0..2 {
         let end = skip(bytes, at, TOKEN);
-        let slash = skip(bytes, end, BLANK);
+        let slash = blanks(bytes, end);
         if at == end || byte(bytes, slash) != b'/' {
             return None;
         }
-        at = skip(bytes, slash + 1, BLANK);
+        at = blanks(bytes, slash + 1);
     }
     Some(at)
 }

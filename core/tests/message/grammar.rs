@@ -53,11 +53,21 @@ fn values(message: &Message<'_>, name: Name) -> Vec<String> {
 /// RFC 3261 §7.1: Method SP Request-URI SP SIP-Version.
 #[test]
 fn request_lines() {
-    let first = |line: &str| crate::wire(&String::from_utf8_lossy(&request("\n")).replace("\r\n", "\n").replacen("INVITE sip:bob@example.com SIP/2.0", line, 1));
+    let first = |line: &str| {
+        crate::wire(&String::from_utf8_lossy(&request("\n")).replace("\r\n", "\n").replacen(
+            "INVITE sip:bob@example.com SIP/2.0",
+            line,
+            1,
+        ))
+    };
     for (line, method, uri) in [
         ("INVITE sip:x SIP/2.0", Method::Invite, "sip:x"),
         ("INVITE sip:x sip/2.0", Method::Invite, "sip:x"),
-        ("INVITE tel:+1-201-555-0123;phone-context=example.com SIP/2.0", Method::Invite, "tel:+1-201-555-0123;phone-context=example.com"),
+        (
+            "INVITE tel:+1-201-555-0123;phone-context=example.com SIP/2.0",
+            Method::Invite,
+            "tel:+1-201-555-0123;phone-context=example.com",
+        ),
         ("INVITE urn:service:sos SIP/2.0", Method::Invite, "urn:service:sos"),
     ] {
         let bytes = first(line);
@@ -161,22 +171,23 @@ fn header_fields() {
 /// RFC 3261 §7.3: what is no header field. A fault outside the mandatory ones leaves the request answerable.
 #[test]
 fn lines_that_are_no_header_field() {
-    for line in ["no colon", ": no name", "na me: x", "na\0me: x", "na\x01me: x", "na(me: x", "n\u{e4}me: x", "X: a\rVia: b"] {
+    for line in
+        ["no colon", ": no name", "na me: x", "na\0me: x", "na\x01me: x", "na(me: x", "n\u{e4}me: x", "X: a\rVia: b"]
+    {
         assert_eq!(fault(&request(&format!("{line}\n\n"))), (ParseError::HeaderLine, true), "{line:?}");
     }
-    assert_eq!(fault(b"INVITE sip:x SIP/2.0\r\n Via: folded on the start line\r\n\r\n"), (ParseError::HeaderLine, false));
+    assert_eq!(
+        fault(b"INVITE sip:x SIP/2.0\r\n Via: folded on the start line\r\n\r\n"),
+        (ParseError::HeaderLine, false)
+    );
 }
 
 /// RFC 3261 §8.1.1: the five are mandatory; §7.3.1: there once.
 #[test]
 fn mandatory_and_single_fields() {
-    for (name, line) in [
-        (Name::Via, "Via"),
-        (Name::From, "From"),
-        (Name::To, "To"),
-        (Name::CallId, "Call-ID"),
-        (Name::CSeq, "CSeq"),
-    ] {
+    for (name, line) in
+        [(Name::Via, "Via"), (Name::From, "From"), (Name::To, "To"), (Name::CallId, "Call-ID"), (Name::CSeq, "CSeq")]
+    {
         let renamed = String::from_utf8(request("\n")).expect("text").replacen(&format!("\n{line}:"), "\nX:", 1);
         assert_eq!(fault(renamed.as_bytes()), (ParseError::MissingHeader(name), false), "{line}");
     }
@@ -197,10 +208,42 @@ fn mandatory_and_single_fields() {
 fn via_values() {
     for (value, transport, host, port, branch, rport, received) in [
         ("SIP/2.0/UDP h", "UDP", "h", None, None, None, None),
-        ("SIP/2.0/TCP h:5060;branch=z9hG4bK-1.!%66*_+`'~", "TCP", "h", Some(5060), Some("z9hG4bK-1.!%66*_+`'~"), None, None),
-        ("sip / 2.0 /\tUNKNOWN  192.0.2.1 : 5070 ; Branch = b ; ttl=16", "UNKNOWN", "192.0.2.1", Some(5070), Some("b"), None, None),
-        ("SIP/2.0/UDP [2001:db8::9:1] : 6050;received=2001:db8::9:255;RPORT", "UDP", "[2001:db8::9:1]", Some(6050), None, Some(None), Some("2001:db8::9:255")),
-        ("SIP/2.0/UDP h;rport=5061;received=[2001:db8::1];x=\"a;branch=no\\\",\"", "UDP", "h", None, None, Some(Some(5061)), Some("[2001:db8::1]")),
+        (
+            "SIP/2.0/TCP h:5060;branch=z9hG4bK-1.!%66*_+`'~",
+            "TCP",
+            "h",
+            Some(5060),
+            Some("z9hG4bK-1.!%66*_+`'~"),
+            None,
+            None,
+        ),
+        (
+            "sip / 2.0 /\tUNKNOWN  192.0.2.1 : 5070 ; Branch = b ; ttl=16",
+            "UNKNOWN",
+            "192.0.2.1",
+            Some(5070),
+            Some("b"),
+            None,
+            None,
+        ),
+        (
+            "SIP/2.0/UDP [2001:db8::9:1] : 6050;received=2001:db8::9:255;RPORT",
+            "UDP",
+            "[2001:db8::9:1]",
+            Some(6050),
+            None,
+            Some(None),
+            Some("2001:db8::9:255"),
+        ),
+        (
+            "SIP/2.0/UDP h;rport=5061;received=[2001:db8::1];x=\"a;branch=no\\\",\"",
+            "UDP",
+            "h",
+            None,
+            None,
+            Some(Some(5061)),
+            Some("[2001:db8::1]"),
+        ),
         ("SIP/2.0/UDP a_b.example;branch=z9hG4bK==/@x", "UDP", "a_b.example", None, Some("z9hG4bK==/@x"), None, None),
     ] {
         let bytes = with(&format!("Via: {value} , SIP/2.0/UDP second"));
@@ -208,8 +251,16 @@ fn via_values() {
         let via = message.via();
         let got = |span: Option<Span>| span.map(|span| text(&message, span));
         assert_eq!(text(&message, via.value), value);
-        assert_eq!((text(&message, via.transport), text(&message, via.host), via.port), (transport.into(), host.into(), port), "{value}");
-        assert_eq!((got(via.branch), via.rport, got(via.received)), (branch.map(Into::into), rport, received.map(Into::into)), "{value}");
+        assert_eq!(
+            (text(&message, via.transport), text(&message, via.host), via.port),
+            (transport.into(), host.into(), port),
+            "{value}"
+        );
+        assert_eq!(
+            (got(via.branch), via.rport, got(via.received)),
+            (branch.map(Into::into), rport, received.map(Into::into)),
+            "{value}"
+        );
         assert_eq!(message.parse_via(via.value), Ok(via));
         let second = message.values(Name::Via).nth(1).expect("two values");
         assert_eq!(message.parse_via(second).map(|via| text(&message, via.host)), Ok("second".into()));
@@ -217,10 +268,29 @@ fn via_values() {
         assert_eq!(message.parse_via(whole), Err(ParseError::BadHeader(Name::Via)), "two values are not one");
     }
     for value in [
-        "", "SIP/2.0/UDP", "SIP/2.0 UDP h", "SIP/2.0/ h", "SIP/2.0/UDPh;x", "SIP/2.0/UDP h;", "SIP/2.0/UDP h;;branch=x", ", SIP/2.0/UDP h",
-        "SIP/2.0/UDP h:", "SIP/2.0/UDP h:65536", "SIP/2.0/UDP h:5o", "SIP/2.0/UDP [::1", "SIP/2.0/UDP []", "SIP/2.0/UDP [g]",
-        "SIP/2.0/UDP h;branch", "SIP/2.0/UDP h;branch=", "SIP/2.0/UDP h;branch=a;branch=b", "SIP/2.0/UDP h;rport=x",
-        "SIP/2.0/UDP h;rport;rport", "SIP/2.0/UDP h;received", "SIP/2.0/UDP h;x=\"open", "SIP/2.0/UDP h h", "SIP/2.0/UDP h;a b",
+        "",
+        "SIP/2.0/UDP",
+        "SIP/2.0 UDP h",
+        "SIP/2.0/ h",
+        "SIP/2.0/UDPh;x",
+        "SIP/2.0/UDP h;",
+        "SIP/2.0/UDP h;;branch=x",
+        ", SIP/2.0/UDP h",
+        "SIP/2.0/UDP h:",
+        "SIP/2.0/UDP h:65536",
+        "SIP/2.0/UDP h:5o",
+        "SIP/2.0/UDP [::1",
+        "SIP/2.0/UDP []",
+        "SIP/2.0/UDP [g]",
+        "SIP/2.0/UDP h;branch",
+        "SIP/2.0/UDP h;branch=",
+        "SIP/2.0/UDP h;branch=a;branch=b",
+        "SIP/2.0/UDP h;rport=x",
+        "SIP/2.0/UDP h;rport;rport",
+        "SIP/2.0/UDP h;received",
+        "SIP/2.0/UDP h;x=\"open",
+        "SIP/2.0/UDP h h",
+        "SIP/2.0/UDP h;a b",
     ] {
         assert_eq!(fault(&with(&format!("Via: {value}"))), (ParseError::BadHeader(Name::Via), false), "{value}");
     }
@@ -247,9 +317,29 @@ fn name_addr_values() {
         assert_eq!(message.parse_name_addr(from.value), Ok(from));
     }
     for value in [
-        "", "*", "a", "<>", "<sip:>", "<a@h>", "<sip:a@h", "sip:a@h>", "< sip:a@h>", "<sip:a@h >", "<sip:a b@h>", "\"open <sip:a@h>",
-        "A, B <sip:a@h>", "A \"B\" <sip:a@h>", "sip:a@h?x=y", "sip:a@h, sip:b@h", "<sip:a@h>;", "<sip:a@h>;;tag=x", "<sip:a@h>;tag",
-        "<sip:a@h>;tag=", "<sip:a@h>;tag=a;tag=b", "<sip:a@h> x", "<sip:\u{f6}@h>",
+        "",
+        "*",
+        "a",
+        "<>",
+        "<sip:>",
+        "<a@h>",
+        "<sip:a@h",
+        "sip:a@h>",
+        "< sip:a@h>",
+        "<sip:a@h >",
+        "<sip:a b@h>",
+        "\"open <sip:a@h>",
+        "A, B <sip:a@h>",
+        "A \"B\" <sip:a@h>",
+        "sip:a@h?x=y",
+        "sip:a@h, sip:b@h",
+        "<sip:a@h>;",
+        "<sip:a@h>;;tag=x",
+        "<sip:a@h>;tag",
+        "<sip:a@h>;tag=",
+        "<sip:a@h>;tag=a;tag=b",
+        "<sip:a@h> x",
+        "<sip:\u{f6}@h>",
     ] {
         assert_eq!(fault(&with(&format!("From: {value}"))), (ParseError::BadHeader(Name::From), false), "{value}");
         assert_eq!(fault(&with(&format!("To: {value}"))), (ParseError::BadHeader(Name::To), false), "{value}");
@@ -264,12 +354,26 @@ fn call_id_cseq_max_forwards() {
         assert_eq!(parse(&bytes).call_id(), value.as_bytes());
     }
     for value in ["", "a b", "a\tb", "a\n b", "a\u{1}", "\u{f6}", "a\u{7f}"] {
-        assert_eq!(fault(&with(&format!("Call-ID: {value}"))), (ParseError::BadHeader(Name::CallId), false), "{value:?}");
+        assert_eq!(
+            fault(&with(&format!("Call-ID: {value}"))),
+            (ParseError::BadHeader(Name::CallId), false),
+            "{value:?}"
+        );
     }
     for (value, number) in [("0 INVITE", 0), ("0009 \n INVITE", 9), ("2147483647\tINVITE", 2_147_483_647)] {
         assert_eq!(parse(&with(&format!("CSeq: {value}"))).cseq().number, number);
     }
-    for value in ["", "1", "INVITE", "1INVITE", "-1 INVITE", "2147483648 INVITE", "99999999999999999999 INVITE", "1 INVITE x", "1 IN(VITE"] {
+    for value in [
+        "",
+        "1",
+        "INVITE",
+        "1INVITE",
+        "-1 INVITE",
+        "2147483648 INVITE",
+        "99999999999999999999 INVITE",
+        "1 INVITE x",
+        "1 IN(VITE",
+    ] {
         assert_eq!(fault(&with(&format!("CSeq: {value}"))), (ParseError::BadHeader(Name::CSeq), false), "{value}");
     }
     assert_eq!(fault(&with("CSeq: 1 BYE")), (ParseError::BadHeader(Name::CSeq), true));
@@ -328,7 +432,8 @@ fn bounds() {
     assert_eq!(fault(&sized(MESSAGE_SIZE_MAX + 1)), (ParseError::TooLarge, true));
     assert_eq!(fault(&sized(65_507)), (ParseError::TooLarge, true));
     assert_eq!(fault(&sized(200_000)), (ParseError::TooLarge, true));
-    let long = crate::wire(&format!("INVITE sip:x SIP/2.0\nX: {}\nVia: SIP/2.0/UDP h\n\n", "y".repeat(MESSAGE_SIZE_MAX)));
+    let long =
+        crate::wire(&format!("INVITE sip:x SIP/2.0\nX: {}\nVia: SIP/2.0/UDP h\n\n", "y".repeat(MESSAGE_SIZE_MAX)));
     assert_eq!(fault(&long), (ParseError::TooLarge, false));
 }
 
@@ -340,7 +445,10 @@ fn lists() {
          Reason: \"open, x\nReason: <open, y\n\n",
     );
     let message = parse(&bytes);
-    assert_eq!(values(&message, Name::Route), ["<sip:a;lr>", "\"x, \\\" y\" <sip:b,c;lr>;p=\"q,r\"", "<sip:d>", "<sip:e>"]);
+    assert_eq!(
+        values(&message, Name::Route),
+        ["<sip:a;lr>", "\"x, \\\" y\" <sip:b,c;lr>;p=\"q,r\"", "<sip:d>", "<sip:e>"]
+    );
     assert_eq!(values(&message, Name::Supported), ["timer", "100rel", "path"]);
     assert_eq!(values(&message, Name::Reason), ["\"open, x", "<open, y"]);
     assert_eq!(values(&message, Name::Require), Vec::<String>::new());
@@ -354,7 +462,10 @@ fn uris() {
         ("sip:h", (Scheme::Sip, None, "h", None, "", "")),
         ("SIP:a@h:5060", (Scheme::Sip, Some("a"), "h", Some(5060), "", "")),
         ("sips:a:secret@h;lr;x=y?a=b&c=", (Scheme::Sips, Some("a"), "h", None, ";lr;x=y", "?a=b&c=")),
-        ("sip:+1-201;phone-context=+1;x@h;user=phone", (Scheme::Sip, Some("+1-201;phone-context=+1;x"), "h", None, ";user=phone", "")),
+        (
+            "sip:+1-201;phone-context=+1;x@h;user=phone",
+            (Scheme::Sip, Some("+1-201;phone-context=+1;x"), "h", None, ";user=phone", ""),
+        ),
         ("sip:a?b/c,d@h", (Scheme::Sip, Some("a?b/c,d"), "h", None, "", "")),
         ("sip:user;par=u%40example.net@h", (Scheme::Sip, Some("user;par=u%40example.net"), "h", None, "", "")),
         ("sip:%00%ff@[2001:db8::1]:5060;lr", (Scheme::Sip, Some("%00%ff"), "[2001:db8::1]", Some(5060), ";lr", "")),
@@ -372,12 +483,33 @@ fn uris() {
         let route = message.parse_name_addr(message.values(Name::Route).next().expect("one")).expect("an address");
         let read = message.parse_uri(route.uri).unwrap_or_else(|error| panic!("{uri}: {error:?}"));
         let user = read.user.map(|user| text(&message, user));
-        let (host, params, headers) = (text(&message, read.host), text(&message, read.params), text(&message, read.headers));
+        let (host, params, headers) =
+            (text(&message, read.host), text(&message, read.params), text(&message, read.headers));
         assert_eq!((read.scheme, user.as_deref(), &*host, read.port, &*params, &*headers), expected, "{uri}");
     }
     for uri in [
-        "sip:", "sip:@h", "sip::p@h", "sip:a@", "sip:a@@h", "sip:a@h@i", "sip:a%zz@h", "sip:a@h:", "sip:a@h:1x", "sip:a@[::1", "sip:a@h/x", "sip:a@h;x y",
-        "sip:a@h;%4", "sip:2001:db8::10", "tel:", "tel:+", "tel:12x", "tel:12?x=y", "x", ":x", "a b:c", "isbn:",
+        "sip:",
+        "sip:@h",
+        "sip::p@h",
+        "sip:a@",
+        "sip:a@@h",
+        "sip:a@h@i",
+        "sip:a%zz@h",
+        "sip:a@h:",
+        "sip:a@h:1x",
+        "sip:a@[::1",
+        "sip:a@h/x",
+        "sip:a@h;x y",
+        "sip:a@h;%4",
+        "sip:2001:db8::10",
+        "tel:",
+        "tel:+",
+        "tel:12x",
+        "tel:12?x=y",
+        "x",
+        ":x",
+        "a b:c",
+        "isbn:",
     ] {
         let bytes = request(&format!("X: {uri}\n\n"));
         let message = parse(&bytes);

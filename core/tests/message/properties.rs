@@ -2,8 +2,8 @@
 
 use corelane_core::limits::MESSAGE_SIZE_MAX;
 use corelane_core::message::{
-    Answer, Malformed, Message, Name, ParseError, RequestEdits, StartLine, Writer, write_ack, write_answer, write_cancel,
-    write_request, write_response,
+    Answer, Malformed, Message, Name, ParseError, RequestEdits, StartLine, Writer, write_ack, write_answer,
+    write_cancel, write_request, write_response,
 };
 use corelane_core::steering::find_call_id;
 use proptest::prelude::*;
@@ -44,7 +44,15 @@ fn mutated() -> impl Strategy<Value = Vec<u8>> {
 /// Looks at everything that a message shows, and writes everything that can be written from it.
 fn exercise(message: &Message<'_>) {
     let via = message.via();
-    for span in [via.value, via.transport, via.host, via.rport_param, message.from().value, message.to().uri, message.cseq().name] {
+    for span in [
+        via.value,
+        via.transport,
+        via.host,
+        via.rport_param,
+        message.from().value,
+        message.to().uri,
+        message.cseq().name,
+    ] {
         let _ = message.text(span);
     }
     let _ = (message.body(), message.call_id(), message.max_forwards(), message.request_uri());
@@ -60,12 +68,23 @@ fn exercise(message: &Message<'_>) {
             if let Ok(address) = message.parse_name_addr(value)
                 && let Ok(uri) = message.parse_uri(address.uri)
             {
-                let _ = (uri.param(message.bytes(), b"lr"), uri.user.map(|user| message.text(user)), message.text(uri.host));
+                let _ = (
+                    uri.param(message.bytes(), b"lr"),
+                    uri.user.map(|user| message.text(user)),
+                    message.text(uri.host),
+                );
             }
         }
     }
     let mut out = vec![0; 2 * MESSAGE_SIZE_MAX];
-    let answer = Answer { status: 400, reason: b"Bad", to_tag: Some(b"t"), received: Some([1, 2, 3, 4].into()), rport: Some(9), lines: b"" };
+    let answer = Answer {
+        status: 400,
+        reason: b"Bad",
+        to_tag: Some(b"t"),
+        received: Some([1, 2, 3, 4].into()),
+        rport: Some(9),
+        lines: b"",
+    };
     write_answer(message, &answer, &mut Writer::new(&mut out));
     if let StartLine::Request { .. } = message.start() {
         for (strip_routes, drop_last_route) in [(0, false), (1, true), (usize::MAX, false)] {
@@ -122,10 +141,15 @@ fn kept(message: &Message<'_>) -> Result<(), TestCaseError> {
     let again = match Message::parse(written) {
         Ok(again) => again,
         // The one Via is gone; or it has grown over a bound.
-        Err(Malformed { error: ParseError::MissingHeader(Name::Via) | ParseError::TooManyHeaders | ParseError::TooLarge, .. }) => return Ok(()),
+        Err(Malformed {
+            error: ParseError::MissingHeader(Name::Via) | ParseError::TooManyHeaders | ParseError::TooLarge,
+            ..
+        }) => return Ok(()),
         // What is below our Via is not looked at before it is on top.
         Err(Malformed { error: ParseError::BadHeader(Name::Via), .. }) if !request => return Ok(()),
-        Err(Malformed { error, .. }) => return Err(TestCaseError::fail(format!("{error:?}: {}", written.escape_ascii()))),
+        Err(Malformed { error, .. }) => {
+            return Err(TestCaseError::fail(format!("{error:?}: {}", written.escape_ascii())));
+        }
     };
     prop_assert_eq!(untouched(message, skip), untouched(&again, skip));
     prop_assert_eq!(message.body(), again.body());

@@ -38,13 +38,25 @@ fn request_uris() {
 #[test]
 fn vias() {
     for (section, fields, expected) in [
-        ("4.5", "Via: SIP/2.0/UDP [2001:db8::9:1];received=[2001:db8::9:255];branch=z9hG4bKas3-111\n", &[("2001:db8::9:1", None, Some("2001:db8::9:255"))][..]),
-        ("4.5", "Via: SIP/2.0/UDP [2001:db8::9:1];received=2001:db8::9:255;branch=z9hG4bKas3\n", &[("2001:db8::9:1", None, Some("2001:db8::9:255"))]),
+        (
+            "4.5",
+            "Via: SIP/2.0/UDP [2001:db8::9:1];received=[2001:db8::9:255];branch=z9hG4bKas3-111\n",
+            &[("2001:db8::9:1", None, Some("2001:db8::9:255"))][..],
+        ),
+        (
+            "4.5",
+            "Via: SIP/2.0/UDP [2001:db8::9:1];received=2001:db8::9:255;branch=z9hG4bKas3\n",
+            &[("2001:db8::9:1", None, Some("2001:db8::9:255"))],
+        ),
         (
             "4.7",
             "Via: SIP/2.0/UDP [2001:db8::9:1]:6050;branch=z9hG4bKas3-111\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bKjhja8781hjuaij65144\n\
              Via: SIP/2.0/TCP [2001:db8::9:255];branch=z9hG4bK451jj;received=192.0.2.200\n",
-            &[("2001:db8::9:1", Some(6050), None), ("192.0.2.1", None, None), ("2001:db8::9:255", None, Some("192.0.2.200"))],
+            &[
+                ("2001:db8::9:1", Some(6050), None),
+                ("192.0.2.1", None, None),
+                ("2001:db8::9:255", None, Some("192.0.2.200")),
+            ],
         ),
         (
             "4.9",
@@ -54,12 +66,17 @@ fn vias() {
     ] {
         let bytes = message("BYE sip:[2001:db8::10] SIP/2.0", "BYE", fields);
         let parsed = Message::parse(&bytes).unwrap_or_else(|fault| panic!("§{section}: {:?}", fault.error));
-        let vias: Vec<_> = parsed.values(Name::Via).map(|value| parsed.parse_via(value).expect("well-formed")).collect();
+        let vias: Vec<_> =
+            parsed.values(Name::Via).map(|value| parsed.parse_via(value).expect("well-formed")).collect();
         assert_eq!(vias.len(), expected.len(), "§{section}");
         for (via, (host, port, received)) in vias.iter().zip(expected) {
             assert_eq!(parse_ip(parsed.text(via.host)), host.parse().ok(), "§{section}");
             assert_eq!(via.port, *port, "§{section}");
-            assert_eq!(via.received.and_then(|ip| parse_ip(parsed.text(ip))), received.and_then(|ip| ip.parse().ok()), "§{section}");
+            assert_eq!(
+                via.received.and_then(|ip| parse_ip(parsed.text(ip))),
+                received.and_then(|ip| ip.parse().ok()),
+                "§{section}"
+            );
         }
     }
 }

@@ -145,7 +145,9 @@ fn answers() {
     (answer.status, answer.reason, answer.lines) = (100, b"Trying", b"");
     insta::assert_snapshot!("answer_100", written(&request, |message, out| write_answer(message, &answer, out)));
     (answer.status, answer.reason) = (481, b"Gone");
-    let text = written(&request.replace("<sip:b@b>", "<sip:b@b>;tag=theirs"), |message, out| write_answer(message, &answer, out));
+    let text = written(&request.replace("<sip:b@b>", "<sip:b@b>;tag=theirs"), |message, out| {
+        write_answer(message, &answer, out);
+    });
     assert!(text.contains("<sip:b@b>;tag=theirs\n") && !text.contains("ours"), "{text}");
 }
 

@@ -52,11 +52,18 @@ pub fn write_answer(request: &Message<'_>, answer: &Answer<'_>, out: &mut Writer
             && request.to().tag.is_none()
             && answer.status != 100
         {
-            copier.out.put(b";tag=");
-            copier.out.put(tag);
+            copier.put(b";tag=");
+            copier.put(tag);
         }
-        copier.out.put(b"\r\n");
+        // The field's own line end, unless it is a bare LF or has blanks before it.
+        let end = field.line.last() - field.value.last();
+        if end == 2 && copier.bytes[..field.line.last()].ends_with(b"\r\n") {
+            copier.keep_to(field.line.last());
+        } else {
+            copier.put(b"\r\n");
+        }
     }
+    copier.finish();
     out.put(answer.lines);
     out.put(b"Content-Length: 0\r\n\r\n");
 }

@@ -23,36 +23,68 @@ pub use request::{RequestEdits, write_request};
 pub use response::write_response;
 pub use writer::Writer;
 
-/// Moves through the bytes of a message.
+/// Moves through the bytes of a message. What is kept is copied when something else comes: pieces that follow each other go in one copy.
 struct Copier<'m, 'w, 'b> {
     bytes: &'m [u8],
-    /// What is before this is dealt with.
-    at: usize,
+    /// The run that is kept and not copied yet.
+    run: (usize, usize),
     out: &'w mut Writer<'b>,
 }
 
 impl<'m, 'w, 'b> Copier<'m, 'w, 'b> {
     fn new(message: &Message<'m>, out: &'w mut Writer<'b>) -> Copier<'m, 'w, 'b> {
-        Copier { bytes: message.bytes(), at: 0, out }
+        Copier { bytes: message.bytes(), run: (0, 0), out }
     }
 
-    /// Copies up to `end`.
+    /// Keeps up to `end`.
     #[inline]
     fn keep_to(&mut self, end: usize) {
-        self.out.put(&self.bytes[self.at..end]);
-        self.at = end;
+        self.run.1 = end;
     }
 
-    /// Copies the rest.
+    /// Leaves out up to `start`.
     #[inline]
-    fn keep_rest(&mut self) {
+    fn drop_to(&mut self, start: usize) {
+        if self.run.1 != start {
+            self.finish();
+            self.run = (start, start);
+        }
+    }
+
+    /// Puts in what is new.
+    #[inline]
+    fn put(&mut self, bytes: &[u8]) {
+        self.finish();
+        self.out.put(bytes);
+    }
+
+    /// Puts in a number.
+    fn put_number(&mut self, number: u32) {
+        self.finish();
+        self.out.put_number(number);
+    }
+
+    /// Puts in an address as `received` has it.
+    fn put_ip(&mut self, ip: IpAddr) {
+        self.finish();
+        self.out.put_ip(ip, false);
+    }
+
+    /// Keeps the rest.
+    #[inline]
+    fn keep_rest(mut self) {
         self.keep_to(self.bytes.len());
+        self.finish();
     }
 
-    /// Leaves out up to `end`.
+    /// Copies what is kept so far.
     #[inline]
-    fn drop_to(&mut self, end: usize) {
-        self.at = end;
+    fn finish(&mut self) {
+        let (start, end) = self.run;
+        if start < end {
+            self.out.put(&self.bytes[start..end]);
+            self.run.0 = end;
+        }
     }
 
     /// Copies the topmost Via value with what the transport learned (RFC 3261 §18.2.1, RFC 3581 §4): `received` is put in place
@@ -64,24 +96,24 @@ impl<'m, 'w, 'b> Copier<'m, 'w, 'b> {
         let late = old.filter(|old| old.start >= via.rport_param.start);
         if let (Some(ip), Some(old)) = (received, early) {
             self.keep_to(old.first());
-            self.out.put_ip(ip, false);
+            self.put_ip(ip);
             self.drop_to(old.last());
         }
         if let (Some(port), Some(_)) = (rport, via.rport) {
             self.keep_to(via.rport_param.first());
-            self.out.put(b"rport=");
-            self.out.put_number(u32::from(port));
+            self.put(b"rport=");
+            self.put_number(u32::from(port));
             self.drop_to(via.rport_param.last());
         }
         if let (Some(ip), Some(old)) = (received, late) {
             self.keep_to(old.first());
-            self.out.put_ip(ip, false);
+            self.put_ip(ip);
             self.drop_to(old.last());
         }
         if let (Some(ip), None) = (received, via.received) {
             self.keep_to(via.value.last());
-            self.out.put(b";received=");
-            self.out.put_ip(ip, false);
+            self.put(b";received=");
+            self.put_ip(ip);
         }
     }
 }

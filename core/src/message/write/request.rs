@@ -48,13 +48,13 @@ pub fn write_request(message: &Message<'_>, edits: &RequestEdits<'_>, out: &mut 
     let mut copier = Copier::new(message, out);
     if let Some(new) = edits.request_uri {
         copier.keep_to(uri.first());
-        copier.out.put(new);
+        copier.put(new);
         copier.drop_to(uri.last());
     }
     copier.keep_to(fields.first().map_or(message.bytes().len(), |field| field.line.first()));
-    copier.out.put(b"Via: ");
-    copier.out.put(edits.via);
-    copier.out.put(b"\r\n");
+    copier.put(b"Via: ");
+    copier.put(edits.via);
+    copier.put(b"\r\n");
 
     let mut routes = RouteCut::new(message, edits);
     let mut record_routes = (!edits.record_routes.is_empty()).then_some(edits.record_routes);
@@ -81,7 +81,7 @@ pub fn write_request(message: &Message<'_>, edits: &RequestEdits<'_>, out: &mut 
             Name::MaxForwards => {
                 if let Some(hops) = max_forwards.take() {
                     copier.keep_to(field.value.first());
-                    copier.out.put_number(u32::from(hops));
+                    copier.put_number(u32::from(hops));
                     copier.drop_to(field.value.last());
                 }
             }
@@ -101,18 +101,18 @@ impl Copier<'_, '_, '_> {
         let Some(values) = values else { return };
         self.keep_to(at);
         for value in values {
-            self.out.put(b"Record-Route: ");
-            self.out.put(value);
-            self.out.put(b"\r\n");
+            self.put(b"Record-Route: ");
+            self.put(value);
+            self.put(b"\r\n");
         }
     }
 
     fn put_max_forwards(&mut self, at: usize, hops: Option<u8>) {
         let Some(hops) = hops else { return };
         self.keep_to(at);
-        self.out.put(b"Max-Forwards: ");
-        self.out.put_number(u32::from(hops));
-        self.out.put(b"\r\n");
+        self.put(b"Max-Forwards: ");
+        self.put_number(u32::from(hops));
+        self.put(b"\r\n");
     }
 }
 

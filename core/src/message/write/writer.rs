@@ -32,30 +32,23 @@ impl<'b> Writer<'b> {
     }
 
     /// Appends a decimal number.
-    pub fn put_number(&mut self, mut number: u32) {
+    pub fn put_number(&mut self, number: u32) {
         let mut digits = [0; 10];
-        let mut at = digits.len();
-        loop {
-            at -= 1;
-            digits[at] = b'0' + (number % 10) as u8;
-            number /= 10;
-            if number == 0 {
-                break;
-            }
-        }
-        self.put(&digits[at..]);
+        let start = decimal(number, &mut digits);
+        self.put(&digits[start..]);
     }
 
     /// Appends an address; IPv6 in brackets where `reference` (sent-by, URIs), bare otherwise (`received`).
     pub fn put_ip(&mut self, ip: IpAddr, reference: bool) {
         match ip {
             IpAddr::V4(ip) => {
-                let [first, rest @ ..] = ip.octets();
-                self.put_number(u32::from(first));
-                for octet in rest {
-                    self.put(b".");
-                    self.put_number(u32::from(octet));
+                // From the last octet to the first, in one buffer: one copy.
+                let mut text = [b'.'; 15];
+                let mut start = text.len();
+                for (place, octet) in ip.octets().into_iter().enumerate().rev() {
+                    start = decimal(u32::from(octet), &mut text[..start]) - usize::from(place > 0);
                 }
+                self.put(&text[start..]);
             }
             // RFC 5952, as the standard library writes it. The sink never fails: it remembers.
             IpAddr::V6(ip) => {
@@ -82,6 +75,20 @@ impl<'b> Writer<'b> {
     /// [`Full`] with [`Resource::MessageSize`] when it did not fit.
     pub fn finish(self) -> Result<&'b [u8], Full> {
         if self.overflow { Err(Full(Resource::MessageSize)) } else { Ok(&self.out[..self.length]) }
+    }
+}
+
+/// Writes a number at the end of `text`, which has room for it, and says where it starts.
+#[inline]
+fn decimal(mut number: u32, text: &mut [u8]) -> usize {
+    let mut at = text.len();
+    loop {
+        at -= 1;
+        text[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            return at;
+        }
     }
 }
 
