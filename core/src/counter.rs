@@ -50,6 +50,7 @@ counters! {
     Rejected403, "rejected_403", "total", "Requests answered 403.";
     Rejected404, "rejected_404", "total", "Calls without a route.";
     Rejected405, "rejected_405", "total", "Out-of-dialog methods that Corelane does not serve.";
+    Rejected408, "rejected_408", "total", "INVITEs that no gateway answered in time.";
     Rejected416, "rejected_416", "total", "Request-URIs of a scheme that Corelane does not route.";
     Rejected420, "rejected_420", "total", "Proxy-Require extensions that Corelane does not know.";
     Rejected481, "rejected_481", "total", "In-dialog requests and CANCELs that match nothing.";
@@ -58,6 +59,7 @@ counters! {
     Rejected500, "rejected_500", "total", "Requests that failed here for a reason of ours.";
     Rejected503, "rejected_503", "total", "Calls without a usable gateway.";
     Rejected513, "rejected_513", "total", "Requests above the size limit.";
+    Unreachable, "unreachable", "total", "Peers that the kernel reported unreachable (ICMP).";
     Full, "full", "total", "Requests refused because a slab was full.";
     OptionsAnswered, "options_answered", "total", "OPTIONS to Corelane itself.";
     SizeException, "size_exception", "total", "Requests above 1,300 bytes sent by UDP (RFC 3261 §18.1.1 exception).";

@@ -1,19 +1,47 @@
-//! The engine: one input in, effects out.
+//! The engine: one input in, effects out. Control flow only; see `engine/` for what each kind of input does.
+//!
+//! ```text
+//!            ┌ keep-alive, garbage: counted             ┌ ACK, retransmission ─► its server transaction
+//!  datagram ─┤                                          ├ CANCEL ──────────────► cancel.rs
+//!            ├ request ──► request.rs ──────────────────┼ in a dialog ─────────► dialog.rs ─┐
+//!            │                                          └ new INVITE ──────────► invite.rs ─┴► forward.rs (a branch)
+//!            └ response ─► response.rs: branch token ─► client transaction ─► server transaction
+//!  time ─────► timeout.rs: wheel place ─► transaction or call
+//! ```
+
+mod answer;
+mod budget;
+mod cancel;
+mod dialog;
+mod forward;
+mod invite;
+mod records;
+mod request;
+mod response;
+mod settings;
+mod timeout;
+mod transactions;
 
 use alloc::boxed::Box;
-use core::net::IpAddr;
-use core::time::Duration;
+use alloc::vec;
 
 use arrayvec::ArrayVec;
 
-use crate::counter::Counters;
-use crate::flow::{Endpoint, Flow};
-use crate::limits::{EFFECTS_MAX, LISTENERS_MAX};
-use crate::memory::BufferRef;
-use crate::routing::{Image, ListenerSlot};
-use crate::siphash::Key;
-use crate::steering::{ShardIndex, Steering};
+use crate::call::Call;
+use crate::counter::{Counter, Counters};
+use crate::flow::Flow;
+use crate::limits::{EFFECTS_MAX, MESSAGE_SIZE_MAX};
+use crate::memory::{BufferPool, BufferRef, Full, Index, Resource, Slab, TimerWheel};
+use crate::routing::Image;
+use crate::siphash::{Hasher, Key};
+use crate::steering::ShardIndex;
 use crate::time::{Instant, Now};
+use crate::token::Tokens;
+
+pub use budget::{BillLine, Budget};
+pub use settings::{Listener, Settings, Timers, UnknownSource};
+
+use records::{ClientTransaction, Places, ServerTransaction};
 
 /// What happened.
 pub enum Input<'a> {
@@ -25,7 +53,7 @@ pub enum Input<'a> {
         received_at: Instant,
         /// The bytes.
         bytes: &'a [u8],
-        /// It was longer than [`MESSAGE_SIZE_MAX`](crate::limits::MESSAGE_SIZE_MAX) and was cut there.
+        /// It was longer than [`MESSAGE_SIZE_MAX`] and was cut there.
         truncated: bool,
     },
     /// The kernel reported that a peer cannot be reached (ICMP, from the error queue).
@@ -57,134 +85,141 @@ pub enum Effect {
 /// The fixed sink of effects. Empty it after each [`Engine::handle`].
 pub type Effects = ArrayVec<Effect, EFFECTS_MAX>;
 
-/// A listener as the engine writes it into messages.
-#[derive(Clone, Debug)]
-pub struct Listener {
-    /// Its slot in the image.
-    pub slot: ListenerSlot,
-    /// The bound address.
-    pub bound: Endpoint,
-    /// `host:port` or `[v6]:port` for Via and Record-Route: the advertised one, else the bound one.
-    pub advertised: arrayvec::ArrayString<{ crate::limits::HOST_MAX + 6 }>,
-}
-
-/// What to do with an out-of-dialog request from an unknown source.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub enum UnknownSource {
-    /// Silence.
-    Drop,
-    /// 403.
-    Forbid,
-}
-
-/// Timer values.
-#[derive(Copy, Clone, Debug)]
-pub struct Timers {
-    /// RFC 3261 T1, round-trip estimate [500 ms].
-    pub t1: Duration,
-    /// RFC 3261 T2, largest retransmission interval [4 s].
-    pub t2: Duration,
-    /// RFC 3261 T4, longest a message stays in the network [5 s].
-    pub t4: Duration,
-    /// Timer C, restarted by each 101–199 [180 s].
-    pub ring_timeout: Duration,
-    /// A confirmed dialog without ACK [60 s].
-    pub noack_timeout: Duration,
-    /// A confirmed dialog without a refresh [1800 s].
-    pub default_timeout: Duration,
-}
-
-impl Default for Timers {
-    fn default() -> Timers {
-        Timers {
-            t1: Duration::from_millis(500),
-            t2: Duration::from_secs(4),
-            t4: Duration::from_secs(5),
-            ring_timeout: Duration::from_secs(180),
-            noack_timeout: Duration::from_secs(60),
-            default_timeout: Duration::from_secs(1800),
-        }
-    }
-}
-
-/// How many records of each kind one engine has. Made by [`Budget::for_shard`].
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub struct Budget {
-    /// Calls from INVITE to end.
-    pub calls: u32,
-    /// Server transactions, lingering ones included.
-    pub server_transactions: u32,
-    /// Client transactions, lingering ones included.
-    pub client_transactions: u32,
-    /// Buffers of each class of [`CLASS_SIZES`](crate::memory::buffer::CLASS_SIZES).
-    pub buffers: [u32; 3],
-}
-
-impl Budget {
-    /// The records of one of `shards` engines of a node that holds `calls_max` calls and takes `cps_max` new ones a second.
-    #[must_use]
-    pub fn for_shard(calls_max: u32, cps_max: u32, shards: u8, timers: &Timers) -> Budget {
-        todo!()
-    }
-    /// Bytes that an engine of this budget takes, by item, for the bill: name, count, bytes in all.
-    #[must_use]
-    pub fn bill(&self) -> [(&'static str, u32, usize); 6] {
-        todo!()
-    }
-}
-
-/// All that an engine is made from.
-#[derive(Clone)]
-pub struct Settings {
-    /// Which shard this is.
-    pub shard: ShardIndex,
-    /// Who owns which call.
-    pub steering: Steering,
-    /// The listeners; [`ListenerIndex`](crate::ListenerIndex) is a place in here.
-    pub listeners: ArrayVec<Listener, LISTENERS_MAX>,
-    /// The node's secret, from the state directory.
-    pub secret: Key,
-    /// Seed of this engine's own numbers (tags, draws); different at each start.
-    pub seed: u64,
-    /// Timer values.
-    pub timers: Timers,
-    /// Unknown sources.
-    pub unknown_source: UnknownSource,
-    /// Record counts.
-    pub budget: Budget,
+/// The arguments of one step, passed on together.
+pub(crate) struct Turn<'t> {
+    pub(crate) now: Now,
+    pub(crate) image: &'t Image<'t>,
+    pub(crate) effects: &'t mut Effects,
 }
 
 /// One shard's protocol engine.
 pub struct Engine {
-    counters: Counters,
+    pub(crate) settings: Settings,
+    pub(crate) tokens: Tokens,
+    /// Hashes tags, and makes those of stateless answers.
+    pub(crate) tag_key: Key,
+    /// Hashes what identifies a transaction.
+    pub(crate) transaction_key: Key,
+    pub(crate) calls: Slab<Call>,
+    pub(crate) call_index: Index,
+    pub(crate) servers: Slab<ServerTransaction>,
+    pub(crate) server_index: Index,
+    pub(crate) clients: Slab<ClientTransaction>,
+    pub(crate) pool: BufferPool,
+    pub(crate) wheel: TimerWheel,
+    pub(crate) places: Places,
+    pub(crate) counters: Counters,
+    /// Where a message is written before it is known which buffer it needs.
+    pub(crate) scratch: Box<[u8]>,
+    random: u64,
 }
 
 impl Engine {
     /// Takes all memory that this engine will ever use. `now` is the start of its clock.
     #[must_use]
     pub fn new(settings: Settings, now: Instant) -> Box<Engine> {
-        todo!()
+        let budget = settings.budget;
+        Box::new(Engine {
+            tokens: Tokens::new(settings.secret),
+            tag_key: settings.secret.derive(u64::from_le_bytes(*b"tags\0\0\0\0")),
+            transaction_key: settings.secret.derive(u64::from_le_bytes(*b"transact")),
+            calls: Slab::new(Resource::Calls, budget.calls),
+            call_index: Index::new(budget.calls),
+            servers: Slab::new(Resource::ServerTransactions, budget.server_transactions),
+            server_index: Index::new(budget.server_transactions),
+            clients: Slab::new(Resource::ClientTransactions, budget.client_transactions),
+            pool: BufferPool::new(budget.buffers),
+            wheel: TimerWheel::new(budget.timers(), now),
+            places: Places::new(budget.server_transactions, budget.client_transactions),
+            counters: Counters::default(),
+            scratch: vec![0; MESSAGE_SIZE_MAX].into_boxed_slice(),
+            random: settings.seed,
+            settings,
+        })
     }
+
     /// Handles one input. `effects` must be empty.
     pub fn handle(&mut self, now: Now, image: &Image<'_>, input: Input<'_>, effects: &mut Effects) {
-        todo!()
+        assert!(effects.is_empty(), "the effects of the last input were not taken");
+        let mut turn = Turn { now, image, effects };
+        match input {
+            Input::Datagram { flow, bytes, truncated, .. } => self.on_datagram(&mut turn, flow, bytes, truncated),
+            Input::Unreachable { .. } => self.counters.count(Counter::Unreachable),
+            Input::Timeout => self.on_timeout(&mut turn),
+        }
     }
+
     /// The bytes of a buffer named by [`Effect::Send`]; their address is stable until it is released.
     #[must_use]
     pub fn buffer(&self, buffer: BufferRef) -> &[u8] {
-        todo!()
+        self.pool.bytes(buffer)
     }
+
     /// Gives a sent buffer back.
     pub fn release(&mut self, buffer: BufferRef) {
-        todo!()
+        self.pool.release(buffer);
     }
+
     /// A time not later than the next due timer; `None` when none runs.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Instant> {
-        todo!()
+        self.wheel.next()
     }
+
     /// The counters, gauges brought up to date.
     pub fn counters(&mut self) -> &mut Counters {
+        for (gauge, value) in [
+            (Counter::CallsLive, self.calls.live()),
+            (Counter::CallsCapacity, self.calls.capacity()),
+            (Counter::ServerTransactionsLive, self.servers.live()),
+            (Counter::ClientTransactionsLive, self.clients.live()),
+            (Counter::BuffersLive, self.pool.live()),
+            (Counter::TimersLive, self.wheel.live()),
+        ] {
+            self.counters.set(gauge, value.into());
+        }
         &mut self.counters
+    }
+
+    /// The owner of a Call-ID hash, where that is another shard.
+    pub(crate) fn foreign_owner(&self, call_hash: u64) -> Option<ShardIndex> {
+        let owner = self.settings.steering.owner(crate::steering::slot_of_hash(call_hash));
+        (owner != self.settings.shard).then_some(owner)
+    }
+
+    /// 64 random bits (splitmix64 over the seed: one seed replays a run).
+    pub(crate) fn draw(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut bits = self.random;
+        bits = (bits ^ bits >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        bits = (bits ^ bits >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        bits ^ bits >> 31
+    }
+
+    /// The keyed hash of a tag; a missing tag (RFC 2543 peers) hashes like an empty one.
+    pub(crate) fn hash_tag(&self, tag: Option<&[u8]>) -> u64 {
+        let mut hasher = Hasher::new(self.tag_key);
+        hasher.bytes(tag.unwrap_or_default());
+        hasher.finish()
+    }
+
+    /// Asks for a datagram; the buffer's count goes with it.
+    pub(crate) fn send(&mut self, turn: &mut Turn<'_>, flow: Flow, buffer: BufferRef) {
+        self.counters.count(Counter::DatagramsOut);
+        turn.effects.push(Effect::Send { flow, buffer });
+    }
+
+    /// Stores what `write` writes in a buffer of count 1.
+    pub(crate) fn compose(&mut self, write: impl FnOnce(&mut crate::message::Writer<'_>)) -> Result<BufferRef, Full> {
+        let mut writer = crate::message::Writer::new(&mut self.scratch);
+        write(&mut writer);
+        let written = writer.finish().and_then(|bytes| self.pool.store(bytes));
+        if let Err(full) = written {
+            self.counters.count(match full.0 {
+                Resource::MessageSize => Counter::Oversized,
+                _ => Counter::Full,
+            });
+        }
+        written
     }
 }

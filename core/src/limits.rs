@@ -32,6 +32,15 @@ pub const HOST_MAX: usize = 64;
 /// Above this a request should leave by a congestion-controlled transport (RFC 3261 §18.1.1); counted until TCP exists.
 pub const UDP_REQUEST_SIZE: usize = 1300;
 
+/// Seconds that a call is planned to be without a final answer, on average over all calls; buys the buffers of pending INVITEs.
+pub const RINGING_SECONDS: u32 = 12;
+
+/// Room above the planned number of lingering transactions, in percent, for bursts above `--cps-max`.
+pub const LINGER_HEADROOM_PERCENT: u32 = 25;
+
+/// Buffers of messages that no transaction holds and that the kernel has not taken yet: a full batch of sends on each ring, and more.
+pub const BUFFERS_IN_FLIGHT: u32 = 1024;
+
 const _: () = assert!(MESSAGE_SIZE_MAX <= u16::MAX as usize, "spans are 16 bits wide");
 const _: () = assert!(HEADERS_MAX <= u8::MAX as usize, "header places are 8 bits wide");
 const _: () = assert!(CANDIDATES_MAX + 8 <= EFFECTS_MAX, "a final answer may cancel every branch");

@@ -6,13 +6,15 @@
 //! messages ([`Steering::slot_of_call_id`]), here on raw datagrams ([`Steering::slot_of_datagram`], forward mode), and in the kernel
 //! (`SK_REUSEPORT`).
 //!
-//! What counts as the Call-ID of a datagram, bit for bit: after the first line, the first line that starts with `Call-ID`
-//! or `i` (any case), optional blanks (space or tab), `:`; the value starts at the next byte that is no blank, CR or LF, and ends before the
-//! next byte that is ≤ 0x20. An empty line before any such line: no Call-ID. A datagram without one stays on the shard that
-//! received it.
+//! What counts as the Call-ID of a datagram, bit for bit: only its first [`MESSAGE_SIZE_MAX`] bytes are looked at, as if the
+//! datagram ended there; pairs of CR LF in front are skipped (RFC 3261 §7.5). After the first line, the first line that starts
+//! with `Call-ID` or `i` (any case), optional blanks (space or tab), `:`; the value starts at the next byte that is no blank, CR
+//! or LF, and ends before the next byte that is ≤ 0x20. An empty line before any such line: no Call-ID. A line ends with LF; a
+//! CR in front of it is part of the end. A datagram without a Call-ID stays on the shard that received it.
 
 use alloc::boxed::Box;
 
+use crate::limits::MESSAGE_SIZE_MAX;
 use crate::siphash::Key;
 
 /// Slots in the table; a slot is 16 bits wide in every token.
@@ -95,7 +97,10 @@ pub const fn slot_of_hash(hash: u64) -> Slot {
 /// The Call-ID value of a raw datagram, by the definition in this module's head.
 #[must_use]
 pub fn find_call_id(datagram: &[u8]) -> Option<&[u8]> {
-    let mut rest = datagram;
+    let mut rest = &datagram[..datagram.len().min(MESSAGE_SIZE_MAX)];
+    while let [b'\r', b'\n', message @ ..] = rest {
+        rest = message;
+    }
     loop {
         let line_end = memchr::memchr(b'\n', rest)?;
         rest = &rest[line_end + 1..];
@@ -119,7 +124,7 @@ pub fn find_call_id(datagram: &[u8]) -> Option<&[u8]> {
 
 #[cfg(test)]
 mod tests {
-    use super::find_call_id;
+    use super::{MESSAGE_SIZE_MAX, find_call_id};
 
     #[test]
     fn finds_the_call_id_in_every_spelling() {
@@ -133,9 +138,26 @@ mod tests {
             (b"X\n\nCall-ID: body", None),
             (b"Call-ID: first line", None),
             (b"X\r\nCall-ID:", None),
+            (b"\r\n\r\nX\r\nCall-ID: after keep-alives\r\n", Some(b"after")),
+            (b"\r\n\r\nCall-ID: first line\r\n", None),
+            (b"\r\n\r\n", None),
+            (b"X\r\ni:\x01", Some(b"")),
             (b"", None),
         ] {
             assert_eq!(find_call_id(datagram), expected, "{:?}", std::str::from_utf8(datagram));
         }
+    }
+
+    #[test]
+    fn looks_no_further_than_the_largest_message() {
+        let mut datagram = b"X\r\n".to_vec();
+        datagram.resize(MESSAGE_SIZE_MAX - 7, b'a');
+        datagram.extend_from_slice(b"\ni:1234567");
+        assert_eq!(datagram.len(), MESSAGE_SIZE_MAX + 3);
+        assert_eq!(find_call_id(&datagram), Some(&b"1234"[..]), "the value ends where the look ends");
+        datagram.insert(4, b'a');
+        assert_eq!(find_call_id(&datagram), Some(&b"123"[..]));
+        datagram.splice(4..4, *b"aaa");
+        assert_eq!(find_call_id(&datagram), None, "nothing of the value is left");
     }
 }

@@ -1,51 +1,363 @@
 //! Counted message buffers in three size classes.
+//!
+//! ```text
+//!   class 0    512 bytes   ┌────────┬────────┬────────┐    one slab of bytes per class; a buffer's address
+//!   class 1  2,048 bytes   │ bytes  │ bytes  │ bytes  │    never changes while it has an owner
+//!   class 2  8,192 bytes   └────────┴────────┴────────┘
+//!                          ┌────────┬────────┬────────┐    beside it 12 bytes per buffer:
+//!                          │ 2 own. │ free ──┼─► free │    owners and length, or the next free one
+//!                          └────────┴────────┴────────┘
+//! ```
+//!
+//! A message is stored once and then owned by whoever needs it: the transaction that may send it again, and each send that the
+//! kernel has not taken yet. The last owner's release gives it back.
+//!
+//! Invariants: `acquired == released + live`; the free list of a class runs through exactly its unowned buffers; a
+//! [`BufferRef`] carries a generation, so that an owner who releases twice, or reads after release, is caught even when the
+//! buffer serves another message by then. Handles never leave the process: a wrong one is a bug of ours and asserts.
+//!
+//! What it refuses: growing. When no class with room has a buffer left, [`Full`] is load.
 
-use super::Full;
+use alloc::boxed::Box;
+use alloc::vec;
+
+use super::{Full, Resource};
 
 /// A handle on a counted buffer. Copying the handle does not count; [`BufferPool::share`] does.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub struct BufferRef {
     class: u8,
+    generation: u16,
     index: u32,
 }
+
+const _: () = assert!(size_of::<BufferRef>() == 8);
 
 /// Size of each class in bytes: a final response or ACK, a usual INVITE, the largest message.
 pub const CLASS_SIZES: [usize; 3] = [512, 2048, crate::limits::MESSAGE_SIZE_MAX];
 
+const CLASSES: usize = CLASS_SIZES.len();
+
+const _: () = assert!(CLASS_SIZES[0] < CLASS_SIZES[1] && CLASS_SIZES[1] < CLASS_SIZES[2], "smallest first");
+const _: () = assert!(CLASS_SIZES[2] <= u16::MAX as usize, "lengths are 16 bits wide");
+
+/// The end of a free list; therefore no index.
+const END: u32 = u32::MAX;
+
+/// What a buffer holds before its first message: easily seen in a dump, and never a SIP message.
+const BLANK: u8 = 0xDB;
+
+enum State {
+    Free { next: u32 },
+    Owned { owners: u32, length: u16 },
+}
+
+struct Head {
+    state: State,
+    generation: u16,
+}
+
+const _: () = assert!(size_of::<Head>() == 12);
+
+/// The buffers of one size.
+struct Class {
+    size: usize,
+    bytes: Box<[u8]>,
+    heads: Box<[Head]>,
+    free: u32,
+    live: u32,
+}
+
+impl Class {
+    fn new(size: usize, count: u32) -> Class {
+        assert!(count < END, "a class holds fewer than 2^32 - 1 buffers");
+        let heads = (1..=count)
+            .map(|next| Head { state: State::Free { next: if next == count { END } else { next } }, generation: 0 })
+            .collect();
+        // Written, not only reserved: the kernel hands out the pages now and not during a call.
+        let bytes = vec![BLANK; size * count as usize].into_boxed_slice();
+        Class { size, bytes, heads, free: if count == 0 { END } else { 0 }, live: 0 }
+    }
+
+    /// A free buffer filled with `bytes`, which fit; `None` when the class is empty.
+    fn store(&mut self, bytes: &[u8]) -> Option<(u32, u16)> {
+        let index = self.free;
+        if index == END {
+            return None;
+        }
+        let head = &mut self.heads[index as usize];
+        let State::Free { next } = head.state else { unreachable!("the free list runs through free buffers") };
+        self.free = next;
+        // The caller compared it with the size of the class, which is 16 bits wide.
+        head.state = State::Owned { owners: 1, length: bytes.len() as u16 };
+        let start = index as usize * self.size;
+        self.bytes[start..start + bytes.len()].copy_from_slice(bytes);
+        self.live += 1;
+        Some((index, head.generation))
+    }
+
+    fn free(&mut self, index: u32) {
+        let head = &mut self.heads[index as usize];
+        head.state = State::Free { next: self.free };
+        head.generation = head.generation.wrapping_add(1);
+        self.free = index;
+        self.live -= 1;
+    }
+}
+
 /// The pool.
-pub struct BufferPool {}
+pub struct BufferPool {
+    classes: [Class; CLASSES],
+    acquired: u64,
+    released: u64,
+}
 
 impl BufferPool {
     /// A pool with `counts[class]` buffers of each class.
+    ///
+    /// # Panics
+    /// When a count is `u32::MAX`: that number marks the end of a free list.
     #[must_use]
     pub fn new(counts: [u32; 3]) -> BufferPool {
-        todo!()
+        let classes = core::array::from_fn(|class| Class::new(CLASS_SIZES[class], counts[class]));
+        BufferPool { classes, acquired: 0, released: 0 }
     }
+
     /// A buffer that holds a copy of `bytes`, count 1, from the smallest class with room (a larger one when that is empty).
+    ///
+    /// # Errors
+    /// [`Full`] with [`Resource::MessageSize`] when `bytes` are more than the largest class holds, with
+    /// [`Resource::Buffers`] when no class with room has a buffer left.
     pub fn store(&mut self, bytes: &[u8]) -> Result<BufferRef, Full> {
-        todo!()
+        if bytes.len() > CLASS_SIZES[CLASSES - 1] {
+            return Err(Full(Resource::MessageSize));
+        }
+        for (number, class) in (0u8..).zip(&mut self.classes) {
+            if bytes.len() <= class.size
+                && let Some((index, generation)) = class.store(bytes)
+            {
+                self.acquired += 1;
+                return Ok(BufferRef { class: number, generation, index });
+            }
+        }
+        Err(Full(Resource::Buffers))
     }
+
     /// One owner more.
+    ///
+    /// # Panics
+    /// When the buffer is no longer owned.
     pub fn share(&mut self, buffer: BufferRef) {
-        todo!()
+        *self.owned_mut(buffer) += 1;
     }
+
     /// One owner less; the last one gives the buffer back.
+    ///
+    /// # Panics
+    /// When the buffer is no longer owned.
     pub fn release(&mut self, buffer: BufferRef) {
-        todo!()
+        let owners = self.owned_mut(buffer);
+        *owners -= 1;
+        if *owners == 0 {
+            self.classes[usize::from(buffer.class)].free(buffer.index);
+            self.released += 1;
+        }
     }
+
     /// The message.
+    ///
+    /// # Panics
+    /// When the buffer is no longer owned.
     #[must_use]
     pub fn bytes(&self, buffer: BufferRef) -> &[u8] {
-        todo!()
+        let (_, length) = self.owned(buffer);
+        let class = &self.classes[usize::from(buffer.class)];
+        let start = buffer.index as usize * class.size;
+        &class.bytes[start..start + usize::from(length)]
     }
+
+    /// How many own the buffer.
+    ///
+    /// # Panics
+    /// When nobody does any more.
+    #[must_use]
+    pub fn owners(&self, buffer: BufferRef) -> u32 {
+        self.owned(buffer).0
+    }
+
+    /// Owners and length of a buffer that is owned.
+    fn owned(&self, buffer: BufferRef) -> (u32, u16) {
+        match self.classes[usize::from(buffer.class)].heads[buffer.index as usize] {
+            Head { state: State::Owned { owners, length }, generation } if generation == buffer.generation => {
+                (owners, length)
+            }
+            _ => panic!("{buffer:?} has been released by its last owner"),
+        }
+    }
+
+    /// The owner count of a buffer that is owned.
+    fn owned_mut(&mut self, buffer: BufferRef) -> &mut u32 {
+        match &mut self.classes[usize::from(buffer.class)].heads[buffer.index as usize] {
+            Head { state: State::Owned { owners, .. }, generation } if *generation == buffer.generation => owners,
+            _ => panic!("{buffer:?} has been released by its last owner"),
+        }
+    }
+
     /// Buffers in use.
     #[must_use]
     pub fn live(&self) -> u32 {
-        todo!()
+        // Saturating, because three full classes may together exceed 32 bits on paper.
+        self.live_by_class().into_iter().fold(0, u32::saturating_add)
     }
+
+    /// Buffers in use of each class.
+    #[must_use]
+    pub fn live_by_class(&self) -> [u32; 3] {
+        core::array::from_fn(|class| self.classes[class].live)
+    }
+
+    /// Buffers ever stored.
+    #[must_use]
+    pub fn acquired(&self) -> u64 {
+        self.acquired
+    }
+
+    /// Buffers ever given back by their last owner.
+    #[must_use]
+    pub fn released(&self) -> u64 {
+        self.released
+    }
+
     /// Bytes that a pool takes (for the bill).
     #[must_use]
     pub const fn memory(counts: [u32; 3]) -> usize {
-        todo!()
+        let head = size_of::<Head>();
+        counts[0] as usize * (CLASS_SIZES[0] + head)
+            + counts[1] as usize * (CLASS_SIZES[1] + head)
+            + counts[2] as usize * (CLASS_SIZES[2] + head)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::vec::Vec;
+
+    #[test]
+    fn the_smallest_class_that_fits_serves_and_a_larger_one_steps_in() {
+        let mut pool = BufferPool::new([1, 1, 1]);
+        let small = pool.store(&[1; 512]).unwrap();
+        let stepped = pool.store(&[2; 512]).unwrap();
+        let large = pool.store(&[3; 2049]).unwrap();
+        assert_eq!(pool.live_by_class(), [1, 1, 1]);
+        assert_eq!((small.class, stepped.class, large.class), (0, 1, 2));
+        assert_eq!(pool.store(b""), Err(Full(Resource::Buffers)));
+        assert_eq!(pool.store(&[0; CLASS_SIZES[2] + 1]), Err(Full(Resource::MessageSize)));
+        assert_eq!(pool.bytes(stepped), [2; 512]);
+        assert_eq!(pool.bytes(large), [3; 2049]);
+        pool.release(small);
+        // A large message never takes a small buffer.
+        assert_eq!(pool.store(&[4; 513]), Err(Full(Resource::Buffers)));
+        assert_eq!(pool.store(b"").map(|buffer| pool.bytes(buffer).len()), Ok(0));
+    }
+
+    #[test]
+    fn the_last_owner_gives_back_and_the_address_holds_until_then() {
+        let mut pool = BufferPool::new([2, 0, 0]);
+        let first = pool.store(b"SIP/2.0 200 OK").unwrap();
+        let address = pool.bytes(first).as_ptr();
+        pool.share(first);
+        assert_eq!(pool.owners(first), 2);
+        pool.release(first);
+        let second = pool.store(b"SIP/2.0 486 Busy Here").unwrap();
+        assert_eq!((pool.bytes(first), pool.bytes(first).as_ptr()), (&b"SIP/2.0 200 OK"[..], address));
+        pool.release(first);
+        let third = pool.store(b"ACK").unwrap();
+        assert_eq!(pool.bytes(third).as_ptr(), address, "the buffer left last is the next taken");
+        assert_ne!(third, first);
+        pool.release(second);
+        pool.release(third);
+        assert_eq!((pool.live(), pool.acquired(), pool.released()), (0, 3, 3));
+    }
+
+    #[test]
+    #[should_panic(expected = "released by its last owner")]
+    fn releasing_a_free_buffer_is_our_bug() {
+        let mut pool = BufferPool::new([1, 0, 0]);
+        let buffer = pool.store(b"x").unwrap();
+        pool.release(buffer);
+        pool.release(buffer);
+    }
+
+    #[test]
+    #[should_panic(expected = "released by its last owner")]
+    fn releasing_a_buffer_that_serves_another_message_is_our_bug() {
+        let mut pool = BufferPool::new([1, 0, 0]);
+        let stale = pool.store(b"x").unwrap();
+        pool.release(stale);
+        pool.store(b"y").unwrap();
+        pool.release(stale);
+    }
+
+    #[test]
+    #[should_panic(expected = "released by its last owner")]
+    fn reading_a_released_buffer_is_our_bug() {
+        let mut pool = BufferPool::new([1, 0, 0]);
+        let buffer = pool.store(b"x").unwrap();
+        pool.release(buffer);
+        let _ = pool.bytes(buffer);
+    }
+
+    #[test]
+    fn the_bill_is_what_is_taken() {
+        let counts = [5, 3, 2];
+        let pool = BufferPool::new(counts);
+        let taken: usize = pool.classes.iter().map(|class| class.bytes.len() + size_of_val(&*class.heads)).sum();
+        assert_eq!(BufferPool::memory(counts), taken);
+    }
+
+    proptest! {
+        #[test]
+        fn behaves_like_counted_copies(
+            steps in prop::collection::vec((0u8..4, any::<prop::sample::Index>(), any::<u8>(), 0..9000usize), 1..200),
+        ) {
+            let counts = [3, 2, 2];
+            let mut pool = BufferPool::new(counts);
+            let mut model: Vec<(BufferRef, u32, Vec<u8>)> = Vec::new();
+            for (action, which, fill, length) in steps {
+                // Small messages are the usual ones.
+                let length = if fill % 2 == 0 { length % 600 } else { length };
+                if action < 2 {
+                    let message = std::vec![fill; length];
+                    let room = (0..3).any(|class| {
+                        CLASS_SIZES[class] >= length && pool.live_by_class()[class] < counts[class]
+                    });
+                    match pool.store(&message) {
+                        Ok(buffer) => model.push((buffer, 1, message)),
+                        Err(Full(Resource::MessageSize)) => prop_assert!(length > CLASS_SIZES[2]),
+                        Err(full) => prop_assert!(full == Full(Resource::Buffers) && !room),
+                    }
+                } else if !model.is_empty() {
+                    let at = which.index(model.len());
+                    if action == 2 {
+                        pool.share(model[at].0);
+                        model[at].1 += 1;
+                    } else {
+                        pool.release(model[at].0);
+                        model[at].1 -= 1;
+                        if model[at].1 == 0 {
+                            model.swap_remove(at);
+                        }
+                    }
+                }
+                for (buffer, owners, message) in &model {
+                    prop_assert_eq!(pool.bytes(*buffer), &message[..]);
+                    prop_assert_eq!(pool.owners(*buffer), *owners);
+                }
+                prop_assert_eq!(pool.live() as usize, model.len());
+                prop_assert_eq!(pool.acquired(), pool.released() + u64::from(pool.live()));
+            }
+        }
     }
 }

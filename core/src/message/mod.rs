@@ -1,74 +1,53 @@
 //! The wire: SIP messages read in place and written by copying spans.
+//!
+//! ```text
+//!   bytes ─► parse.rs ─► Message: start line, fields (name, line, value), body: offsets only
+//!            scan.rs     │            name.rs, method.rs
+//!                        ├─► via(), from(), to(), call_id(), cseq(), max_forwards(): read once, while parsing
+//!                        ├─► values(), parse_via(), parse_name_addr(), parse_uri(): read when asked for
+//!                        └─► write/: request, response, answer, ACK, CANCEL
+//! ```
+//!
+//! Invariants: a [`Message`] that parsed has one Via at least, exactly one From, To, Call-ID and CSeq, all well-formed; its
+//! Max-Forwards and Content-Length, where there, are numbers in their bounds; every [`Span`] that it gives lies within
+//! [`Message::bytes`]. Its [`Message::call_id`] is what [`find_call_id`](crate::steering::find_call_id) finds in the raw
+//! datagram.
+//!
+//! What is refused, and what of that can be answered, is the table in `error.rs`. What is tolerated beyond RFC 3261: line ends without CR,
+//! a status line without the blank before an empty reason, `_` in host names, parameter values of any visible bytes that do not
+//! end them, UTF-8 in a display name without quotes, Call-IDs of any visible bytes.
 
+mod cseq;
+mod error;
+mod method;
+mod name;
+mod name_addr;
+mod param;
 mod parse;
+mod scan;
+mod span;
+mod uri;
+mod values;
+mod via;
 mod write;
 
-use core::net::IpAddr;
+use core::fmt;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use arrayvec::ArrayVec;
 
 use crate::limits::HEADERS_MAX;
 
+pub use cseq::CSeq;
+pub use error::{Malformed, ParseError};
+pub use method::Method;
+pub use name::Name;
+pub use name_addr::NameAddr;
+pub use span::Span;
+pub use uri::{Scheme, Uri};
+pub use values::Values;
+pub use via::Via;
 pub use write::{Answer, RequestEdits, Writer, write_ack, write_answer, write_cancel, write_request, write_response};
-
-/// A part of a message, in bytes from its start.
-#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
-pub struct Span {
-    /// First byte.
-    pub start: u16,
-    /// First byte after it.
-    pub end: u16,
-}
-
-const _: () = assert!(size_of::<Span>() == 4);
-
-/// Request methods (RFC 3261 and its extensions that a proxy treats differently). SIP methods are case-sensitive (§7.1).
-#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
-#[allow(missing_docs)]
-pub enum Method {
-    Invite,
-    Ack,
-    Bye,
-    Cancel,
-    Options,
-    Register,
-    Prack,
-    Update,
-    Info,
-    Subscribe,
-    Notify,
-    Refer,
-    Message,
-    Publish,
-    Other,
-}
-
-/// Header fields that Corelane reads. Everything else is `Other` and travels byte for byte.
-#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
-#[allow(missing_docs)]
-pub enum Name {
-    Via,
-    Route,
-    RecordRoute,
-    MaxForwards,
-    From,
-    To,
-    CallId,
-    CSeq,
-    Contact,
-    ContentLength,
-    ContentType,
-    ProxyRequire,
-    ProxyAuthorization,
-    Require,
-    Supported,
-    SessionExpires,
-    MinSe,
-    MaxBreadth,
-    Reason,
-    RetryAfter,
-    Other,
-}
 
 /// One header field: a line with its folded continuations.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -102,209 +81,199 @@ pub enum StartLine {
     },
 }
 
-/// What is wrong with a message (the peer's fault).
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-#[allow(missing_docs)]
-pub enum ParseError {
-    StartLine,
-    Version,
-    HeaderLine,
-    TooManyHeaders,
-    TooLarge,
-    MissingHeader(Name),
-    DuplicateHeader(Name),
-    BadHeader(Name),
-    ContentLength,
-    Truncated,
-    Uri,
-}
-
-/// A message that cannot be served. `partial` is there when it is a request (not ACK) whose first Via, From, To, Call-ID and
-/// CSeq could be read, so that a 400 or 513 can be written from it.
-pub struct Malformed<'a> {
-    /// What is wrong.
-    pub error: ParseError,
-    /// What can be answered.
-    pub partial: Option<Message<'a>>,
-}
+/// No field of that name.
+const NOWHERE: u8 = u8::MAX;
 
 /// A message: the bytes and where its parts are.
 pub struct Message<'a> {
     bytes: &'a [u8],
     start: StartLine,
     fields: ArrayVec<Field, HEADERS_MAX>,
+    /// The place in `fields` of the first field of each name, or [`NOWHERE`].
+    places: [u8; Name::COUNT],
     body: Span,
-}
-
-/// One Via value (RFC 3261 §20.42).
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub struct Via {
-    /// The whole value.
-    pub value: Span,
-    /// `UDP`, `TCP`, … as it came.
-    pub transport: Span,
-    /// Sent-by host; an IPv6 reference with its brackets.
-    pub host: Span,
-    /// Sent-by port.
-    pub port: Option<u16>,
-    /// The branch parameter's value.
-    pub branch: Option<Span>,
-    /// `rport` (RFC 3581): present, with a value or without.
-    pub rport: Option<Option<u16>>,
-    /// The `received` parameter's value.
-    pub received: Option<Span>,
-}
-
-/// From, To, Contact, Route, Record-Route values: `name-addr / addr-spec` with parameters.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub struct NameAddr {
-    /// The whole value.
-    pub value: Span,
-    /// The URI, without angle brackets.
-    pub uri: Span,
-    /// The `tag` parameter's value (header parameters only, never a URI's).
-    pub tag: Option<Span>,
-}
-
-/// CSeq (RFC 3261 §20.16).
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub struct CSeq {
-    /// The sequence number.
-    pub number: u32,
-    /// The method.
-    pub method: Method,
-    /// The method's name as it came.
-    pub name: Span,
-}
-
-/// Scheme of a URI.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-#[allow(missing_docs)]
-pub enum Scheme {
-    Sip,
-    Sips,
-    Tel,
-    Other,
-}
-
-/// A URI (RFC 3261 §25.1, RFC 3966 for tel).
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub struct Uri {
-    /// The scheme.
-    pub scheme: Scheme,
-    /// The user part without password, still escaped; for tel: the number without parameters.
-    pub user: Option<Span>,
-    /// The host; an IPv6 reference with its brackets. Empty for tel.
-    pub host: Span,
-    /// The port.
-    pub port: Option<u16>,
-    /// Parameters from the first `;` to before `?` or the end; empty when none.
-    pub params: Span,
-}
-
-impl Method {
-    /// The method of this name.
-    #[must_use]
-    pub fn parse(name: &[u8]) -> Method {
-        todo!()
-    }
-}
-
-impl Span {
-    /// The bytes of this span in `message`.
-    #[must_use]
-    pub fn of(self, message: &[u8]) -> &[u8] {
-        &message[usize::from(self.start)..usize::from(self.end)]
-    }
+    // What every message is looked at for. Made sure by parsing.
+    uri: Option<Uri>,
+    via: Via,
+    from: NameAddr,
+    to: NameAddr,
+    call_id: Span,
+    cseq: CSeq,
+    max_forwards: Option<u8>,
 }
 
 impl<'a> Message<'a> {
     /// Reads a datagram in one pass.
+    ///
+    /// CR and LF before the start line are skipped (RFC 3261 §7.5). Bytes behind the body are cut off (§18.3); without
+    /// Content-Length the body is the rest of the datagram.
+    ///
+    /// # Errors
+    /// [`Malformed`] says what is wrong, and holds what can be answered.
     pub fn parse(bytes: &'a [u8]) -> Result<Message<'a>, Malformed<'a>> {
-        todo!()
+        parse::parse(bytes)
     }
-    /// All bytes of the message (without what followed the body).
+
+    /// All bytes of the message (without what came before its first line and what followed the body).
+    #[inline]
     #[must_use]
     pub fn bytes(&self) -> &'a [u8] {
         self.bytes
     }
+
     /// The bytes of a span.
+    #[inline]
     #[must_use]
     pub fn text(&self, span: Span) -> &'a [u8] {
         span.of(self.bytes)
     }
+
     /// The first line.
+    #[inline]
     #[must_use]
     pub fn start(&self) -> StartLine {
         self.start
     }
+
     /// All fields in order.
+    #[inline]
     #[must_use]
     pub fn fields(&self) -> &[Field] {
         &self.fields
     }
-    /// The first field of this name, in O(1) for the names that routing reads on each message.
+
+    /// The first field of this name, in O(1).
+    #[inline]
     #[must_use]
     pub fn first(&self, name: Name) -> Option<Field> {
-        todo!()
+        self.fields.get(usize::from(self.places[name as usize])).copied()
     }
-    /// Every comma-separated value of this header over all its fields, in order, blanks trimmed.
-    pub fn values(&self, name: Name) -> impl Iterator<Item = Span> + '_ {
-        core::iter::empty()
+
+    /// Every comma-separated value of this header over all its fields, in order, blanks trimmed, empty elements passed over.
+    /// Commas in quotes or angle brackets separate nothing. Of use for headers that are lists (RFC 3261 §7.3.1) only.
+    #[inline]
+    pub fn values(&self, name: Name) -> Values<'_> {
+        let from = usize::from(self.places[name as usize]);
+        Values::new(self.bytes, self.fields.get(from..).unwrap_or_default(), name)
     }
+
     /// The body.
+    #[inline]
     #[must_use]
     pub fn body(&self) -> &'a [u8] {
         self.text(self.body)
     }
+
+    /// The Request-URI, read; `None` for a response (and for a [`Malformed::partial`] whose Request-URI is the fault).
+    #[inline]
+    #[must_use]
+    pub fn request_uri(&self) -> Option<Uri> {
+        self.uri
+    }
+
     /// The topmost Via value. Parsing made sure that it is there and well-formed.
+    #[inline]
     #[must_use]
     pub fn via(&self) -> Via {
-        todo!()
+        self.via
     }
+
     /// From; made sure by parsing.
+    #[inline]
     #[must_use]
     pub fn from(&self) -> NameAddr {
-        todo!()
+        self.from
     }
+
     /// To; made sure by parsing.
+    #[inline]
     #[must_use]
     pub fn to(&self) -> NameAddr {
-        todo!()
+        self.to
     }
+
     /// Call-ID; made sure by parsing.
+    #[inline]
     #[must_use]
     pub fn call_id(&self) -> &'a [u8] {
-        todo!()
+        self.text(self.call_id)
     }
+
     /// CSeq; made sure by parsing.
+    #[inline]
     #[must_use]
     pub fn cseq(&self) -> CSeq {
-        todo!()
+        self.cseq
     }
+
     /// Max-Forwards, when there (a malformed one is a parse error).
+    #[inline]
     #[must_use]
     pub fn max_forwards(&self) -> Option<u8> {
-        todo!()
+        self.max_forwards
     }
-    /// Reads one Via value.
+
+    /// Reads one Via value, as [`Message::values`] gives them.
+    ///
+    /// # Errors
+    /// [`ParseError::BadHeader`] with [`Name::Via`].
     pub fn parse_via(&self, value: Span) -> Result<Via, ParseError> {
-        todo!()
+        let bytes = &self.bytes[..value.last()];
+        match via::read(bytes, value.first()) {
+            Some((via, end)) if end == bytes.len() => Ok(via),
+            _ => Err(ParseError::BadHeader(Name::Via)),
+        }
     }
-    /// Reads one From, To, Contact, Route or Record-Route value.
+
+    /// Reads one From, To, Contact, Route or Record-Route value. The `*` of a Contact (RFC 3261 §10.2.2) is none.
+    ///
+    /// # Errors
+    /// [`ParseError::Address`].
     pub fn parse_name_addr(&self, value: Span) -> Result<NameAddr, ParseError> {
-        todo!()
+        name_addr::read(&self.bytes[..value.last()], value.first()).ok_or(ParseError::Address)
     }
+
     /// Reads a URI.
+    ///
+    /// # Errors
+    /// [`ParseError::Uri`].
     pub fn parse_uri(&self, uri: Span) -> Result<Uri, ParseError> {
-        todo!()
+        uri::read(&self.bytes[..uri.last()], uri.first()).ok_or(ParseError::Uri)
     }
 }
 
-impl Uri {
-    /// A parameter by name (any case): `None` not there, `Some(None)` there without a value. `message` holds the URI.
-    #[must_use]
-    pub fn param<'m>(&self, message: &'m [u8], name: &[u8]) -> Option<Option<&'m [u8]>> {
-        todo!()
+/// Kind and length only: numbers and names of people stay out of logs.
+impl fmt::Debug for Message<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message")
+            .field("start", &self.start)
+            .field("fields", &self.fields.len())
+            .field("bytes", &self.bytes.len())
+            .finish_non_exhaustive()
     }
+}
+
+/// The address that a host of a Via or URI is, when it is one: IPv4, or IPv6 with or without brackets (RFC 5118 §4.5).
+///
+/// The `:::` in front of an embedded IPv4 address that RFC 3261's old grammar produced is read as `::` (RFC 5118 §4.10).
+#[must_use]
+pub fn parse_ip(host: &[u8]) -> Option<IpAddr> {
+    let inner = host.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]"));
+    let text = core::str::from_utf8(inner.unwrap_or(host)).ok()?;
+    if inner.is_none()
+        && let Ok(ip) = text.parse::<Ipv4Addr>()
+    {
+        return Some(IpAddr::V4(ip));
+    }
+    if let Some((head, tail)) = text.split_once(":::")
+        && tail.parse::<Ipv4Addr>().is_ok()
+    {
+        // At most 39 bytes are an address; what is longer cannot be one.
+        let mut mended = arrayvec::ArrayString::<48>::new();
+        mended.try_push_str(head).ok()?;
+        mended.try_push_str("::").ok()?;
+        mended.try_push_str(tail).ok()?;
+        return mended.parse::<Ipv6Addr>().ok().map(IpAddr::V6);
+    }
+    text.parse::<Ipv6Addr>().ok().map(IpAddr::V6)
 }

@@ -1,1 +1,312 @@
 //! The one pass over a datagram.
+//!
+//! ```text
+//! [CR LF]*  start line  ( name SP* ":" value ( line end  SP value )* line end )*  line end  body
+//!           start()     fields(): a loop over lines; a line that starts blank goes on with the one before
+//! ```
+//!
+//! Then the five values that every message must have are read ([`Message::via`] … [`Message::cseq`]), and the two numbers. A fault
+//! that leaves these readable is noted, and the pass goes on, so that a request with it can be answered ([`Malformed::partial`]);
+//! the first one noted is named.
+
+use arrayvec::ArrayVec;
+
+use super::scan::{BLANK, TOKEN, byte, is, lone_cr, number, skip, visible};
+use super::{
+    CSeq, Field, Malformed, Message, Method, NOWHERE, Name, NameAddr, ParseError, Span, StartLine, Via, cseq,
+    name_addr, uri, via,
+};
+use crate::limits::MESSAGE_SIZE_MAX;
+
+/// What went wrong, and whether the message can be answered all the same.
+struct Fault {
+    error: ParseError,
+    answerable: bool,
+}
+
+/// Faults noted so far: the first.
+#[derive(Default)]
+struct Noted(Option<ParseError>);
+
+impl Noted {
+    #[cold]
+    fn note(&mut self, error: ParseError) {
+        self.0.get_or_insert(error);
+    }
+
+    /// The message cannot be answered.
+    #[cold]
+    fn give_up(&self, error: ParseError) -> Fault {
+        Fault { error: self.0.unwrap_or(error), answerable: false }
+    }
+}
+
+pub(super) fn parse(datagram: &[u8]) -> Result<Message<'_>, Malformed<'_>> {
+    // RFC 3261 §7.5: empty lines before the start line are ignored. `steering::find_call_id` does the same.
+    let mut bytes = datagram;
+    while let [b'\r', b'\n', message @ ..] = bytes {
+        bytes = message;
+    }
+    let mut result = Ok(Message {
+        bytes,
+        start: StartLine::Response { status: 0, reason: Span::default() },
+        fields: ArrayVec::new(),
+        places: [NOWHERE; Name::COUNT],
+        body: Span::default(),
+        uri: None,
+        via: Via::NONE,
+        from: NameAddr::NONE,
+        to: NameAddr::NONE,
+        call_id: Span::default(),
+        cseq: CSeq::NONE,
+        max_forwards: None,
+    });
+    // Read where it will be given back: a message is 1.5 KB long, and every move of it a copy.
+    let fault = result.as_mut().ok().and_then(|message: &mut Message<'_>| message.read().err());
+    match fault {
+        None => result,
+        Some(fault) => Err(malformed(fault, result.ok())),
+    }
+}
+
+#[cold]
+fn malformed(fault: Fault, message: Option<Message<'_>>) -> Malformed<'_> {
+    // RFC 3261 §8.2.1, §17.1.1.3: an ACK gets no response, and a response none either.
+    let asks =
+        |message: &Message<'_>| matches!(message.start, StartLine::Request { method, .. } if method != Method::Ack);
+    Malformed { error: fault.error, partial: message.filter(|message| fault.answerable && asks(message)) }
+}
+
+impl Message<'_> {
+    fn read(&mut self) -> Result<(), Fault> {
+        let mut noted = Noted::default();
+        if self.bytes.len() > MESSAGE_SIZE_MAX {
+            noted.note(ParseError::TooLarge);
+            self.bytes = &self.bytes[..MESSAGE_SIZE_MAX];
+        }
+        let first = self.start_line(&mut noted)?;
+        let (fields_end, body) = self.header_fields(first, &mut noted);
+        // What takes a lone CR for a line end would see other header fields than we do.
+        if lone_cr(&self.bytes[..fields_end]) {
+            noted.note(ParseError::HeaderLine);
+        }
+        self.mandatory(&mut noted)?;
+        self.numbers(fields_end, body, &mut noted);
+        match noted.0 {
+            None => Ok(()),
+            Some(error) => Err(Fault { error, answerable: true }),
+        }
+    }
+
+    /// RFC 3261 §7.1, §7.2. Gives the offset of the first header field.
+    #[inline]
+    fn start_line(&mut self, noted: &mut Noted) -> Result<usize, Fault> {
+        let bytes = self.bytes;
+        let Some((end, next)) = line_end(bytes, 0) else {
+            return Err(noted.give_up(if bytes.is_empty() { ParseError::StartLine } else { ParseError::Truncated }));
+        };
+        let line = &bytes[..end];
+        if line.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"SIP/")) {
+            self.start = status_line(line).map_err(|error| noted.give_up(error))?;
+            return Ok(next);
+        }
+        let name_end = skip(line, 0, TOKEN);
+        if name_end == 0 || byte(line, name_end) != b' ' {
+            return Err(noted.give_up(ParseError::StartLine));
+        }
+        let uri_start = name_end + 1;
+        // `… SP SIP/2.0`, as nearly always; else the version is what follows the last blank.
+        let uri_end = match line[uri_start..].split_last_chunk::<8>() {
+            Some((uri, b" SIP/2.0")) => uri_start + uri.len(),
+            Some((uri, version)) if version.eq_ignore_ascii_case(b" SIP/2.0") => uri_start + uri.len(),
+            _ => {
+                let blank = memchr::memrchr(b' ', &line[uri_start..]);
+                let version = blank.map_or(&b""[..], |blank| &line[uri_start + blank + 1..]);
+                noted.note(if is_version(version) { ParseError::Version } else { ParseError::StartLine });
+                blank.map_or(end, |blank| uri_start + blank)
+            }
+        };
+        let name = Span::new(0, name_end);
+        let uri = Span::new(uri_start, uri_end);
+        self.start = StartLine::Request { method: Method::parse(name.of(bytes)), name, uri };
+        // §19.1.1: no headers in a Request-URI. A blank is a fault of the line (RFC 4475 §3.1.2.8, §3.1.2.9).
+        self.uri = uri::read(&bytes[..uri_end], uri_start).filter(|uri| uri.headers.is_empty());
+        if self.uri.is_none() {
+            let blank = memchr::memchr2(b' ', b'\t', uri.of(bytes)).is_some();
+            noted.note(if blank || uri.is_empty() { ParseError::StartLine } else { ParseError::Uri });
+        }
+        Ok(next)
+    }
+
+    /// RFC 3261 §7.3. Gives where the fields end, and where the body starts when an empty line was there.
+    #[inline]
+    fn header_fields(&mut self, first: usize, noted: &mut Noted) -> (usize, Option<usize>) {
+        let bytes = self.bytes;
+        let mut at = first;
+        loop {
+            match bytes.get(at..) {
+                Some([b'\n', ..]) => return (at, Some(at + 1)),
+                Some([b'\r', b'\n', ..]) => return (at, Some(at + 2)),
+                _ => {}
+            }
+            let line_start = at;
+            // The first line of the field has its name; the following ones that start blank go with it (§7.3.1).
+            let Some((first_end, mut next)) = line_end(bytes, at) else {
+                noted.note(ParseError::Truncated);
+                return (at, None);
+            };
+            let mut end = first_end;
+            while matches!(bytes.get(next), Some(b' ' | b'\t')) {
+                let Some(more) = line_end(bytes, next) else {
+                    noted.note(ParseError::Truncated);
+                    return (at, None);
+                };
+                (end, next) = more;
+            }
+            at = next;
+            let Some((name, colon)) = field_name(bytes, line_start, first_end) else {
+                noted.note(ParseError::HeaderLine);
+                continue;
+            };
+            let mut start = colon + 1;
+            while start < end && is(bytes[start], BLANK) {
+                start += 1;
+            }
+            while end > start && is(bytes[end - 1], BLANK) {
+                end -= 1;
+            }
+            let field = Field { name, line: Span::new(line_start, next), value: Span::new(start, end) };
+            let place = self.fields.len() as u8;
+            if self.fields.try_push(field).is_err() {
+                noted.note(ParseError::TooManyHeaders);
+                return (line_start, None);
+            }
+            let first = &mut self.places[name as usize];
+            if *first == NOWHERE {
+                *first = place;
+            } else if name.single() {
+                noted.note(ParseError::DuplicateHeader(name));
+            }
+        }
+    }
+
+    /// Reads what a message must have (RFC 3261 §8.1.1). Without it nothing can be answered.
+    #[inline]
+    fn mandatory(&mut self, noted: &mut Noted) -> Result<(), Fault> {
+        let bytes = self.bytes;
+        let there = |message: &Self, name, noted: &Noted| {
+            let field = message.first(name).ok_or_else(|| noted.give_up(ParseError::MissingHeader(name)))?;
+            Ok((&bytes[..field.value.last()], field.value.first()))
+        };
+        let bad = |name, noted: &Noted| noted.give_up(ParseError::BadHeader(name));
+
+        let (value, at) = there(self, Name::Via, noted)?;
+        (self.via, _) = via::read(value, at).ok_or_else(|| bad(Name::Via, noted))?;
+        let (value, at) = there(self, Name::From, noted)?;
+        self.from = name_addr::read(value, at).ok_or_else(|| bad(Name::From, noted))?;
+        let (value, at) = there(self, Name::To, noted)?;
+        self.to = name_addr::read(value, at).ok_or_else(|| bad(Name::To, noted))?;
+        // Any visible bytes: `word [ "@" word ]` is too narrow for what peers send, and nothing reads inside it. What matters
+        // is that it ends where steering says it does: at the first blank.
+        let (value, at) = there(self, Name::CallId, noted)?;
+        self.call_id = Span::new(at, value.len());
+        if at == value.len() || !visible(&value[at..]) {
+            return Err(bad(Name::CallId, noted));
+        }
+        let (value, at) = there(self, Name::CSeq, noted)?;
+        self.cseq = cseq::read(value, at).ok_or_else(|| bad(Name::CSeq, noted))?;
+        // §8.1.1.5: the method of a request is that of its CSeq.
+        if let StartLine::Request { name, method, .. } = self.start
+            && (method != self.cseq.method || (method == Method::Other && name.of(bytes) != self.cseq.name.of(bytes)))
+        {
+            noted.note(ParseError::BadHeader(Name::CSeq));
+        }
+        Ok(())
+    }
+
+    /// Max-Forwards (RFC 3261 §20.22), Content-Length (§20.14) and the body that it bounds (§18.3).
+    #[inline]
+    fn numbers(&mut self, fields_end: usize, body: Option<usize>, noted: &mut Noted) {
+        if let Some(field) = self.first(Name::MaxForwards) {
+            self.max_forwards = number(field.value.of(self.bytes), 255).map(|hops| hops as u8);
+            if self.max_forwards.is_none() {
+                noted.note(ParseError::BadHeader(Name::MaxForwards));
+            }
+        }
+        let Some(start) = body else {
+            self.bytes = &self.bytes[..fields_end];
+            self.body = Span::new(fields_end, fields_end);
+            return;
+        };
+        let room = self.bytes.len() - start;
+        let length = match self.first(Name::ContentLength) {
+            None => room,
+            Some(field) => match number(field.value.of(self.bytes), u32::MAX) {
+                Some(length) if length as usize <= room => length as usize,
+                _ => {
+                    noted.note(ParseError::ContentLength);
+                    room
+                }
+            },
+        };
+        self.bytes = &self.bytes[..start + length];
+        self.body = Span::new(start, start + length);
+    }
+}
+
+/// The end of the line that `at` is in, without and with its line end: LF, and the CR before it.
+#[inline]
+fn line_end(bytes: &[u8], at: usize) -> Option<(usize, usize)> {
+    let end = at + memchr::memchr(b'\n', bytes.get(at..)?)?;
+    let end_of_text = if end > at && bytes[end - 1] == b'\r' { end - 1 } else { end };
+    Some((end_of_text, end + 1))
+}
+
+/// The name at `at` and where its colon is: `token HCOLON` (RFC 3261 §25.1), the colon before `end`.
+#[inline]
+fn field_name(bytes: &[u8], at: usize, end: usize) -> Option<(Name, usize)> {
+    if let Some(block) = bytes[at..].first_chunk()
+        && let Some((name, length)) = Name::at(block)
+        && at + length < end
+    {
+        return Some((name, at + length));
+    }
+    let line = &bytes[..end];
+    let name_end = skip(line, at, TOKEN);
+    // Blanks before the colon are space and tab only; a line end is not within `line`.
+    let colon = skip(line, name_end, BLANK);
+    (name_end > at && byte(line, colon) == b':').then(|| (Name::parse(&line[at..name_end]), colon))
+}
+
+/// `SIP/2.0 SP 3DIGIT SP reason`; the blank before an empty reason may be missing.
+fn status_line(line: &[u8]) -> Result<StartLine, ParseError> {
+    let rest = match line.split_at_checked(8) {
+        Some((version, rest)) if version.eq_ignore_ascii_case(b"SIP/2.0 ") => rest,
+        _ => {
+            let version = line.split(|byte| *byte == b' ').next().unwrap_or_default();
+            return Err(if is_version(version) { ParseError::Version } else { ParseError::StartLine });
+        }
+    };
+    let status = rest.get(..3).and_then(|digits| number(digits, 699)).filter(|status| *status >= 100);
+    let reason = match rest.get(3) {
+        None => line.len(),
+        Some(b' ') => 12,
+        Some(_) => return Err(ParseError::StartLine),
+    };
+    let status = status.ok_or(ParseError::StartLine)? as u16;
+    Ok(StartLine::Response { status, reason: Span::new(reason, line.len()) })
+}
+
+/// `SIP/` digits `.` digits, other than ours.
+fn is_version(text: &[u8]) -> bool {
+    let Some((name, rest)) = text.split_at_checked(4) else {
+        return false;
+    };
+    let digits = |part: Option<&[u8]>| part.is_some_and(|part| !part.is_empty() && part.iter().all(u8::is_ascii_digit));
+    let mut parts = rest.split(|byte| *byte == b'.');
+    name.eq_ignore_ascii_case(b"SIP/")
+        && digits(parts.next())
+        && digits(parts.next())
+        && parts.next().is_none()
+        && rest != b"2.0"
+}

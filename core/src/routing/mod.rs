@@ -1,9 +1,42 @@
 //! The routing image: one mapped file that answers who a source is and where a number goes.
+//!
+//! ```text
+//!   source address ──► sources ──► provider ──► routing group ─┐
+//!   dialled number ──► digits ─────────────────────────────────┴─► trie ──► prefix ──► routes ──► carriers ──► gateways
+//! ```
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `layout` | header, sections, records: what the file is made of |
+//! | `image` | opening and verifying a file; reading a record by slot |
+//! | `digits`, `trie` | numbers and their longest prefix |
+//! | `sources` | addresses and their provider |
+//! | `select` | candidates of a number |
+//! | `build` | the other direction: records to bytes. Allocates; never on a shard's path |
+//!
+//! Opening checks the header, the bounds of all sections and every archive in them (pointers, lengths, UTF-8, enums), not the
+//! checksum of the body: that is [`Image::verify`]. A reader trusts no number that it finds: whatever leads outside is "no match", so that
+//! no image, however damaged, can panic a shard.
+//!
+//! Calls keep slots, never references: a slot belongs to one id over all generations.
 
 use arrayvec::ArrayVec;
 
-use crate::flow::Endpoint;
 use crate::limits::CANDIDATES_MAX;
+
+pub mod build;
+mod digits;
+mod image;
+pub mod layout;
+mod select;
+mod sources;
+pub mod trie;
+mod verify;
+
+pub use digits::Digits;
+pub use image::{Carrier, Counts, Gateway, Image, ImageError, Provider, Recognised};
+pub use layout::{NO_SLOT, NumberFormat, Privacy, Redirect, Refer, TimeoutMode};
+pub use select::{PrefixNumber, Route};
 
 /// A listener's stable number in the image.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
@@ -17,61 +50,6 @@ pub struct CarrierSlot(pub u16);
 /// A gateway's stable number.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
 pub struct GatewaySlot(pub u16);
-
-/// An opened image: cheap to open, every access checked.
-pub struct Image<'a> {
-    bytes: &'a [u8],
-}
-
-/// Why an image cannot be used.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-#[allow(missing_docs)]
-pub enum ImageError {
-    NotAnImage,
-    Layout { found: u32, expected: u32 },
-    Truncated,
-    Checksum,
-    Malformed,
-}
-
-/// A source that belongs to a provider.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub struct Recognised {
-    /// Whose source it is.
-    pub provider: ProviderSlot,
-    /// Bytes of tech prefix at the start of the dialled user, to be taken off.
-    pub tech_prefix: u8,
-}
-
-/// A provider as routing needs it.
-pub struct Provider<'a> {
-    /// Display name.
-    pub name: &'a str,
-    /// Routing group of its calls.
-    pub routing_group: u32,
-    /// Digits taken off the front of the dialled number.
-    pub strip: u8,
-    /// Put in front of it afterwards.
-    pub prepend: &'a [u8],
-    /// Listener that requests towards this provider leave from; `None`: the one they came in on.
-    pub listener: Option<ListenerSlot>,
-    /// Status of refusals that are not the caller's fault (default 503).
-    pub refuse_code: u16,
-}
-
-/// A gateway as routing needs it.
-pub struct Gateway<'a> {
-    /// Display name.
-    pub name: &'a str,
-    /// Where its requests go.
-    pub endpoint: Endpoint,
-    /// Listener that requests leave from; `None`: the one that the call came in on.
-    pub listener: Option<ListenerSlot>,
-    /// Digits taken off the front of the routed number.
-    pub strip: u8,
-    /// Put in front of it afterwards.
-    pub prepend: &'a [u8],
-}
 
 /// One gateway to try.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -94,39 +72,5 @@ pub enum NoCandidate {
     NoneUsable,
 }
 
-impl<'a> Image<'a> {
-    /// Opens an image: magic, layout, header checksum, section bounds; O(1) in its size.
-    pub fn open(bytes: &'a [u8]) -> Result<Image<'a>, ImageError> {
-        todo!()
-    }
-    /// The generation, one more at each compile.
-    #[must_use]
-    pub fn generation(&self) -> u64 {
-        todo!()
-    }
-    /// Whose source this is: longest CIDR first, then listener match, port match, longest tech prefix of `user`.
-    #[must_use]
-    pub fn recognise(&self, listener: ListenerSlot, peer: Endpoint, user: &[u8]) -> Option<Recognised> {
-        todo!()
-    }
-    /// The enabled gateway at this address, if any (for its OPTIONS).
-    #[must_use]
-    pub fn gateway_at(&self, peer: Endpoint) -> Option<GatewaySlot> {
-        todo!()
-    }
-    /// A provider by slot.
-    #[must_use]
-    pub fn provider(&self, slot: ProviderSlot) -> Option<Provider<'a>> {
-        todo!()
-    }
-    /// A gateway by slot.
-    #[must_use]
-    pub fn gateway(&self, slot: GatewaySlot) -> Option<Gateway<'a>> {
-        todo!()
-    }
-    /// Candidates for a normalised number in a routing group: longest prefix, routes by priority and weighted shuffle, then each
-    /// carrier's gateways alike, at most [`CANDIDATES_MAX`], no gateway twice. `draw` is 64 random bits.
-    pub fn select(&self, routing_group: u32, number: &[u8], draw: u64) -> Result<Candidates, NoCandidate> {
-        todo!()
-    }
-}
+#[cfg(test)]
+mod tests;

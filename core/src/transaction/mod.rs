@@ -1,9 +1,30 @@
-//! The four transaction machines of RFC 3261 §17 with RFC 6026 and RFC 4320: pure tables. The engine owns the records, the timers and
-//! the buffers; a machine only says what an event means.
+//! The four transaction machines of RFC 3261 §17 with RFC 6026 and RFC 4320: pure tables. The engine owns the records, the
+//! timers and the buffers; a machine only says what an event means.
+//!
+//! ```text
+//!   event ──► step(state, event, reliable) ──► (state, Action { send, tell, retransmit, timeout })
+//!                                                               │     │        │          │
+//!                                    to the flow of the record ◄┘     │        └────┬─────┘
+//!                                    to the proxy core ◄──────────────┘             ▼
+//!                                    one of two places in the wheel: interval(timer, …)
+//! ```
+//!
+//! Each machine has `start(reliable)`, the new transaction, and `step`. A record has two timers: one repeats (A, E, G), one ends
+//! the state (all others). A state whose ending timer would be zero over a reliable transport is skipped.
+//!
+//! Invariants, checked over every reachable state of all four: a timer event has a row exactly where that timer runs; nothing
+//! repeats over a reliable transport; each state but those that the proxy core bounds has a running timer that leaves it;
+//! a terminated transaction has no timer and takes no event.
+
+use core::time::Duration;
+
+use crate::engine::Timers;
 
 pub mod client;
 pub mod invite_client;
 pub mod invite_server;
+#[cfg(test)]
+mod matrix;
 pub mod server;
 
 /// The timers of RFC 3261 table 4 and RFC 6026 §7.
@@ -13,7 +34,7 @@ pub enum Timer {
     A,
     /// INVITE client time-out: 64·T1.
     B,
-    /// Wait for response retransmissions, INVITE client: at least 32 s, zero when reliable.
+    /// Wait for response retransmissions, INVITE client: 64·T1, zero when reliable.
     D,
     /// Non-INVITE request retransmission: T1, doubling to T2.
     E,
@@ -91,4 +112,86 @@ impl Action {
     /// Nothing at all: the event is absorbed.
     pub const ABSORB: Action =
         Action { send: Send::Nothing, tell: Tell::Nothing, retransmit: Change::Keep, timeout: Change::Keep };
+
+    /// The end of the transaction: no timer is left.
+    pub const END: Action =
+        Action { send: Send::Nothing, tell: Tell::Nothing, retransmit: Change::Stop, timeout: Change::Stop };
+}
+
+/// How long a timer runs: its first interval where `previous` is `None` ([`Change::Start`]), else the one after `previous`
+/// ([`Change::Again`]). `proceeding` says that a non-INVITE client transaction has had a provisional response. RFC 3261 table 4.
+///
+/// A doubles without limit, since B ends it (§17.1.1.2). E and G double up to T2; E is T2 at once in Proceeding (§17.1.2.2).
+/// D is 64·T1, like B and H, rather than a constant: that is the 32 s that §17.1.1.2 asks for at the usual T1, and it is as long as
+/// a server may repeat its response (H) at any other.
+#[must_use]
+pub fn interval(timer: Timer, previous: Option<Duration>, proceeding: bool, t: &Timers) -> Duration {
+    match (timer, previous) {
+        (Timer::E, _) if proceeding => t.t2,
+        (Timer::A | Timer::E | Timer::G, None) => t.t1,
+        (Timer::A, Some(previous)) => previous.saturating_mul(2),
+        (Timer::E | Timer::G, Some(previous)) => previous.saturating_mul(2).min(t.t2),
+        (Timer::I | Timer::K, _) => t.t4,
+        (Timer::B | Timer::D | Timer::F | Timer::H | Timer::J | Timer::L | Timer::M, _) => t.t1.saturating_mul(64),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::vec::Vec;
+
+    /// The first intervals of a repeating timer, in milliseconds.
+    fn repeats(timer: Timer, proceeding: bool, count: usize) -> Vec<u128> {
+        let timers = Timers::default();
+        let next = |previous: &Duration| Some(interval(timer, Some(*previous), proceeding, &timers));
+        core::iter::successors(Some(interval(timer, None, proceeding, &timers)), next)
+            .take(count)
+            .map(|interval| interval.as_millis())
+            .collect()
+    }
+
+    #[test]
+    fn a_doubles_until_b_ends_it() {
+        // RFC 3261 §17.1.1.2: seven INVITEs within 64·T1.
+        let sent = repeats(Timer::A, false, 7);
+        assert_eq!(sent, [500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000]);
+        assert_eq!(interval(Timer::B, None, false, &Timers::default()).as_millis(), 32_000);
+        assert_eq!(sent.iter().take(6).sum::<u128>(), 31_500);
+    }
+
+    #[test]
+    fn e_and_g_double_up_to_t2() {
+        // RFC 3261 §17.1.2.2 names these intervals.
+        assert_eq!(repeats(Timer::E, false, 6), [500, 1_000, 2_000, 4_000, 4_000, 4_000]);
+        assert_eq!(repeats(Timer::G, false, 6), [500, 1_000, 2_000, 4_000, 4_000, 4_000]);
+        assert_eq!(repeats(Timer::E, true, 2), [4_000, 4_000]);
+        // Only E knows Proceeding.
+        assert_eq!(repeats(Timer::G, true, 2), [500, 1_000]);
+    }
+
+    #[test]
+    fn the_others_follow_t1_and_t4() {
+        let timers = Timers {
+            t1: Duration::from_millis(50),
+            t2: Duration::from_millis(400),
+            t4: Duration::from_millis(700),
+            ..Timers::default()
+        };
+        for timer in [Timer::B, Timer::D, Timer::F, Timer::H, Timer::J, Timer::L, Timer::M] {
+            assert_eq!(interval(timer, None, false, &timers).as_millis(), 3_200, "{timer:?}");
+        }
+        for timer in [Timer::I, Timer::K] {
+            assert_eq!(interval(timer, None, false, &timers).as_millis(), 700, "{timer:?}");
+        }
+        assert_eq!(interval(Timer::E, Some(Duration::from_millis(300)), false, &timers).as_millis(), 400);
+    }
+
+    #[test]
+    fn absurd_values_do_not_overflow() {
+        let timers = Timers { t1: Duration::MAX, t2: Duration::MAX, ..Timers::default() };
+        assert_eq!(interval(Timer::B, None, false, &timers), Duration::MAX);
+        assert_eq!(interval(Timer::A, Some(Duration::MAX), false, &timers), Duration::MAX);
+        assert_eq!(interval(Timer::G, Some(Duration::MAX), false, &timers), Duration::MAX);
+    }
 }

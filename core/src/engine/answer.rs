@@ -1,0 +1,212 @@
+//! Answers that Corelane gives itself: stateless before recognition, through the server transaction after it (SPEC §3).
+
+use core::net::IpAddr;
+
+use arrayvec::ArrayVec;
+
+use super::records::{ServerEvent, ServerRef};
+use super::{Engine, Turn};
+use crate::counter::Counter;
+use crate::flow::{Endpoint, Flow};
+use crate::memory::BufferRef;
+use crate::message::{Answer, Message, StartLine, Via, write_answer};
+use crate::siphash::Hasher;
+
+/// The port of SIP over UDP where a Via names none (RFC 3261 §18.2.2).
+const DEFAULT_PORT: u16 = 5060;
+
+/// What Corelane serves, for 200 to OPTIONS and for 405 (RFC 3261 §20.5).
+pub(crate) const ALLOW: &[u8] = b"Allow: INVITE, ACK, BYE, CANCEL, OPTIONS, PRACK, UPDATE, INFO, NOTIFY\r\n";
+
+/// A request together with what its source says.
+pub(crate) struct Incoming<'m, 'a> {
+    pub(crate) message: &'m Message<'a>,
+    pub(crate) flow: Flow,
+    /// Keyed hash of its Call-ID.
+    pub(crate) call_hash: u64,
+    /// Key of its server transaction.
+    pub(crate) key: u64,
+    pub(crate) source: Source,
+}
+
+/// How a response finds its way back (RFC 3261 §18.2.1 and §18.2.2, RFC 3581 §4).
+#[derive(Copy, Clone)]
+pub(crate) struct Source {
+    /// Where responses go.
+    pub(crate) reply: Flow,
+    /// The `received` to write.
+    pub(crate) received: Option<IpAddr>,
+    /// The `rport` to fill in.
+    pub(crate) rport: Option<u16>,
+}
+
+impl Source {
+    /// Reads the top Via against the flow that the request came on. `maddr` is not obeyed: it would let a stranger aim answers
+    /// at a third party.
+    pub(crate) fn new(via: &Via, message: &Message<'_>, flow: Flow) -> Source {
+        let asks_rport = via.rport.is_some();
+        let port = if asks_rport { flow.peer.port } else { via.port.unwrap_or(DEFAULT_PORT) };
+        let host = message.text(via.host);
+        let host = host.strip_prefix(b"[").and_then(|host| host.strip_suffix(b"]")).unwrap_or(host);
+        let same_host =
+            core::str::from_utf8(host).ok().and_then(|host| host.parse::<IpAddr>().ok()) == Some(flow.peer.ip);
+        Source {
+            reply: Flow { peer: Endpoint::new(flow.peer.ip, port), ..flow },
+            // RFC 3581 §4: with rport, received is written even where it says nothing new.
+            received: (asks_rport || !same_host).then_some(flow.peer.ip),
+            rport: asks_rport.then_some(flow.peer.port),
+        }
+    }
+}
+
+/// The reason phrase of a status that Corelane gives (RFC 3261 §21).
+const fn reason(status: u16) -> &'static [u8] {
+    match status {
+        100 => b"Trying",
+        200 => b"OK",
+        400 => b"Bad Request",
+        403 => b"Forbidden",
+        404 => b"Not Found",
+        405 => b"Method Not Allowed",
+        408 => b"Request Timeout",
+        416 => b"Unsupported URI Scheme",
+        420 => b"Bad Extension",
+        480 => b"Temporarily Unavailable",
+        481 => b"Call/Transaction Does Not Exist",
+        482 => b"Loop Detected",
+        483 => b"Too Many Hops",
+        487 => b"Request Terminated",
+        500 => b"Server Internal Error",
+        503 => b"Service Unavailable",
+        513 => b"Message Too Large",
+        _ => b"Refused",
+    }
+}
+
+/// The counter of a refusal.
+const fn rejection(status: u16) -> Option<Counter> {
+    Some(match status {
+        400 => Counter::Rejected400,
+        403 => Counter::Rejected403,
+        404 => Counter::Rejected404,
+        405 => Counter::Rejected405,
+        408 => Counter::Rejected408,
+        416 => Counter::Rejected416,
+        420 => Counter::Rejected420,
+        481 => Counter::Rejected481,
+        482 => Counter::Rejected482,
+        483 => Counter::Rejected483,
+        500 => Counter::Rejected500,
+        503 => Counter::Rejected503,
+        513 => Counter::Rejected513,
+        _ => return None,
+    })
+}
+
+impl Engine {
+    /// Answers without a transaction. A retransmission gets the same answer, To tag included (RFC 3261 §8.2.7).
+    pub(crate) fn answer_stateless(
+        &mut self,
+        turn: &mut Turn<'_>,
+        incoming: &Incoming<'_, '_>,
+        status: u16,
+        lines: &[u8],
+    ) {
+        if matches!(incoming.message.start(), StartLine::Request { method: crate::message::Method::Ack, .. }) {
+            return; // RFC 3261 §17: an ACK is never answered.
+        }
+        if let Some(counter) = rejection(status) {
+            self.counters.count(counter);
+        }
+        let tag = self.own_tag(incoming.call_hash, incoming.key);
+        if let Some(buffer) = self.compose_answer(incoming.message, incoming.source, status, &tag, lines) {
+            self.send(turn, incoming.source.reply, buffer);
+        }
+    }
+
+    /// Answers through a server transaction, from the request that it holds or, where it holds none, from `request`.
+    pub(crate) fn answer_server(
+        &mut self,
+        turn: &mut Turn<'_>,
+        at: ServerRef,
+        request: Option<&Message<'_>>,
+        status: u16,
+        lines: &[u8],
+    ) {
+        let Some(transaction) = self.servers.find_mut(at) else { return };
+        // A final answer replaces the provisional one. Its buffer is given back first, and the request's where that is at hand,
+        // so that a refusal for want of memory finds the memory to be told.
+        if status >= 200 {
+            let stored = if request.is_some() { transaction.request.take() } else { None };
+            for buffer in transaction.last.take().into_iter().chain(stored) {
+                self.pool.release(buffer);
+            }
+        }
+        let (call_hash, key, flow, held) =
+            (transaction.call_hash, transaction.key, transaction.source, transaction.request);
+        if status >= 300
+            && let Some(counter) = rejection(status)
+        {
+            self.counters.count(counter);
+        }
+        let tag = self.own_tag(call_hash, key);
+        let buffer = match (request, held) {
+            (Some(request), _) => {
+                self.compose_answer(request, Source::new(&request.via(), request, flow), status, &tag, lines)
+            }
+            (None, Some(held)) => {
+                let mut writer = crate::message::Writer::new(&mut self.scratch);
+                let written = Message::parse(self.pool.bytes(held)).ok().and_then(|request| {
+                    let source = Source::new(&request.via(), &request, flow);
+                    write_answer(&request, &answer(source, status, &tag, lines), &mut writer);
+                    writer.finish().ok()
+                });
+                written.and_then(|bytes| self.pool.store(bytes).ok())
+            }
+            (None, None) => None,
+        };
+        // Without a buffer the answer is lost, the state still changes: the peer's next retransmission finds it.
+        self.drive_server(turn, at, ServerEvent::Response(status), buffer);
+    }
+
+    fn compose_answer(
+        &mut self,
+        request: &Message<'_>,
+        source: Source,
+        status: u16,
+        tag: &[u8],
+        lines: &[u8],
+    ) -> Option<BufferRef> {
+        self.compose(|writer| write_answer(request, &answer(source, status, tag, lines), writer)).ok()
+    }
+
+    /// The tag of an answer of our own to this transaction.
+    fn own_tag(&self, call_hash: u64, key: u64) -> [u8; 16] {
+        let mut hasher = Hasher::new(self.tag_key);
+        hasher.word(call_hash);
+        hasher.word(key);
+        let hash = hasher.finish();
+        core::array::from_fn(|place| b"0123456789abcdef"[(hash >> (60 - 4 * place)) as usize & 15])
+    }
+
+    /// `Retry-After: n` with n drawn from 1 to 5 seconds, so that refused peers do not come back together.
+    pub(crate) fn retry_after(&mut self) -> ArrayVec<u8, 24> {
+        let mut line = ArrayVec::new();
+        line.extend(*b"Retry-After: ");
+        line.push(b'1' + (self.draw() % 5) as u8);
+        line.extend(*b"\r\n");
+        line
+    }
+}
+
+fn answer<'e>(source: Source, status: u16, tag: &'e [u8], lines: &'e [u8]) -> Answer<'e> {
+    Answer {
+        status,
+        reason: reason(status),
+        // RFC 3261 §8.2.6.2: every answer but 100 carries a To tag.
+        to_tag: (status != 100).then_some(tag),
+        received: source.received,
+        rport: source.rport,
+        lines,
+    }
+}

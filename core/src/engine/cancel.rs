@@ -1,0 +1,87 @@
+//! CANCEL: from the caller, and our own towards a gateway (RFC 3261 §9 and §16.10).
+
+use super::answer::Incoming;
+use super::records::{Cancel, ClientRef, ClientState, ClientTransaction, TransactionTimers};
+use super::{Engine, Turn};
+use crate::memory::Ref;
+use crate::message::{Message, Method, write_cancel};
+use crate::transaction::{client, invite_client};
+
+impl Engine {
+    pub(crate) fn on_cancel(&mut self, turn: &mut Turn<'_>, incoming: &Incoming<'_, '_>) {
+        let message = incoming.message;
+        let invite_key = self.server_key(message, &message.via(), Method::Invite);
+        let Some(invite) = self.find_server(invite_key) else {
+            return self.refuse_unknown_dialog(turn, incoming);
+        };
+        let Some(server) = self.open_server(turn, incoming, Method::Cancel, None) else { return };
+        self.answer_server(turn, server, Some(message), 200, b"");
+        let Some(transaction) = self.servers.find(invite) else { return };
+        if !transaction.state.pending() {
+            return; // RFC 3261 §9.2: a final response was sent, the CANCEL changes nothing.
+        }
+        if let Some(branch) = transaction.client {
+            self.cancel(turn, branch, Cancel::ByCaller);
+        }
+    }
+
+    /// Cancels a branch now, or as soon as its first 1xx comes (RFC 3261 §9.1).
+    pub(crate) fn cancel(&mut self, turn: &mut Turn<'_>, at: ClientRef, why: Cancel) {
+        let Some(transaction) = self.clients.find_mut(at) else { return };
+        if transaction.cancel == Cancel::No {
+            transaction.cancel = why;
+        }
+        let ready = transaction.state == ClientState::Invite(invite_client::State::Proceeding);
+        if ready && transaction.cancel_branch.is_none() {
+            self.send_cancel(turn, at);
+        }
+    }
+
+    fn send_cancel(&mut self, turn: &mut Turn<'_>, invite: ClientRef) {
+        let timers = self.settings.timers;
+        let Some(transaction) = self.clients.find_mut(invite) else { return };
+        // RFC 3261 §9.1: a peer that never answers the INVITE after a CANCEL is given 64·T1.
+        transaction.timers.timeout_at = turn.now.monotonic.after(timers.linger());
+        let (flow, branch, call_hash, sent) =
+            (transaction.flow, transaction.branch, transaction.call_hash, transaction.sent);
+        self.wheel_client(invite);
+        let Some(sent) = sent else { return };
+        let mut writer = crate::message::Writer::new(&mut self.scratch);
+        let written = Message::parse(self.pool.bytes(sent)).ok().and_then(|request| {
+            write_cancel(&request, b"", &mut writer);
+            writer.finish().ok()
+        });
+        // Without memory for a CANCEL the branch ends by its timer, as if the CANCEL had been lost.
+        let Some(buffer) = written.and_then(|bytes| self.pool.store(bytes).ok()) else { return };
+        let (state, action) = client::start(flow.transport.reliable());
+        let mut own = TransactionTimers::idle();
+        own.apply(&action, turn.now.monotonic, false, &timers);
+        let opened = self.clients.insert(ClientTransaction {
+            state: ClientState::Other(state),
+            method: Method::Cancel,
+            branch,
+            call_hash,
+            flow,
+            call: None,
+            server: None,
+            cancel_branch: None,
+            cancel: Cancel::No,
+            sent: Some(buffer),
+            dialog: 0,
+            timers: own,
+        });
+        match opened {
+            Ok(at) => {
+                self.pool.share(buffer);
+                if let Some(transaction) = self.clients.find_mut(invite) {
+                    transaction.cancel_branch = Some(at);
+                }
+                self.wheel_client(at);
+                debug_assert!(Ref::index(at) != Ref::index(invite));
+            }
+            // It is sent once, without a transaction that repeats it.
+            Err(_) => self.counters.count(crate::counter::Counter::Full),
+        }
+        self.send(turn, flow, buffer);
+    }
+}

@@ -1,0 +1,150 @@
+//! Requests inside a dialog: found by our own token, the Call-ID and both tags; sent to the other side's learned peer
+//! (RFC 3261 §16.4, §16.6, §16.12).
+
+use super::answer::Incoming;
+use super::forward::Forward;
+use super::{Engine, Turn};
+use crate::call::{Call, CallRef, Side, State};
+use crate::counter::Counter;
+use crate::message::{Message, Method, Name, Span, StartLine};
+
+/// An in-dialog request's call and the way on.
+struct DialogMatch {
+    call: CallRef,
+    side: Side,
+    /// The callee's tag.
+    dialog: u64,
+    strip_routes: usize,
+    /// Strict-router repair: the Request-URI was ours, the last Route is the target.
+    target: Option<Span>,
+}
+
+impl Engine {
+    pub(crate) fn on_dialog_request(&mut self, turn: &mut Turn<'_>, incoming: &Incoming<'_, '_>, method: Method) {
+        let Some(found) = self.find_dialog(incoming) else {
+            return self.refuse_unknown_dialog(turn, incoming);
+        };
+        if !self.passes_checks(turn, incoming) {
+            return;
+        }
+        let Some(server) = self.open_server(turn, incoming, method, Some(found.call)) else { return };
+        if method == Method::Invite {
+            self.answer_server(turn, server, Some(incoming.message), 100, b"");
+        }
+        let Some(mut forward) = self.dialog_forward(incoming, &found, method) else { return };
+        forward.server = Some(server);
+        match self.forward(turn, incoming, &forward) {
+            Ok(client) => {
+                if let Some(transaction) = self.servers.find_mut(server) {
+                    transaction.client = Some(client);
+                }
+            }
+            Err(_) => {
+                self.counters.count(Counter::Full);
+                let lines = self.retry_after();
+                self.answer_server(turn, server, Some(incoming.message), 503, &lines);
+            }
+        }
+    }
+
+    /// The ACK for a 2xx: end to end, without a transaction.
+    pub(crate) fn on_dialog_ack(&mut self, turn: &mut Turn<'_>, incoming: &Incoming<'_, '_>) {
+        let found = self.find_dialog(incoming).filter(|_| incoming.message.max_forwards() != Some(0));
+        let Some(found) = found else {
+            self.counters.count(Counter::StrayAcks);
+            return;
+        };
+        if let Some(call) = self.calls.find_mut(found.call)
+            && call.state == State::Unacknowledged
+        {
+            call.state = State::Confirmed;
+            self.restart_default_timeout(turn, found.call);
+        }
+        if let Some(forward) = self.dialog_forward(incoming, &found, Method::Ack) {
+            self.forward_stateless(turn, incoming, &forward);
+        }
+    }
+
+    /// `default_timeout` counts from the ACK and from each successful refresh.
+    pub(crate) fn restart_default_timeout(&mut self, turn: &Turn<'_>, at: CallRef) {
+        let deadline = turn.now.monotonic.after(self.settings.timers.default_timeout);
+        if let Some(call) = self.calls.find_mut(at) {
+            call.timeout_at = deadline;
+            self.wheel.set(self.places.call(at), deadline);
+        }
+    }
+
+    fn dialog_forward<'m>(
+        &self,
+        incoming: &Incoming<'_, 'm>,
+        found: &DialogMatch,
+        method: Method,
+    ) -> Option<Forward<'m>> {
+        let call = self.calls.find(found.call)?;
+        let to = match found.side {
+            Side::Caller => call.callee.flow,
+            Side::Callee => call.caller.flow,
+        };
+        Some(Forward {
+            method,
+            to,
+            call: Some(found.call),
+            server: None,
+            request_uri: found.target.map(|target| incoming.message.text(target)),
+            strip_routes: found.strip_routes,
+            drop_last_route: found.target.is_some(),
+            record_route: None,
+            loop_hash: 0,
+            dialog: found.dialog,
+        })
+    }
+
+    fn find_dialog(&self, incoming: &Incoming<'_, '_>) -> Option<DialogMatch> {
+        let message = incoming.message;
+        let (pass, strip_routes, target) = self.own_token(message, incoming.call_hash)?;
+        let place = self.call_index.find(Call::key(incoming.call_hash, pass))?;
+        let call = self.calls.at(place)?;
+        let tag = |tag: Option<Span>| self.hash_tag(tag.map(|tag| message.text(tag)));
+        let (side, dialog) = self.calls.find(call)?.sender(tag(message.from().tag), tag(message.to().tag))?;
+        Some(DialogMatch { call, side, dialog, strip_routes, target })
+    }
+
+    /// Our own dialog token in the request: the pass, how many Route values carry it, and the repaired target.
+    fn own_token(&self, message: &Message<'_>, call_hash: u64) -> Option<(u32, usize, Option<Span>)> {
+        let mut pass = None;
+        let mut strip = 0;
+        let mut last = None;
+        let mut ours_on_top = true;
+        for value in message.values(Name::Route) {
+            last = Some(value);
+            if ours_on_top {
+                let token = self.token_in_route(message, value, call_hash);
+                // Two values where two listeners are in the way (RFC 5658); another pass is another call of this Call-ID.
+                ours_on_top = token.is_some() && (pass.is_none() || token == pass);
+                if ours_on_top {
+                    pass = token;
+                    strip += 1;
+                } else if pass.is_some() {
+                    break;
+                }
+            }
+        }
+        if let Some(pass) = pass {
+            return Some((pass, strip, None));
+        }
+        // RFC 3261 §16.4: a strict router put our own URI into the Request-URI and the target at the end of the Route.
+        let StartLine::Request { uri, .. } = message.start() else { return None };
+        let pass = self.token_in_uri(message, uri, call_hash)?;
+        let target = message.parse_name_addr(last?).ok()?.uri;
+        Some((pass, 0, Some(target)))
+    }
+
+    fn token_in_route(&self, message: &Message<'_>, value: Span, call_hash: u64) -> Option<u32> {
+        self.token_in_uri(message, message.parse_name_addr(value).ok()?.uri, call_hash)
+    }
+
+    fn token_in_uri(&self, message: &Message<'_>, uri: Span, call_hash: u64) -> Option<u32> {
+        let token = message.parse_uri(uri).ok()?.param(message.bytes(), b"cl")??;
+        self.tokens.read_dialog(call_hash, token)
+    }
+}

@@ -1,0 +1,274 @@
+//! A request leaves on a new branch (RFC 3261 §16.6).
+
+use core::fmt::Write as _;
+
+use arrayvec::{ArrayString, ArrayVec};
+
+use super::answer::Incoming;
+use super::records::{Cancel, ClientRef, ClientState, ClientTransaction, ServerRef, TransactionTimers};
+use super::{Engine, Turn};
+use crate::call::CallRef;
+use crate::counter::Counter;
+use crate::flow::{Flow, ListenerIndex};
+use crate::limits::{DIGITS_MAX, HOST_MAX, UDP_REQUEST_SIZE, USER_MAX};
+use crate::memory::{Full, Ref};
+use crate::message::{Message, Method, RequestEdits, Uri, write_request};
+use crate::routing::Gateway;
+use crate::token::{Branch, BranchParts, DialogToken, NO_PLACE};
+use crate::transaction::{client, invite_client};
+
+/// What a request gets where it came without Max-Forwards (RFC 3261 §16.6 step 3).
+const MAX_FORWARDS: u8 = 70;
+
+/// Room for `SIP/2.0/UDP host:port;branch=…` and for `<sip:host:port;lr;cl=…>`.
+const LINE_MAX: usize = HOST_MAX + 96;
+
+/// A dialled number: digits, `*` and `#`, without `+` and visual separators (RFC 3966 §5.1.1).
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Number {
+    pub(crate) digits: ArrayVec<u8, DIGITS_MAX>,
+    /// It came in the global form.
+    pub(crate) plus: bool,
+    /// It came with `user=phone`, or as tel:.
+    pub(crate) phone: bool,
+}
+
+impl Number {
+    /// The number in a URI's user part. What is no telephone number, or too long for one, has no digits.
+    pub(crate) fn read(message: &Message<'_>, uri: &Uri) -> Number {
+        let mut number = Number {
+            phone: uri.scheme == crate::message::Scheme::Tel
+                || uri
+                    .param(message.bytes(), b"user")
+                    .flatten()
+                    .is_some_and(|kind| kind.eq_ignore_ascii_case(b"phone")),
+            ..Number::default()
+        };
+        let user = uri.user.map(|user| message.text(user)).unwrap_or_default();
+        let mut rest = user.split(|byte| *byte == b';').next().unwrap_or_default();
+        while let Some((first, tail)) = rest.split_first() {
+            let (symbol, tail) = match (first, tail) {
+                (b'%', [high, low, tail @ ..]) => (unescape(*high, *low), tail),
+                _ => (*first, tail),
+            };
+            rest = tail;
+            match symbol {
+                b'0'..=b'9' | b'*' | b'#' if !number.digits.is_full() => number.digits.push(symbol),
+                b'+' if number.digits.is_empty() && !number.plus => number.plus = true,
+                b'-' | b'.' | b'(' | b')' => {}
+                _ => {
+                    number.digits.clear();
+                    return number;
+                }
+            }
+        }
+        number
+    }
+
+    /// Takes `strip` digits off the front and puts `prepend` there. A number that was changed is no longer in the global form.
+    pub(crate) fn rewrite(&mut self, strip: usize, prepend: &[u8]) -> bool {
+        if strip == 0 && prepend.is_empty() {
+            return true;
+        }
+        self.plus = false;
+        let kept: ArrayVec<u8, DIGITS_MAX> = self.digits.iter().skip(strip).copied().collect();
+        self.digits.clear();
+        for digit in prepend.iter().chain(&kept) {
+            if *digit == b'+' && self.digits.is_empty() {
+                self.plus = true;
+            } else if self.digits.try_push(*digit).is_err() {
+                return false;
+            }
+        }
+        true
+    }
+}
+
+/// The byte of `%HL`, or a byte that no number has.
+fn unescape(high: u8, low: u8) -> u8 {
+    let digit = |symbol: u8| char::from(symbol).to_digit(16);
+    match (digit(high), digit(low)) {
+        (Some(high), Some(low)) => (high * 16 + low) as u8,
+        _ => b'%',
+    }
+}
+
+/// The Request-URI towards a gateway.
+pub(crate) fn gateway_uri(number: &Number, gateway: &Gateway<'_>) -> ArrayString<{ USER_MAX + 80 }> {
+    let mut uri = ArrayString::new();
+    let plus = if number.plus { "+" } else { "" };
+    let digits = core::str::from_utf8(&number.digits).unwrap_or_default();
+    let phone = if number.phone { ";user=phone" } else { "" };
+    // DIGITS_MAX digits and the longest IPv6 reference fit by far.
+    let written = write!(uri, "sip:{plus}{digits}@{}{phone}", gateway.endpoint);
+    debug_assert!(written.is_ok());
+    uri
+}
+
+/// Where a request goes and what changes in it on the way.
+pub(crate) struct Forward<'f> {
+    pub(crate) method: Method,
+    pub(crate) to: Flow,
+    pub(crate) call: Option<CallRef>,
+    pub(crate) server: Option<ServerRef>,
+    pub(crate) request_uri: Option<&'f [u8]>,
+    pub(crate) strip_routes: usize,
+    pub(crate) drop_last_route: bool,
+    /// The pass to record-route under: for a request that opens a dialog.
+    pub(crate) record_route: Option<u32>,
+    pub(crate) loop_hash: u32,
+    /// For a BYE: the dialog that it ends.
+    pub(crate) dialog: u64,
+}
+
+impl Engine {
+    /// Opens a client transaction and sends the request on it.
+    pub(crate) fn forward(
+        &mut self,
+        turn: &mut Turn<'_>,
+        incoming: &Incoming<'_, '_>,
+        forward: &Forward<'_>,
+    ) -> Result<ClientRef, Full> {
+        let reliable = forward.to.transport.reliable();
+        let (state, action) = if forward.method == Method::Invite {
+            let (state, action) = invite_client::start(reliable);
+            (ClientState::Invite(state), action)
+        } else {
+            let (state, action) = client::start(reliable);
+            (ClientState::Other(state), action)
+        };
+        let mut timers = TransactionTimers::idle();
+        timers.apply(&action, turn.now.monotonic, false, &self.settings.timers);
+        let at = self.clients.insert(ClientTransaction {
+            state,
+            method: forward.method,
+            branch: [0; crate::token::BRANCH_LENGTH],
+            call_hash: incoming.call_hash,
+            flow: forward.to,
+            call: forward.call,
+            server: forward.server,
+            cancel_branch: None,
+            cancel: Cancel::No,
+            sent: None,
+            dialog: forward.dialog,
+            timers,
+        })?;
+        let parts =
+            BranchParts { place: Ref::index(at), generation: Ref::generation(at), loop_hash: forward.loop_hash };
+        let branch = self.tokens.branch(incoming.call_hash, parts);
+        match self.compose_forward(incoming, forward, &branch) {
+            Ok(buffer) => {
+                self.pool.share(buffer);
+                if let Some(transaction) = self.clients.find_mut(at) {
+                    transaction.branch = branch;
+                    transaction.sent = Some(buffer);
+                }
+                self.wheel_client(at);
+                self.send(turn, forward.to, buffer);
+                Ok(at)
+            }
+            Err(full) => {
+                self.remove_client(at);
+                Err(full)
+            }
+        }
+    }
+
+    /// Sends a request on without a transaction: the ACK for a 2xx (RFC 3261 §16.11). A repeated ACK gets the same branch.
+    pub(crate) fn forward_stateless(
+        &mut self,
+        turn: &mut Turn<'_>,
+        incoming: &Incoming<'_, '_>,
+        forward: &Forward<'_>,
+    ) {
+        let parts = BranchParts { place: NO_PLACE, generation: incoming.key as u32, loop_hash: 0 };
+        let branch = self.tokens.branch(incoming.call_hash, parts);
+        if let Ok(buffer) = self.compose_forward(incoming, forward, &branch) {
+            self.send(turn, forward.to, buffer);
+        }
+    }
+
+    fn compose_forward(
+        &mut self,
+        incoming: &Incoming<'_, '_>,
+        forward: &Forward<'_>,
+        branch: &Branch,
+    ) -> Result<crate::memory::BufferRef, Full> {
+        let message = incoming.message;
+        let via = self.via(forward.to, branch);
+        let mut record_routes = ArrayVec::<ArrayVec<u8, LINE_MAX>, 2>::new();
+        if let Some(pass) = forward.record_route {
+            let token = self.tokens.dialog(incoming.call_hash, pass);
+            record_routes.push(self.record_route(forward.to.listener, &token));
+            // RFC 5658 §5: a proxy between two networks writes both of its faces, the outgoing one on top.
+            if forward.to.listener != incoming.flow.listener {
+                record_routes.push(self.record_route(incoming.flow.listener, &token));
+            }
+        }
+        let values: ArrayVec<&[u8], 2> = record_routes.iter().map(ArrayVec::as_slice).collect();
+        let edits = RequestEdits {
+            request_uri: forward.request_uri,
+            via: &via,
+            received: incoming.source.received,
+            rport: incoming.source.rport,
+            record_routes: &values,
+            strip_routes: forward.strip_routes,
+            drop_last_route: forward.drop_last_route,
+            max_forwards: message.max_forwards().map_or(MAX_FORWARDS, |hops| hops.saturating_sub(1)),
+        };
+        let buffer = self.compose(|writer| write_request(message, &edits, writer))?;
+        if self.pool.bytes(buffer).len() > UDP_REQUEST_SIZE {
+            self.counters.count(Counter::SizeException);
+        }
+        Ok(buffer)
+    }
+
+    fn via(&self, to: Flow, branch: &Branch) -> ArrayVec<u8, LINE_MAX> {
+        let mut via = ArrayVec::new();
+        let name = to.transport.via_name().as_bytes();
+        for part in [b"SIP/2.0/", name, b" ", self.advertised(to.listener), b";branch=", branch] {
+            via.extend(part.iter().copied());
+        }
+        via
+    }
+
+    fn record_route(&self, listener: ListenerIndex, token: &DialogToken) -> ArrayVec<u8, LINE_MAX> {
+        let mut value = ArrayVec::new();
+        for part in [b"<sip:", self.advertised(listener), b";lr;cl=", token, b">"] {
+            value.extend(part.iter().copied());
+        }
+        value
+    }
+
+    fn advertised(&self, listener: ListenerIndex) -> &[u8] {
+        self.settings.listeners[usize::from(listener.0)].advertised.as_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Number, unescape};
+
+    fn number(digits: &[u8], plus: bool) -> Number {
+        Number { digits: digits.iter().copied().collect(), plus, phone: false }
+    }
+
+    #[test]
+    fn rewriting_strips_first_and_prepends_then() {
+        let mut dialled = number(b"0049301234", false);
+        assert!(dialled.rewrite(2, b"+"));
+        assert_eq!((dialled.digits.as_slice(), dialled.plus), (&b"49301234"[..], true));
+        assert!(dialled.rewrite(0, b""));
+        assert!(dialled.plus, "untouched");
+        assert!(dialled.rewrite(2, b"0"));
+        assert_eq!((dialled.digits.as_slice(), dialled.plus), (&b"0301234"[..], false));
+        assert!(!dialled.rewrite(0, &[b'1'; 40]), "too long");
+    }
+
+    #[test]
+    fn escapes_are_undone() {
+        assert_eq!(unescape(b'2', b'B'), b'+');
+        assert_eq!(unescape(b'2', b'3'), b'#');
+        assert_eq!(unescape(b'z', b'3'), b'%');
+    }
+}

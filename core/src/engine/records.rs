@@ -1,0 +1,295 @@
+//! Transaction records: what the tables of [`crate::transaction`] do not hold.
+
+use core::time::Duration;
+
+use crate::call::CallRef;
+use crate::flow::Flow;
+use crate::memory::{BufferRef, Ref};
+use crate::message::Method;
+use crate::time::Instant;
+use crate::token::Branch;
+use crate::transaction::{Action, Change, Timer, client, interval, invite_client, invite_server, server};
+
+use super::Timers;
+
+pub(crate) type ServerRef = Ref<ServerTransaction>;
+pub(crate) type ClientRef = Ref<ClientTransaction>;
+
+/// The two timers of a transaction: one that repeats a message, one that ends the state.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct TransactionTimers {
+    pub(crate) retransmit_at: Instant,
+    pub(crate) timeout_at: Instant,
+    /// The interval that runs before `retransmit_at`, in microseconds.
+    interval_us: u32,
+}
+
+impl TransactionTimers {
+    const IDLE: TransactionTimers =
+        TransactionTimers { retransmit_at: Instant::NEVER, timeout_at: Instant::NEVER, interval_us: 0 };
+
+    /// Applies what a step said. `proceeding` is Timer E's special case (RFC 3261 §17.1.2.2).
+    pub(crate) fn apply(&mut self, action: &Action, now: Instant, proceeding: bool, timers: &Timers) {
+        match action.retransmit {
+            Change::Keep => {}
+            Change::Stop => self.retransmit_at = Instant::NEVER,
+            Change::Start(timer) => self.arm(timer, None, now, proceeding, timers),
+            Change::Again(timer) => {
+                self.arm(timer, Some(Duration::from_micros(self.interval_us.into())), now, proceeding, timers);
+            }
+        }
+        match action.timeout {
+            Change::Keep => {}
+            Change::Stop => self.timeout_at = Instant::NEVER,
+            Change::Start(timer) | Change::Again(timer) => {
+                self.timeout_at = now.after(interval(timer, None, proceeding, timers));
+            }
+        }
+    }
+
+    fn arm(&mut self, timer: Timer, previous: Option<Duration>, now: Instant, proceeding: bool, timers: &Timers) {
+        let span = interval(timer, previous, proceeding, timers);
+        self.interval_us = u32::try_from(span.as_micros()).unwrap_or(u32::MAX);
+        self.retransmit_at = now.after(span);
+    }
+
+    /// The earlier of the two.
+    pub(crate) fn next(&self) -> Instant {
+        self.retransmit_at.min(self.timeout_at)
+    }
+}
+
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) enum ServerState {
+    Invite(invite_server::State),
+    Other(server::State),
+}
+
+/// What can happen to a server transaction.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) enum ServerEvent {
+    Request,
+    Response(u16),
+    Ack,
+    Retransmit,
+    Timeout,
+}
+
+impl ServerState {
+    /// The tables' verdict, `None` where the event means nothing.
+    pub(crate) fn step(self, event: ServerEvent, reliable: bool) -> Option<(ServerState, Action)> {
+        match self {
+            ServerState::Invite(state) => {
+                let event = match event {
+                    ServerEvent::Request => invite_server::Event::Request,
+                    ServerEvent::Response(100..=199) => invite_server::Event::Provisional,
+                    ServerEvent::Response(200..=299) => invite_server::Event::Success,
+                    ServerEvent::Response(_) => invite_server::Event::Failure,
+                    ServerEvent::Ack => invite_server::Event::Ack,
+                    ServerEvent::Retransmit => invite_server::Event::Retransmit,
+                    ServerEvent::Timeout => invite_server::Event::Timeout,
+                };
+                let (state, action) = invite_server::step(state, event, reliable)?;
+                Some((ServerState::Invite(state), action))
+            }
+            ServerState::Other(state) => {
+                let event = match event {
+                    ServerEvent::Request => server::Event::Request,
+                    ServerEvent::Response(100..=199) => server::Event::Provisional,
+                    ServerEvent::Response(_) => server::Event::Final,
+                    ServerEvent::Timeout => server::Event::Timeout,
+                    ServerEvent::Ack | ServerEvent::Retransmit => return None,
+                };
+                let (state, action) = server::step(state, event, reliable)?;
+                Some((ServerState::Other(state), action))
+            }
+        }
+    }
+
+    pub(crate) fn terminated(self) -> bool {
+        matches!(
+            self,
+            ServerState::Invite(invite_server::State::Terminated) | ServerState::Other(server::State::Terminated)
+        )
+    }
+
+    /// No final response was sent yet.
+    pub(crate) fn pending(self) -> bool {
+        match self {
+            ServerState::Invite(state) => matches!(state, invite_server::State::Proceeding),
+            ServerState::Other(state) => matches!(state, server::State::Trying | server::State::Proceeding),
+        }
+    }
+}
+
+/// A server transaction (RFC 3261 §17.2).
+#[derive(Debug)]
+pub(crate) struct ServerTransaction {
+    pub(crate) state: ServerState,
+    /// Its key in the server index.
+    pub(crate) key: u64,
+    /// Keyed hash of the Call-ID.
+    pub(crate) call_hash: u64,
+    /// Where responses go (RFC 3261 §18.2.2, RFC 3581 §4).
+    pub(crate) reply: Flow,
+    /// The call, stale once that ended.
+    pub(crate) call: Option<CallRef>,
+    /// The branch that the request was forwarded on.
+    pub(crate) client: Option<ClientRef>,
+    /// The INVITE as it came, while an answer of our own may be due.
+    pub(crate) request: Option<BufferRef>,
+    /// Where the request came from, for the `received` and `rport` of an answer of our own.
+    pub(crate) source: Flow,
+    /// The response sent last.
+    pub(crate) last: Option<BufferRef>,
+    pub(crate) timers: TransactionTimers,
+}
+
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) enum ClientState {
+    Invite(invite_client::State),
+    Other(client::State),
+}
+
+/// What can happen to a client transaction.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) enum ClientEvent {
+    Response(u16),
+    Retransmit,
+    Timeout,
+}
+
+impl ClientState {
+    /// The tables' verdict, `None` where the event means nothing.
+    pub(crate) fn step(self, event: ClientEvent, reliable: bool) -> Option<(ClientState, Action)> {
+        match self {
+            ClientState::Invite(state) => {
+                let event = match event {
+                    ClientEvent::Response(100..=199) => invite_client::Event::Provisional,
+                    ClientEvent::Response(200..=299) => invite_client::Event::Success,
+                    ClientEvent::Response(_) => invite_client::Event::Failure,
+                    ClientEvent::Retransmit => invite_client::Event::Retransmit,
+                    ClientEvent::Timeout => invite_client::Event::Timeout,
+                };
+                let (state, action) = invite_client::step(state, event, reliable)?;
+                Some((ClientState::Invite(state), action))
+            }
+            ClientState::Other(state) => {
+                let event = match event {
+                    ClientEvent::Response(100..=199) => client::Event::Provisional,
+                    ClientEvent::Response(_) => client::Event::Final,
+                    ClientEvent::Retransmit => client::Event::Retransmit,
+                    ClientEvent::Timeout => client::Event::Timeout,
+                };
+                let (state, action) = client::step(state, event, reliable)?;
+                Some((ClientState::Other(state), action))
+            }
+        }
+    }
+
+    pub(crate) fn terminated(self) -> bool {
+        matches!(
+            self,
+            ClientState::Invite(invite_client::State::Terminated) | ClientState::Other(client::State::Terminated)
+        )
+    }
+
+    pub(crate) fn proceeding(self) -> bool {
+        matches!(
+            self,
+            ClientState::Invite(invite_client::State::Proceeding) | ClientState::Other(client::State::Proceeding)
+        )
+    }
+
+    /// The request may still have to be sent again, cancelled or acknowledged.
+    pub(crate) fn needs_request(self) -> bool {
+        match self {
+            ClientState::Invite(state) => {
+                matches!(state, invite_client::State::Calling | invite_client::State::Proceeding)
+            }
+            ClientState::Other(state) => matches!(state, client::State::Trying | client::State::Proceeding),
+        }
+    }
+}
+
+/// Whether and why an INVITE branch is being cancelled (RFC 3261 §9.1: a CANCEL waits for the first 1xx).
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Cancel {
+    No,
+    /// The caller gave up.
+    ByCaller,
+    /// Timer C fired (RFC 3261 §16.8): the caller gets 408, not the 487 that comes back.
+    ByRingTimeout,
+}
+
+/// A client transaction (RFC 3261 §17.1): one branch.
+#[derive(Debug)]
+pub(crate) struct ClientTransaction {
+    pub(crate) state: ClientState,
+    pub(crate) method: Method,
+    pub(crate) branch: Branch,
+    /// Keyed hash of the Call-ID.
+    pub(crate) call_hash: u64,
+    /// Where the request goes.
+    pub(crate) flow: Flow,
+    /// The call, stale once that ended.
+    pub(crate) call: Option<CallRef>,
+    /// Whom the responses are for; none for a CANCEL of our own.
+    pub(crate) server: Option<ServerRef>,
+    /// The CANCEL of this INVITE, which shares its branch.
+    pub(crate) cancel_branch: Option<ClientRef>,
+    pub(crate) cancel: Cancel,
+    /// The request as it was sent; in state Completed of an INVITE, the ACK.
+    pub(crate) sent: Option<BufferRef>,
+    /// For a BYE: the dialog (callee's tag) that it ends.
+    pub(crate) dialog: u64,
+    pub(crate) timers: TransactionTimers,
+}
+
+impl TransactionTimers {
+    pub(crate) const fn idle() -> TransactionTimers {
+        TransactionTimers::IDLE
+    }
+}
+
+/// The places of the timer wheel: server transactions, then client transactions, then calls.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Places {
+    clients_from: u32,
+    calls_from: u32,
+}
+
+/// Whose timer a place is.
+pub(crate) enum Owner {
+    Server(u32),
+    Client(u32),
+    Call(u32),
+}
+
+impl Places {
+    pub(crate) const fn new(servers: u32, clients: u32) -> Places {
+        Places { clients_from: servers, calls_from: servers + clients }
+    }
+
+    pub(crate) fn server(self, at: ServerRef) -> u32 {
+        at.index()
+    }
+
+    pub(crate) fn client(self, at: ClientRef) -> u32 {
+        self.clients_from + at.index()
+    }
+
+    pub(crate) fn call(self, at: CallRef) -> u32 {
+        self.calls_from + at.index()
+    }
+
+    pub(crate) fn owner(self, place: u32) -> Owner {
+        if place < self.clients_from {
+            Owner::Server(place)
+        } else if place < self.calls_from {
+            Owner::Client(place - self.clients_from)
+        } else {
+            Owner::Call(place - self.calls_from)
+        }
+    }
+}

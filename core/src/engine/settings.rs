@@ -1,0 +1,91 @@
+//! What an engine is made from.
+
+use core::time::Duration;
+
+use arrayvec::{ArrayString, ArrayVec};
+
+use super::Budget;
+use crate::flow::Endpoint;
+use crate::limits::{HOST_MAX, LISTENERS_MAX};
+use crate::routing::ListenerSlot;
+use crate::siphash::Key;
+use crate::steering::{ShardIndex, Steering};
+
+/// All that an engine is made from.
+#[derive(Clone)]
+pub struct Settings {
+    /// Which shard this is.
+    pub shard: ShardIndex,
+    /// Who owns which call.
+    pub steering: Steering,
+    /// The listeners; [`ListenerIndex`](crate::ListenerIndex) is a place in here.
+    pub listeners: ArrayVec<Listener, LISTENERS_MAX>,
+    /// The node's secret, from the state directory.
+    pub secret: Key,
+    /// Seed of this engine's own numbers (tags, draws); different at each start.
+    pub seed: u64,
+    /// Timer values.
+    pub timers: Timers,
+    /// Unknown sources.
+    pub unknown_source: UnknownSource,
+    /// Record counts.
+    pub budget: Budget,
+}
+
+/// A listener as the engine writes it into messages.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    /// Its slot in the image.
+    pub slot: ListenerSlot,
+    /// The bound address.
+    pub bound: Endpoint,
+    /// `host:port` or `[v6]:port` for Via and Record-Route: the advertised one, else the bound one.
+    pub advertised: ArrayString<{ HOST_MAX + 6 }>,
+}
+
+/// What to do with an out-of-dialog request from an unknown source.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum UnknownSource {
+    /// Silence.
+    Drop,
+    /// 403.
+    Forbid,
+}
+
+/// Timer values.
+#[derive(Copy, Clone, Debug)]
+pub struct Timers {
+    /// RFC 3261 T1, round-trip estimate [500 ms].
+    pub t1: Duration,
+    /// RFC 3261 T2, largest retransmission interval [4 s].
+    pub t2: Duration,
+    /// RFC 3261 T4, longest a message stays in the network [5 s].
+    pub t4: Duration,
+    /// Timer C, restarted by each 101–199 [180 s].
+    pub ring_timeout: Duration,
+    /// A confirmed dialog without ACK [60 s].
+    pub noack_timeout: Duration,
+    /// A confirmed dialog without a refresh [1800 s].
+    pub default_timeout: Duration,
+}
+
+impl Timers {
+    /// How long a finished transaction lingers for retransmissions: 64·T1 (RFC 3261 table 4).
+    #[must_use]
+    pub const fn linger(&self) -> Duration {
+        self.t1.saturating_mul(64)
+    }
+}
+
+impl Default for Timers {
+    fn default() -> Timers {
+        Timers {
+            t1: Duration::from_millis(500),
+            t2: Duration::from_secs(4),
+            t4: Duration::from_secs(5),
+            ring_timeout: Duration::from_secs(180),
+            noack_timeout: Duration::from_secs(60),
+            default_timeout: Duration::from_secs(1800),
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! From, To, Contact, Route, Record-Route: `( name-addr / addr-spec ) *( SEMI param )` (RFC 3261 §20.10, §25.1).
+//!
+//! ```text
+//! "Display \" name" <sip:user;x@host;p?h=v> ;tag=abc      name-addr: the URI is what stands in the brackets
+//! sip:user@host ;tag=abc                                  addr-spec: the URI ends at the first `;` (§20)
+//! ```
+//!
+//! Tolerated: UTF-8 in a display name without quotes (§25.1 wants them; a call is not worth losing over `Jörg`).
+//!
+//! Refused: blanks, commas or `?` in a URI without brackets (§20: it has to have them), blanks inside the brackets, a display
+//! name of other bytes than tokens without quotes, an open quote, an empty parameter, `tag` twice. What the URI itself says is
+//! read by [`parse_uri`](super::Message::parse_uri) where somebody needs it.
+
+use super::scan::{BLANK, TOKEN, VALUE, byte, quoted, skip, visible};
+use super::{Span, param};
+
+/// From, To, Contact, Route, Record-Route values: `name-addr / addr-spec` with parameters.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct NameAddr {
+    /// The whole value.
+    pub value: Span,
+    /// The URI, without angle brackets.
+    pub uri: Span,
+    /// The `tag` parameter's value (header parameters only, never a URI's).
+    pub tag: Option<Span>,
+}
+
+impl NameAddr {
+    /// Stands in a message until its field is read.
+    pub(super) const NONE: NameAddr =
+        NameAddr { value: Span { start: 0, end: 0 }, uri: Span { start: 0, end: 0 }, tag: None };
+}
+
+/// Reads the value from `start` to the end of `bytes`.
+pub(super) fn read(bytes: &[u8], start: usize) -> Option<NameAddr> {
+    let (uri, mut end) = address(bytes, start)?;
+    let mut tag = None;
+    loop {
+        let at = skip(bytes, end, BLANK);
+        match bytes.get(at) {
+            Some(b';') => {
+                let param = param::read(bytes, at + 1)?;
+                end = param.whole().last();
+                if param.name.len() == 3 && param.is(bytes, b"tag") && tag.replace(param.value?).is_some() {
+                    return None;
+                }
+            }
+            None => return Some(NameAddr { value: Span::new(start, end), uri, tag }),
+            Some(_) => return None,
+        }
+    }
+}
+
+/// The URI and where the address part ends.
+#[inline]
+fn address(bytes: &[u8], start: usize) -> Option<(Span, usize)> {
+    let open = match byte(bytes, start) {
+        b'<' => start,
+        b'"' => skip(bytes, quoted(bytes, start)?, BLANK),
+        _ => {
+            // A display name is tokens with LWS between them; the scheme of a bare URI is a token before a colon.
+            let mut end = skip(bytes, start, TOKEN | BLANK);
+            while byte(bytes, end) >= 0x80 {
+                end = skip(bytes, end + 1, TOKEN | BLANK);
+            }
+            if byte(bytes, end) == b':' {
+                return bare(bytes, start, end);
+            }
+            end
+        }
+    };
+    if byte(bytes, open) != b'<' {
+        return None;
+    }
+    let close = open + memchr::memchr(b'>', &bytes[open..])?;
+    let uri = Span::new(open + 1, close);
+    has_scheme(uri.of(bytes)).then_some((uri, close + 1))
+}
+
+/// `addr-spec` without brackets: `;` begins the header's parameters, `,` and `?` cannot be (RFC 3261 §20).
+#[inline]
+fn bare(bytes: &[u8], start: usize, colon: usize) -> Option<(Span, usize)> {
+    let end = skip(bytes, colon, VALUE);
+    let uri = Span::new(start, end);
+    has_scheme(uri.of(bytes)).then_some((uri, end))
+}
+
+/// Looks like a URI: a scheme, something behind it, nothing that cannot be seen. Bytes over 0x7E are not visible: a URI has
+/// them escaped (RFC 3261 §19.1.2).
+#[inline]
+fn has_scheme(uri: &[u8]) -> bool {
+    if uri.starts_with(b"sip:") {
+        return uri.len() > 4 && visible(uri);
+    }
+    let letters =
+        uri.iter().take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.')).count();
+    uri.first().is_some_and(u8::is_ascii_alphabetic)
+        && uri.get(letters) == Some(&b':')
+        && uri.len() > letters + 1
+        && visible(uri)
+}

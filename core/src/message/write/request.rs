@@ -1,0 +1,166 @@
+//! A request forwarded (RFC 3261 §16.6).
+//!
+//! ```text
+//! METHOD new-uri SIP/2.0
+//! Via: ours                       always a field of its own, always the first
+//! …                               every other field in its place, but:
+//! Via: theirs;received=…;rport=…  the value that was topmost
+//! Record-Route: ours              before the first Record-Route, or behind the Vias
+//! Record-Route: theirs
+//! Route: …                        values taken from the top (and the last one, §16.4); no value left: no line
+//! Max-Forwards: n                 in place, or behind the Vias
+//! ```
+
+use core::net::IpAddr;
+
+use super::{Copier, Writer};
+use crate::message::{Field, Message, Name, StartLine, Values};
+
+/// What a forwarded request differs in from the one that came (RFC 3261 §16.6).
+pub struct RequestEdits<'e> {
+    /// The new Request-URI; `None` keeps it.
+    pub request_uri: Option<&'e [u8]>,
+    /// Our complete Via value; written as a field of its own before all others.
+    pub via: &'e [u8],
+    /// Added to the Via value that was topmost (RFC 3261 §18.2.1), replacing one that is there.
+    pub received: Option<IpAddr>,
+    /// The value of its `rport` (RFC 3581 §4), where the parameter is there.
+    pub rport: Option<u16>,
+    /// Complete Record-Route values, topmost first, written before the others.
+    pub record_routes: &'e [&'e [u8]],
+    /// How many Route values to remove from the top.
+    pub strip_routes: usize,
+    /// Removes the last Route value (strict-router repair, RFC 3261 §16.4).
+    pub drop_last_route: bool,
+    /// The Max-Forwards to write, in place or as a new field.
+    pub max_forwards: u8,
+}
+
+/// Writes the request with the edits; the rest is kept byte for byte.
+///
+/// # Panics
+/// When `message` is a response: our bug.
+pub fn write_request(message: &Message<'_>, edits: &RequestEdits<'_>, out: &mut Writer<'_>) {
+    let StartLine::Request { uri, .. } = message.start() else {
+        panic!("a response is not forwarded as a request");
+    };
+    let fields = message.fields();
+    let mut copier = Copier::new(message, out);
+    if let Some(new) = edits.request_uri {
+        copier.keep_to(uri.first());
+        copier.out.put(new);
+        copier.drop_to(uri.last());
+    }
+    copier.keep_to(fields.first().map_or(message.bytes().len(), |field| field.line.first()));
+    copier.out.put(b"Via: ");
+    copier.out.put(edits.via);
+    copier.out.put(b"\r\n");
+
+    let mut routes = RouteCut::new(message, edits);
+    let mut record_routes = (!edits.record_routes.is_empty()).then_some(edits.record_routes);
+    let mut max_forwards = Some(edits.max_forwards);
+    let (mut via_seen, mut in_vias) = (false, false);
+    let has = |name| message.first(name).is_some();
+    for field in fields {
+        if in_vias && field.name != Name::Via {
+            in_vias = false;
+            if !has(Name::RecordRoute) {
+                copier.put_record_routes(field.line.first(), record_routes.take());
+            }
+            if !has(Name::MaxForwards) {
+                copier.put_max_forwards(field.line.first(), max_forwards.take());
+            }
+        }
+        match field.name {
+            Name::Via if !via_seen => {
+                (via_seen, in_vias) = (true, true);
+                copier.stamp(&message.via(), edits.received, edits.rport);
+            }
+            Name::RecordRoute => copier.put_record_routes(field.line.first(), record_routes.take()),
+            Name::Route => routes.cut(&mut copier, field),
+            Name::MaxForwards => {
+                if let Some(hops) = max_forwards.take() {
+                    copier.keep_to(field.value.first());
+                    copier.out.put_number(u32::from(hops));
+                    copier.drop_to(field.value.last());
+                }
+            }
+            _ => {}
+        }
+    }
+    // The Vias were the last fields.
+    if let Some(last) = fields.last() {
+        copier.put_record_routes(last.line.last(), record_routes.take());
+        copier.put_max_forwards(last.line.last(), max_forwards.take());
+    }
+    copier.keep_rest();
+}
+
+impl Copier<'_, '_, '_> {
+    fn put_record_routes(&mut self, at: usize, values: Option<&[&[u8]]>) {
+        let Some(values) = values else { return };
+        self.keep_to(at);
+        for value in values {
+            self.out.put(b"Record-Route: ");
+            self.out.put(value);
+            self.out.put(b"\r\n");
+        }
+    }
+
+    fn put_max_forwards(&mut self, at: usize, hops: Option<u8>) {
+        let Some(hops) = hops else { return };
+        self.keep_to(at);
+        self.out.put(b"Max-Forwards: ");
+        self.out.put_number(u32::from(hops));
+        self.out.put(b"\r\n");
+    }
+}
+
+/// Which Route values stay: those with a number from `first` to before `end`, counted over all Route fields.
+struct RouteCut {
+    first: usize,
+    end: usize,
+    /// The number of the next value.
+    next: usize,
+}
+
+impl RouteCut {
+    fn new(message: &Message<'_>, edits: &RequestEdits<'_>) -> RouteCut {
+        let end = match edits.drop_last_route {
+            true => message.values(Name::Route).count().saturating_sub(1),
+            false => usize::MAX,
+        };
+        RouteCut { first: edits.strip_routes, end, next: 0 }
+    }
+
+    /// Takes what does not stay out of a field. A field that has values and loses all goes as a line.
+    fn cut(&mut self, copier: &mut Copier<'_, '_, '_>, field: &Field) {
+        if self.next >= self.first && self.end == usize::MAX {
+            return;
+        }
+        let (mut count, mut kept) = (0, None);
+        for value in Values::within(copier.bytes, field.value) {
+            let number = self.next + count;
+            if number >= self.first && number < self.end {
+                let (start, _) = kept.unwrap_or((value.first(), 0));
+                kept = Some((start, value.last()));
+            }
+            count += 1;
+        }
+        self.next += count;
+        match kept {
+            // Blanks and commas around the values that stay go with the others; between them they stay.
+            Some((start, end)) => {
+                copier.keep_to(field.value.first());
+                copier.drop_to(start);
+                copier.keep_to(end);
+                copier.drop_to(field.value.last());
+            }
+            None if count > 0 => {
+                copier.keep_to(field.line.first());
+                copier.drop_to(field.line.last());
+            }
+            None => {}
+        }
+    }
+}

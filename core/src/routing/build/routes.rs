@@ -1,0 +1,92 @@
+//! Rows of `route` to trie, route sets and origins.
+//!
+//! One sort by (group, prefix, priority, id), then one pass: equal prefixes become one prefix with one set. Sets are shared: a million
+//! prefixes over a few hundred carrier combinations keep a few kilobytes hot instead of tens of megabytes.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use crate::routing::build::{BuildError, RouteRow, trie};
+use crate::routing::layout::{Group, Origins, Prefix, ROUTES_PER_PREFIX_MAX, RouteEntry, Routes, SET_BITS, Trie};
+
+/// What rows are sorted by. Symbols before length: a prefix comes before what extends it.
+fn key(row: &RouteRow) -> (u32, u128, u8, RouteEntry, u32) {
+    (row.routing_group, row.prefix.symbols(), row.prefix.len(), row.entry, row.id)
+}
+
+pub(super) fn build(mut rows: Vec<RouteRow>) -> Result<(Trie, Routes, Origins), BuildError> {
+    // Stable, because tables usually come sorted and then cost one pass.
+    rows.sort_by(|left, right| key(left).cmp(&key(right)));
+    let mut out = Trie { prefixes: Vec::with_capacity(rows.len()), ..Trie::default() };
+    let mut sets = Sets { routes: Routes::empty(), places: BTreeMap::new(), last: None };
+    let mut origins = Origins::with_capacity(rows.len());
+    let mut keys: Vec<trie::Key> = Vec::with_capacity(rows.len());
+    let mut open: Vec<trie::Key> = Vec::new();
+
+    for group in rows.chunk_by(|left, right| left.routing_group == right.routing_group) {
+        keys.clear();
+        open.clear();
+        for same in group.chunk_by(|left, right| left.prefix == right.prefix) {
+            let RouteRow { routing_group, prefix, .. } = same[0];
+            if same.len() > ROUTES_PER_PREFIX_MAX {
+                return Err(BuildError::TooManyRoutes { routing_group, prefix });
+            }
+            while open.last().is_some_and(|outer| !outer.prefix.starts(prefix)) {
+                open.pop();
+            }
+            let set = sets.place(same)?;
+            let parent = open.last().map_or(0, |outer| outer.number);
+            out.prefixes.push(Prefix { parent, packed: u32::from(prefix.len()) << SET_BITS | set });
+            let number = u32::try_from(out.prefixes.len()).map_err(|_| BuildError::TooLarge)?;
+            let key = trie::Key { prefix, number };
+            keys.push(key);
+            open.push(key);
+            origins.ids.extend(same.iter().map(|row| row.id));
+            origins.costs.extend(same.iter().map(|row| row.cost));
+            origins.first.push(u32::try_from(origins.ids.len()).map_err(|_| BuildError::TooLarge)?);
+        }
+        let (root, root_digits) = trie::build(&mut out.slots, &mut out.words, &keys)?;
+        out.groups.push(Group { routing_group: group[0].routing_group, root, root_digits });
+    }
+    Ok((out, sets.routes, origins))
+}
+
+/// The distinct sets so far.
+struct Sets {
+    routes: Routes,
+    places: BTreeMap<Vec<RouteEntry>, u32>,
+    /// Neighbouring prefixes mostly share a set.
+    last: Option<u32>,
+}
+
+impl Sets {
+    fn place(&mut self, rows: &[RouteRow]) -> Result<u32, BuildError> {
+        if let Some(last) = self.last
+            && self.entries(last).iter().eq(rows.iter().map(|row| &row.entry))
+        {
+            return Ok(last);
+        }
+        let entries: Vec<RouteEntry> = rows.iter().map(|row| row.entry).collect();
+        let place = match self.places.get(&entries) {
+            Some(place) => *place,
+            None => {
+                let place = self.routes.first.len() as u32 - 1;
+                if place >> SET_BITS != 0 {
+                    return Err(BuildError::TooLarge);
+                }
+                self.routes.entries.extend_from_slice(&entries);
+                let end = u32::try_from(self.routes.entries.len()).map_err(|_| BuildError::TooLarge)?;
+                self.routes.first.push(end);
+                self.places.insert(entries, place);
+                place
+            }
+        };
+        self.last = Some(place);
+        Ok(place)
+    }
+
+    fn entries(&self, place: u32) -> &[RouteEntry] {
+        let first = &self.routes.first;
+        &self.routes.entries[first[place as usize] as usize..first[place as usize + 1] as usize]
+    }
+}

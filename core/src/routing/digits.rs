@@ -1,0 +1,116 @@
+//! A dialled number as the trie reads it: nibbles.
+//!
+//! The alphabet is the sixteen keys of a telephone, coded as RFC 4733 §3.2 codes them: `0`–`9` are 0–9, `*` 10, `#` 11, `A`–`D`
+//! (either case) 12–15. The first symbol is in the highest nibble, and nibbles behind the last are zero, so that integer order is
+//! the order of prefixes. Every other byte ends the number: `alice` is the empty number, which only a default route matches.
+
+use crate::routing::layout::PREFIX_MAX;
+
+/// Up to 32 symbols.
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct Digits {
+    symbols: u128,
+    len: u8,
+}
+
+const NONE: u8 = 0xFF;
+const CODES: [u8; 256] = {
+    let mut codes = [NONE; 256];
+    let alphabet = b"0123456789*#ABCD";
+    let mut code = 0;
+    while code < alphabet.len() {
+        codes[alphabet[code] as usize] = code as u8;
+        codes[alphabet[code].to_ascii_lowercase() as usize] = code as u8;
+        code += 1;
+    }
+    codes
+};
+
+impl Digits {
+    /// The symbols at the start of `number`; what comes behind the 32nd is not looked at.
+    #[inline]
+    #[must_use]
+    pub fn leading(number: &[u8]) -> Digits {
+        let mut symbols = 0u128;
+        let mut len = 0u8;
+        for byte in number.iter().take(PREFIX_MAX) {
+            let code = CODES[usize::from(*byte)];
+            if code == NONE {
+                break;
+            }
+            symbols = symbols << 4 | u128::from(code);
+            len += 1;
+        }
+        let unused = 4 * (PREFIX_MAX as u32 - u32::from(len));
+        Digits { symbols: symbols.checked_shl(unused).unwrap_or(0), len }
+    }
+
+    /// A whole prefix.
+    ///
+    /// # Errors
+    /// The place of the first byte outside the alphabet, or 32 when the prefix is longer.
+    pub fn parse(prefix: &[u8]) -> Result<Digits, usize> {
+        let digits = Digits::leading(prefix);
+        if usize::from(digits.len) == prefix.len() { Ok(digits) } else { Err(usize::from(digits.len)) }
+    }
+
+    /// All nibbles, the first symbol highest, zeros behind the last.
+    #[must_use]
+    pub const fn symbols(self) -> u128 {
+        self.symbols
+    }
+
+    /// How many symbols.
+    #[must_use]
+    pub const fn len(self) -> u8 {
+        self.len
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.len == 0
+    }
+
+    /// Whether `number` starts with this.
+    #[must_use]
+    pub fn starts(self, number: Digits) -> bool {
+        let unused = 4 * (PREFIX_MAX as u32 - u32::from(self.len));
+        self.len <= number.len && (self.symbols ^ number.symbols).checked_shr(unused).unwrap_or(0) == 0
+    }
+}
+
+impl core::fmt::Display for Digits {
+    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        for place in 0..u32::from(self.len) {
+            let code = (self.symbols >> (124 - 4 * place)) as usize & 15;
+            out.write_str(["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "*", "#", "A", "B", "C", "D"][code])?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::format;
+
+    use super::Digits;
+
+    #[test]
+    fn reads_the_alphabet_and_stops_at_anything_else() {
+        assert_eq!(format!("{}", Digits::leading(b"0123456789*#abcdABCD+1")), "0123456789*#ABCDABCD");
+        assert_eq!(Digits::leading(b"alice"), Digits::leading(b"a"));
+        assert!(Digits::leading(b"+44").is_empty());
+        assert!(Digits::leading(b"").is_empty());
+        assert_eq!(Digits::leading(&[b'7'; 40]).len(), 32);
+        assert_eq!(Digits::parse(b"44x"), Err(2));
+        assert_eq!(Digits::parse(&[b'1'; 33]), Err(32));
+    }
+
+    #[test]
+    fn zeros_at_the_end_count() {
+        let (short, long) = (Digits::leading(b"40"), Digits::leading(b"4000"));
+        assert!(short < long && short.starts(long) && !long.starts(short));
+        assert!(Digits::default().starts(short) && !Digits::leading(b"41").starts(short));
+    }
+}

@@ -1,0 +1,510 @@
+//! What lies in an image file: header, sections, records.
+//!
+//! ```text
+//! 0    header (64 bytes): magic, layout, lengths, generation, time, checksums
+//! 64   section table: kind, reserved, offset, length; one entry per section
+//! ...  sections, each an rkyv archive that starts on a multiple of 16:
+//!        tables   listeners, providers, carriers, gateways, windows, media nodes   (by slot)
+//!        sources  networks, the rows of each network, gateway addresses           (who is this?)
+//!        trie     groups, slots, words, prefixes                                  (where does it go?)
+//!        routes   distinct sets of routes, shared by the prefixes that have them
+//!        origins  route ids and costs by prefix: never read while a call is routed
+//! ```
+//!
+//! Byte by byte: `docs/image-format.md`. All integers are little-endian. A record here is at once what the compiler fills in and
+//! what the archive is derived from, so that the two cannot drift apart; any change to this file is a new [`LAYOUT`].
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::net::IpAddr;
+
+use rkyv::{Archive, Serialize};
+
+/// First eight bytes of every image.
+pub const MAGIC: [u8; 8] = *b"corelane";
+/// Version of everything in this module. An image of another version is refused, never guessed at.
+pub const LAYOUT: u32 = 1;
+/// Bytes of the header in front of the section table.
+pub const HEADER_SIZE: usize = 64;
+/// Bytes of one entry of the section table.
+pub const SECTION_ENTRY_SIZE: usize = 24;
+/// Sections start on multiples of this, so that archives can be read in place.
+pub const ALIGNMENT: usize = 16;
+/// How many sections layout 1 has.
+pub const SECTIONS: usize = 5;
+/// Where the first section starts.
+pub const BODY_START: usize = (HEADER_SIZE + SECTIONS * SECTION_ENTRY_SIZE).next_multiple_of(ALIGNMENT);
+
+/// Symbols of the longest prefix.
+pub const PREFIX_MAX: usize = 32;
+/// Bytes of the longest tech prefix.
+pub const TECH_PREFIX_MAX: usize = 16;
+/// Routes of one prefix. Bounds the work of one selection; a prefix with more is a modelling error.
+pub const ROUTES_PER_PREFIX_MAX: usize = 64;
+/// Gateways of one carrier, for the same reason.
+pub const GATEWAYS_PER_CARRIER_MAX: usize = 64;
+/// Slots of one table. The last value of a 16-bit slot means "none".
+pub const SLOTS_MAX: usize = u16::MAX as usize;
+/// "No slot" where a field is 16 bits wide: any listener, no time window.
+pub const NO_SLOT: u16 = u16::MAX;
+
+const _: () = assert!(PREFIX_MAX * 4 == u128::BITS as usize, "a prefix is one u128 of nibbles");
+const _: () = assert!(ROUTES_PER_PREFIX_MAX <= 64 && GATEWAYS_PER_CARRIER_MAX <= 64, "tried ones are bits of a u64");
+
+/// The sections, in the order of the file.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+#[repr(u32)]
+pub enum Section {
+    /// [`Tables`].
+    Tables = 1,
+    /// [`Sources`].
+    Sources = 2,
+    /// [`Trie`].
+    Trie = 3,
+    /// [`Routes`].
+    Routes = 4,
+    /// [`Origins`].
+    Origins = 5,
+}
+
+impl Section {
+    /// All of them, in order.
+    pub const ALL: [Section; SECTIONS] =
+        [Section::Tables, Section::Sources, Section::Trie, Section::Routes, Section::Origins];
+}
+
+// ---- tables -----------------------------------------------------------------------------------------------------------
+
+/// A place in a slot table.
+#[derive(Archive, Serialize, Clone, PartialEq, Debug)]
+pub enum Place<T> {
+    /// Nobody's. `vacated` is the generation that removed the last owner, so that the longest vacant place is reused first.
+    Vacant {
+        /// Generation in which the owner was gone.
+        vacated: u64,
+    },
+    /// Somebody's.
+    Taken(T),
+}
+
+impl<T> Place<T> {
+    /// The record, if there is one.
+    pub fn record(&self) -> Option<&T> {
+        match self {
+            Place::Vacant { .. } => None,
+            Place::Taken(record) => Some(record),
+        }
+    }
+}
+
+/// Everything that is found by slot.
+#[derive(Archive, Serialize, Clone, Default, Debug)]
+pub struct Tables {
+    /// By listener slot.
+    pub listeners: Vec<Place<ListenerRecord>>,
+    /// By provider slot.
+    pub providers: Vec<Place<ProviderRecord>>,
+    /// By gateway slot.
+    pub gateways: Vec<Place<GatewayRecord>>,
+    /// By carrier slot.
+    pub carriers: Vec<Place<CarrierRecord>>,
+    /// Time windows; routes name them by place, which is not stable over generations.
+    pub windows: Vec<WindowRecord>,
+    /// Media relay nodes.
+    pub media_nodes: Vec<MediaNodeRecord>,
+}
+
+/// Table `listener`.
+#[derive(Archive, Serialize, Clone, PartialEq, Debug)]
+pub struct ListenerRecord {
+    /// Key of the row.
+    pub id: u32,
+    /// Display name.
+    pub name: String,
+    /// Bound address.
+    pub address: IpAddr,
+    /// Bound port.
+    pub port: u16,
+    /// How messages travel.
+    pub transport: TransportKind,
+    /// Host to write into Via and Record-Route instead of the bound address.
+    pub advertise_host: Option<String>,
+    /// Port to write there.
+    pub advertise_port: Option<u16>,
+}
+
+/// Column `transport`.
+#[derive(Archive, Serialize, Copy, Clone, PartialEq, Eq, Debug, Default)]
+pub enum TransportKind {
+    /// UDP.
+    #[default]
+    Udp,
+}
+
+/// Table `provider`.
+#[derive(Archive, Serialize, Clone, PartialEq, Debug, Default)]
+pub struct ProviderRecord {
+    /// Key of the row.
+    pub id: u32,
+    /// Display name.
+    pub name: String,
+    /// A disabled provider keeps its addresses: they are then nobody's, and do not fall to a wider network.
+    pub enabled: bool,
+    /// Listener slot that requests towards the provider leave from.
+    pub listener: Option<u16>,
+    /// Where its numbers are looked up.
+    pub routing_group: u32,
+    /// Symbols taken off the front of the dialled number.
+    pub strip: u8,
+    /// Put in front afterwards.
+    pub prepend: String,
+    /// New calls per second; `None`: no cap.
+    pub max_cps: Option<u32>,
+    /// Calls above the rate taken at once.
+    pub burst: Option<u32>,
+    /// Calls at the same time.
+    pub max_calls: Option<u32>,
+    /// Calls per day in `zone`.
+    pub max_calls_day: Option<u32>,
+    /// Minutes per day in `zone`.
+    pub max_minutes_day: Option<u32>,
+    /// Time zone name of the daily limits.
+    pub zone: String,
+    /// RFC 4028 session interval, seconds.
+    pub session_expires_s: Option<u32>,
+    /// RFC 4028 smallest session interval, seconds.
+    pub min_se_s: Option<u32>,
+    /// INVITE in to first 101–199 or final response.
+    pub invite_timeout_ms: Option<u32>,
+    /// Timer C.
+    pub ring_timeout_ms: Option<u32>,
+    /// Confirmed dialog without refresh, seconds.
+    pub default_timeout_s: Option<u32>,
+    /// What `default_timeout_s` does at its end.
+    pub timeout_mode: TimeoutMode,
+    /// Status of refusals that are not the caller's fault.
+    pub refuse_code: u16,
+    /// What a 3xx does.
+    pub redirect: Redirect,
+    /// What a REFER does.
+    pub refer: Refer,
+    /// RFC 3325 trust.
+    pub privacy: Privacy,
+    /// Media nodes to use.
+    pub media_set: Option<u32>,
+    /// Flags of the media relay, as written.
+    pub media_flags: String,
+}
+
+/// Column `timeout_mode`.
+#[derive(Archive, Serialize, Copy, Clone, PartialEq, Eq, Debug, Default)]
+pub enum TimeoutMode {
+    /// Ends the call.
+    #[default]
+    Hard,
+    /// Restarts while the media node reports RTP.
+    Media,
+}
+
+/// Column `redirect`.
+#[derive(Archive, Serialize, Copy, Clone, PartialEq, Eq, Debug, Default)]
+pub enum Redirect {
+    /// A 3xx counts as a failure: next candidate.
+    #[default]
+    Hunt,
+    /// The 3xx goes upstream.
+    Pass,
+    /// The Contact's number is routed, once.
+    Recurse,
+}
+
+/// Column `refer`.
+#[derive(Archive, Serialize, Copy, Clone, PartialEq, Eq, Debug, Default)]
+pub enum Refer {
+    /// 403.
+    #[default]
+    Reject,
+    /// Goes to the other side.
+    Pass,
+}
+
+/// Column `privacy`: whether the peer is inside the trust domain of RFC 3325.
+#[derive(Archive, Serialize, Copy, Clone, PartialEq, Eq, Debug, Default)]
+pub enum Privacy {
+    /// Identity headers pass untouched.
+    #[default]
+    Trusted,
+    /// Identity headers are not believed from it, nor shown to it when privacy is asked for.
+    Untrusted,
+}
+
+/// Table `gateway`.
+#[derive(Archive, Serialize, Clone, PartialEq, Debug)]
+pub struct GatewayRecord {
+    /// Key of the row.
+    pub id: u32,
+    /// Display name.
+    pub name: String,
+    /// A disabled gateway is in no hunt, but calls in progress still find it.
+    pub enabled: bool,
+    /// Listener slot that requests leave from.
+    pub listener: Option<u16>,
+    /// Where it is.
+    pub host: IpAddr,
+    /// Its port.
+    pub port: u16,
+    /// How messages travel.
+    pub transport: TransportKind,
+    /// Whether it is sent OPTIONS.
+    pub probe: bool,
+    /// New calls per second.
+    pub max_cps: Option<u32>,
+    /// Calls above the rate taken at once.
+    pub burst: Option<u32>,
+    /// Calls at the same time.
+    pub max_calls: Option<u32>,
+    /// Symbols taken off the front of the routed number.
+    pub strip: u8,
+    /// Put in front afterwards.
+    pub prepend: String,
+    /// How the number is written towards it.
+    pub number_format: NumberFormat,
+    /// Host of From towards it.
+    pub from_host: Option<String>,
+    /// RFC 3325 trust.
+    pub privacy: Privacy,
+    /// Per branch, to any provisional.
+    pub fr_timer_ms: Option<u32>,
+    /// Timer C.
+    pub ring_timeout_ms: Option<u32>,
+    /// Flags of the media relay, as written.
+    pub media_flags: String,
+}
+
+/// Column `number_format`.
+#[derive(Archive, Serialize, Copy, Clone, PartialEq, Eq, Debug, Default)]
+pub enum NumberFormat {
+    /// As routed.
+    #[default]
+    Plain,
+    /// With a `+` in front.
+    E164,
+}
+
+/// Table `carrier`, with its enabled gateways.
+#[derive(Archive, Serialize, Clone, PartialEq, Debug, Default)]
+pub struct CarrierRecord {
+    /// Key of the row.
+    pub id: u32,
+    /// Display name.
+    pub name: String,
+    /// The routes of a disabled carrier stay, without candidates.
+    pub enabled: bool,
+    /// New calls per second.
+    pub max_cps: Option<u32>,
+    /// Calls above the rate taken at once.
+    pub burst: Option<u32>,
+    /// Calls at the same time.
+    pub max_calls: Option<u32>,
+    /// Status codes that go on to the next candidate.
+    pub failover_codes: Vec<u16>,
+    /// Q.850 causes that do.
+    pub failover_causes: Vec<u8>,
+    /// Its enabled gateways, by ascending priority.
+    pub gateways: Vec<CarrierGateway>,
+}
+
+/// Table `carrier_gateway`.
+#[derive(Archive, Serialize, Copy, Clone, PartialEq, Eq, Debug)]
+pub struct CarrierGateway {
+    /// Gateway slot.
+    pub gateway: u16,
+    /// Lower is tried first.
+    pub priority: u16,
+    /// Share among equals.
+    pub weight: u16,
+}
+
+/// Table `time_window`: all rows of one id.
+#[derive(Archive, Serialize, Clone, PartialEq, Debug)]
+pub struct WindowRecord {
+    /// Key of the rows.
+    pub id: u32,
+    /// Open when any row is.
+    pub rows: Vec<WindowRow>,
+}
+
+/// One row of a time window.
+#[derive(Archive, Serialize, Clone, PartialEq, Debug)]
+pub struct WindowRow {
+    /// Bit 0 Monday … bit 6 Sunday.
+    pub days: u8,
+    /// Seconds of the day, inclusive.
+    pub from_s: u32,
+    /// Seconds of the day, exclusive; not above `from_s`: the window crosses midnight.
+    pub to_s: u32,
+    /// First day, days since 1970-01-01.
+    pub date_from: Option<i32>,
+    /// Last day, inclusive.
+    pub date_to: Option<i32>,
+    /// Time zone name.
+    pub zone: String,
+}
+
+/// Table `media_node`.
+#[derive(Archive, Serialize, Clone, PartialEq, Debug)]
+pub struct MediaNodeRecord {
+    /// Key of the row.
+    pub id: u32,
+    /// Set that providers name.
+    pub set: u32,
+    /// Address or name of its ng socket: only the control core talks to it.
+    pub host: String,
+    /// Its ng port.
+    pub port: u16,
+    /// Share of calls.
+    pub weight: u16,
+    /// Sessions at the same time.
+    pub max_sessions: u32,
+    /// Whether it takes new calls.
+    pub enabled: bool,
+}
+
+// ---- sources ----------------------------------------------------------------------------------------------------------
+
+/// Who a source address is. Each list is sorted, so that a look-up is a binary search and a walk up.
+#[derive(Archive, Serialize, Clone, Default, Debug)]
+pub struct Sources {
+    /// IPv4 networks, addresses in the low 32 bits, by (start, length).
+    pub networks_v4: Vec<Network>,
+    /// IPv6 networks, likewise.
+    pub networks_v6: Vec<Network>,
+    /// Rows of all networks, each network's together, by (listener, port, tech prefix).
+    pub rows: Vec<SourceRow>,
+    /// Enabled gateways by (family, address, port, slot).
+    pub gateways: Vec<GatewayAddress>,
+}
+
+/// A network that at least one row names.
+#[derive(Archive, Serialize, Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Network {
+    /// First address.
+    pub start: u128,
+    /// Last address.
+    pub end: u128,
+    /// Place of the next wider network in the same list, plus one; 0: none.
+    pub parent: u32,
+    /// First of its rows.
+    pub first_row: u32,
+    /// How many.
+    pub rows: u32,
+}
+
+/// One row of table `provider_address`.
+#[derive(Archive, Serialize, Copy, Clone, PartialEq, Eq, Debug)]
+pub struct SourceRow {
+    /// Listener slot, [`NO_SLOT`]: any.
+    pub listener: u16,
+    /// Source port, 0: any.
+    pub port: u16,
+    /// Whose it is.
+    pub provider: u16,
+    /// Bytes of `tech_prefix` in use.
+    pub tech_prefix_len: u8,
+    /// Start of the dialled user, zeros behind it.
+    pub tech_prefix: [u8; TECH_PREFIX_MAX],
+    /// Row of this network, listener and port with the next shorter tech prefix, plus one; 0: none.
+    pub parent: u32,
+    /// New calls per second from here; 0: no cap.
+    pub max_cps: u32,
+}
+
+/// Where a gateway's requests come from.
+#[derive(Archive, Serialize, Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct GatewayAddress {
+    /// 4 or 6.
+    pub family: u8,
+    /// The address in the low bits.
+    pub address: u128,
+    /// Its port.
+    pub port: u16,
+    /// Gateway slot.
+    pub gateway: u16,
+}
+
+// ---- trie -------------------------------------------------------------------------------------------------------------
+
+/// Longest prefix match; `routing/trie.rs` says how it is read.
+#[derive(Archive, Serialize, Clone, Default, Debug)]
+pub struct Trie {
+    /// Routing groups, ascending.
+    pub groups: Vec<Group>,
+    /// Arrays of references, one array per node.
+    pub slots: Vec<u32>,
+    /// Buckets and skips.
+    pub words: Vec<u32>,
+    /// Prefix *n* is at *n* - 1; sorted by group, symbols, length, so that a parent comes before its children.
+    pub prefixes: Vec<Prefix>,
+}
+
+/// The root of one routing group.
+#[derive(Archive, Serialize, Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Group {
+    /// Key.
+    pub routing_group: u32,
+    /// A reference where `root_digits` is 0, else the place in `slots` of a table over so many decimal digits.
+    pub root: u32,
+    /// Digits that the root table takes at once.
+    pub root_digits: u32,
+}
+
+/// A routed prefix.
+#[derive(Archive, Serialize, Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Prefix {
+    /// The next shorter routed prefix of the same number, 0: none.
+    pub parent: u32,
+    /// Symbols in the upper 6 bits, place of its route set in the lower 26.
+    pub packed: u32,
+}
+
+/// Bits of [`Prefix::packed`] that name the set.
+pub const SET_BITS: u32 = 26;
+
+// ---- routes and origins -----------------------------------------------------------------------------------------------
+
+/// Routes, shared: most prefixes have the same few combinations of carriers.
+#[derive(Archive, Serialize, Clone, Default, Debug)]
+pub struct Routes {
+    /// Set *n* is `entries[first[n]..first[n + 1]]`.
+    pub first: Vec<u32>,
+    /// Routes of a set, by ascending priority.
+    pub entries: Vec<RouteEntry>,
+}
+
+/// What selection reads of a row of table `route`.
+#[derive(Archive, Serialize, Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct RouteEntry {
+    /// Lower is tried first.
+    pub priority: u16,
+    /// Carrier slot.
+    pub carrier: u16,
+    /// Share among equals.
+    pub weight: u16,
+    /// Place of its time window, [`NO_SLOT`]: always.
+    pub window: u16,
+    /// First second of validity, since 1970 UTC; `i64::MIN`: open.
+    pub valid_from: i64,
+    /// First second after it; `i64::MAX`: open.
+    pub valid_to: i64,
+}
+
+/// Where the routes of a prefix came from: for records and for people.
+#[derive(Archive, Serialize, Clone, Default, Debug)]
+pub struct Origins {
+    /// Routes of prefix *n* are at `first[n - 1]..first[n]`, in the order of its set.
+    pub first: Vec<u32>,
+    /// `route.id`.
+    pub ids: Vec<u32>,
+    /// `route.cost`, millionths; `u32::MAX`: not given.
+    pub costs: Vec<u32>,
+}

@@ -1,0 +1,240 @@
+//! From a number to the gateways to try.
+//!
+//! Longest prefix → its routes → by ascending priority, equals in a weighted shuffle → each route's carrier → its gateways, ordered
+//! alike. No gateway twice, at most [`CANDIDATES_MAX`]. When no route of a prefix may be used at this time, the next shorter prefix is asked;
+//! gateways that are down or capped do not shorten.
+//!
+//! **Weighted shuffle.** Drawing without replacement: each time one of those left, with a chance of its weight over the sum of the
+//! weights left. Weight 0 is "only after the others": drawn when all others of the same priority are gone. Priority and weight mean what
+//! they mean in an SRV record (RFC 2782): lower priority first.
+//!
+//! **Draws.** One 64-bit number seeds a generator (SplitMix64) for the whole selection, so that the same draw gives the same order.
+//!
+//! The work is bounded by the image, not by its size: at most 64 routes of 64 gateways each, and in practice by the eight candidates.
+
+use arrayvec::ArrayVec;
+use rkyv::Archived;
+
+use crate::limits::CANDIDATES_MAX;
+use crate::routing::layout::{CarrierGateway, GATEWAYS_PER_CARRIER_MAX, ROUTES_PER_PREFIX_MAX, RouteEntry};
+use crate::routing::{Candidate, Candidates, CarrierSlot, Digits, GatewaySlot, Image, NO_SLOT, NoCandidate, trie};
+
+/// A route as selection sees it.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Route {
+    /// Whose gateways are tried.
+    pub carrier: CarrierSlot,
+    /// Lower is tried first.
+    pub priority: u16,
+    /// Share among equals.
+    pub weight: u16,
+    /// Place of its time window in the image; `None`: always open.
+    pub window: Option<u16>,
+    /// First second of validity since 1970 UTC; `i64::MIN`: open.
+    pub valid_from: i64,
+    /// First second after it; `i64::MAX`: open.
+    pub valid_to: i64,
+}
+
+/// A routed prefix, by its number in the image. Good for this image only.
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct PrefixNumber(pub u32);
+
+/// SplitMix64: small, and a full period from any seed.
+struct Draws(u64);
+
+impl Draws {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut bits = self.0;
+        bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        bits ^= bits >> 31;
+        // Multiply and shift: off by less than one in 2^40 for the sums of weights that occur.
+        ((u128::from(bits) * u128::from(bound)) >> 64) as u64
+    }
+}
+
+/// Hands out places by ascending priority, equals in a weighted shuffle. `entries` are sorted by priority.
+struct Order<'a, T> {
+    entries: &'a [T],
+    taken: u64,
+    /// The equals being drawn: `from..to`.
+    from: usize,
+    to: usize,
+}
+
+impl<'a, T> Order<'a, T> {
+    /// At most 64 entries are looked at; the compiler refuses more.
+    fn new(entries: &'a [T]) -> Order<'a, T> {
+        Order { entries: entries.get(..64).unwrap_or(entries), taken: 0, from: 0, to: 0 }
+    }
+
+    /// The next one. `rank` gives priority and weight, or `None` for one that is not to be used.
+    fn next(&mut self, draws: &mut Draws, rank: impl Fn(&T) -> Option<(u16, u16)>) -> Option<&'a T> {
+        loop {
+            let mut left = 0u32;
+            let mut sum = 0u64;
+            for place in self.from..self.to {
+                if self.taken >> place & 1 == 0 {
+                    left += 1;
+                    sum += rank(&self.entries[place]).map_or(0, |(_, weight)| u64::from(weight));
+                }
+            }
+            if left == 0 {
+                self.equals(&rank)?;
+                continue;
+            }
+            // Only weights of zero are left: each is as likely.
+            let even = sum == 0;
+            let mut draw = if left == 1 { 0 } else { draws.below(if even { u64::from(left) } else { sum }) };
+            for place in self.from..self.to {
+                if self.taken >> place & 1 == 1 {
+                    continue;
+                }
+                let entry = &self.entries[place];
+                let share = if even { 1 } else { rank(entry).map_or(0, |(_, weight)| u64::from(weight)) };
+                if draw < share {
+                    self.taken |= 1 << place;
+                    return Some(entry);
+                }
+                draw -= share;
+            }
+            // The shares add up to the bound of the draw, so one of them was hit.
+            return None;
+        }
+    }
+
+    /// Moves on to the next run of equal priorities, leaving out what is not to be used.
+    fn equals(&mut self, rank: &impl Fn(&T) -> Option<(u16, u16)>) -> Option<()> {
+        self.from = self.to;
+        let mut priority = None;
+        while let Some(entry) = self.entries.get(self.to) {
+            match rank(entry) {
+                None => self.taken |= 1 << self.to,
+                Some((this, _)) if *priority.get_or_insert(this) != this => break,
+                Some(_) => {}
+            }
+            self.to += 1;
+        }
+        priority.map(|_| ())
+    }
+}
+
+impl Image<'_> {
+    /// The longest routed prefix of a number.
+    #[inline]
+    #[must_use]
+    pub fn longest_prefix(&self, routing_group: u32, number: Digits) -> Option<PrefixNumber> {
+        trie::find(self.trie, routing_group, number).map(PrefixNumber)
+    }
+
+    /// The next shorter routed prefix.
+    #[inline]
+    #[must_use]
+    pub fn shorter_prefix(&self, prefix: PrefixNumber) -> Option<PrefixNumber> {
+        trie::shorter(self.trie, prefix.0).map(PrefixNumber)
+    }
+
+    /// How many symbols a prefix has: so many of the number looked up are the prefix.
+    #[must_use]
+    pub fn prefix_len(&self, prefix: PrefixNumber) -> u8 {
+        trie::prefix(self.trie, prefix.0).map_or(0, |(len, _)| len)
+    }
+
+    /// The routes of a prefix by ascending priority, with `route.id` and `route.cost` (millionths) of each.
+    pub fn routes(&self, prefix: PrefixNumber) -> impl Iterator<Item = (Route, u32, Option<u32>)> {
+        let first = (prefix.0 as usize)
+            .checked_sub(1)
+            .and_then(|place| self.origins.first.as_slice().get(place))
+            .map_or(usize::MAX, |first| first.to_native() as usize);
+        self.entries(prefix).iter().enumerate().map(move |(place, entry)| {
+            let origin = first.saturating_add(place);
+            let id = self.origins.ids.as_slice().get(origin).map_or(0, |id| id.to_native());
+            let cost = self.origins.costs.as_slice().get(origin).map_or(u32::MAX, |cost| cost.to_native());
+            (route(entry), id, Some(cost).filter(|cost| *cost != u32::MAX))
+        })
+    }
+
+    #[inline]
+    fn entries(&self, prefix: PrefixNumber) -> &[Archived<RouteEntry>] {
+        let entries = || {
+            let (_, set) = trie::prefix(self.trie, prefix.0)?;
+            let first = self.routes.first.as_slice();
+            let (start, end) = (first.get(set)?.to_native(), first.get(set + 1)?.to_native());
+            self.routes.entries.as_slice().get(start as usize..end as usize)
+        };
+        entries().unwrap_or(&[])
+    }
+
+    /// Candidates for a normalised number in a routing group: longest prefix, routes by priority and weighted shuffle, then
+    /// each carrier's gateways alike, at most [`CANDIDATES_MAX`], no gateway twice. `draw` is 64 random bits.
+    ///
+    /// # Errors
+    /// [`NoCandidate`] says which answer to give.
+    pub fn select(&self, routing_group: u32, number: &[u8], draw: u64) -> Result<Candidates, NoCandidate> {
+        self.select_where(routing_group, number, draw, |_| true, |_, _| true)
+    }
+
+    /// [`Image::select`] among the routes that may be used now and the gateways that are up and below their caps.
+    ///
+    /// # Errors
+    /// [`NoCandidate`] says which answer to give.
+    pub fn select_where(
+        &self,
+        routing_group: u32,
+        number: &[u8],
+        draw: u64,
+        route_open: impl Fn(&Route) -> bool,
+        mut gateway_usable: impl FnMut(CarrierSlot, GatewaySlot) -> bool,
+    ) -> Result<Candidates, NoCandidate> {
+        let mut prefix = self.longest_prefix(routing_group, Digits::leading(number)).ok_or(NoCandidate::NoRoute)?;
+        loop {
+            let entries = self.entries(prefix);
+            if entries.iter().any(|entry| route_open(&route(entry))) {
+                break;
+            }
+            prefix = self.shorter_prefix(prefix).ok_or(NoCandidate::NoRoute)?;
+        }
+        let mut draws = Draws(draw);
+        let mut candidates: Candidates = ArrayVec::new();
+        let mut routes = Order::new(self.entries(prefix));
+        let rank = |entry: &Archived<RouteEntry>| {
+            route_open(&route(entry)).then(|| (entry.priority.to_native(), entry.weight.to_native()))
+        };
+        while let Some(entry) = routes.next(&mut draws, rank) {
+            let carrier = CarrierSlot(entry.carrier.to_native());
+            let Some(record) = self.carrier_record(carrier).filter(|record| record.enabled) else { continue };
+            let mut gateways = Order::new(record.gateways.as_slice());
+            while let Some(entry) = gateways.next(&mut draws, rank_of) {
+                let gateway = GatewaySlot(entry.gateway.to_native());
+                if candidates.iter().any(|candidate| candidate.gateway == gateway) || !gateway_usable(carrier, gateway)
+                {
+                    continue;
+                }
+                candidates.push(Candidate { gateway, carrier });
+                if candidates.is_full() {
+                    return Ok(candidates);
+                }
+            }
+        }
+        if candidates.is_empty() { Err(NoCandidate::NoneUsable) } else { Ok(candidates) }
+    }
+}
+
+fn rank_of(entry: &Archived<CarrierGateway>) -> Option<(u16, u16)> {
+    Some((entry.priority.to_native(), entry.weight.to_native()))
+}
+
+fn route(entry: &Archived<RouteEntry>) -> Route {
+    Route {
+        carrier: CarrierSlot(entry.carrier.to_native()),
+        priority: entry.priority.to_native(),
+        weight: entry.weight.to_native(),
+        window: Some(entry.window.to_native()).filter(|window| *window != NO_SLOT),
+        valid_from: entry.valid_from.to_native(),
+        valid_to: entry.valid_to.to_native(),
+    }
+}
+
+const _: () = assert!(CANDIDATES_MAX <= ROUTES_PER_PREFIX_MAX * GATEWAYS_PER_CARRIER_MAX);

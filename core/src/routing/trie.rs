@@ -1,0 +1,249 @@
+//! Longest prefix match.
+//!
+//! ```text
+//!   group ──► root table: the first 0–5 decimal digits at once
+//!                │ reference (3 bits kind, 29 bits place)
+//!                ├── leaf     the answer: number of the longest prefix, 0 for none
+//!                ├── node     a table over the next 1–3 digits (radix 10) or 1–2 symbols (radix 16)
+//!                ├── skip     symbols that all prefixes below share, compared at once
+//!                └── bucket   the last few prefixes below, each as what is left of it; the longest that fits wins
+//! ```
+//!
+//! A table answers by itself: a slot without a node below holds the longest prefix that covers it, so nothing is
+//! remembered on the way down. With a million prefixes a look-up touches the root table (in L2), mostly one node, one bucket
+//! of one or two cache lines, and the prefix: `docs/adr/0002-prefix-trie.md` has the figures and what else was tried.
+//!
+//! **Numbers that end early.** Symbols behind the end of a number are zeros, and so is, in a table of radix 10, a symbol that is no
+//! digit and all that follows it (no prefix below has one there). The answer for the number so filled up may be too long; the
+//! prefixes that fit are then among its shorter ones, because all of them are prefixes of the filled-up number. So the reader goes up
+//! from prefix to next shorter prefix until one is no longer than the number. That same chain serves routes
+//! outside their time window.
+//!
+//! A damaged image may give wrong answers here but no panic and no endless loop: each step is bounded, each place is checked.
+
+use rkyv::Archived;
+
+use crate::routing::digits::Digits;
+use crate::routing::layout::{PREFIX_MAX, SET_BITS, Trie};
+
+/// What a reference leads to; the upper three bits.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+#[repr(u32)]
+#[allow(missing_docs)]
+pub enum Kind {
+    Leaf = 0,
+    Bucket = 1,
+    Skip = 2,
+    Decimal1 = 3,
+    Decimal2 = 4,
+    Decimal3 = 5,
+    Symbol1 = 6,
+    Symbol2 = 7,
+}
+
+/// Bits of a reference that are its place.
+pub const PLACE_BITS: u32 = 29;
+
+/// Width of a bucket's keys, from its first word.
+pub mod width {
+    /// One word: 7 symbols.
+    pub const NARROW: u32 = 0;
+    /// Two words: 15 symbols.
+    pub const MIDDLE: u32 = 1;
+    /// Five words: 32 symbols and a length.
+    pub const WIDE: u32 = 2;
+}
+
+/// More nodes than any path has: a path takes at least one symbol per node.
+const STEPS_MAX: usize = 2 * PREFIX_MAX + 2;
+
+impl Kind {
+    /// The kind of a reference.
+    #[inline]
+    #[must_use]
+    pub const fn of(reference: u32) -> Kind {
+        match reference >> PLACE_BITS {
+            0 => Kind::Leaf,
+            1 => Kind::Bucket,
+            2 => Kind::Skip,
+            3 => Kind::Decimal1,
+            4 => Kind::Decimal2,
+            5 => Kind::Decimal3,
+            6 => Kind::Symbol1,
+            _ => Kind::Symbol2,
+        }
+    }
+
+    /// A reference of this kind; `None` when the place does not fit.
+    #[must_use]
+    pub const fn at(self, place: usize) -> Option<u32> {
+        if place >> PLACE_BITS != 0 { None } else { Some((self as u32) << PLACE_BITS | place as u32) }
+    }
+}
+
+/// The place in a reference.
+#[inline]
+#[must_use]
+pub const fn place_of(reference: u32) -> usize {
+    (reference & ((1 << PLACE_BITS) - 1)) as usize
+}
+
+/// The number that is left to match, seen from the root of one group.
+struct Walk {
+    symbols: u128,
+    len: u32,
+    depth: u32,
+}
+
+impl Walk {
+    /// What follows the symbols that were walked, at the top.
+    #[inline]
+    fn rest(&self) -> u128 {
+        self.symbols.checked_shl(4 * self.depth).unwrap_or(0)
+    }
+
+    /// Place in a table of radix 16, one step down.
+    #[inline]
+    fn symbols(&mut self, count: u32) -> usize {
+        let place = (self.rest() >> (128 - 4 * count)) as usize;
+        self.depth += count;
+        place
+    }
+
+    /// Place in a table of radix 10, one step down. A symbol that is no digit ends the number.
+    #[inline]
+    fn digits(&mut self, count: u32) -> usize {
+        let rest = self.rest();
+        let mut place = 0;
+        for step in 0..count {
+            let symbol = (rest >> (124 - 4 * step)) as usize & 15;
+            if symbol >= 10 {
+                self.end_at(self.depth + step);
+                return self.digits(count);
+            }
+            place = place * 10 + symbol;
+        }
+        self.depth += count;
+        place
+    }
+
+    #[cold]
+    fn end_at(&mut self, len: u32) {
+        self.len = self.len.min(len);
+        self.symbols &= u128::MAX.checked_shl(4 * (PREFIX_MAX as u32).saturating_sub(len)).unwrap_or(0);
+    }
+}
+
+/// The number of the longest prefix of `digits` in a group, `None` where there is none.
+#[inline]
+pub(super) fn find(trie: &Archived<Trie>, routing_group: u32, digits: Digits) -> Option<u32> {
+    let groups = trie.groups.as_slice();
+    let place = groups.binary_search_by_key(&routing_group, |group| group.routing_group.to_native()).ok()?;
+    let group = groups.get(place)?;
+    let mut walk = Walk { symbols: digits.symbols(), len: u32::from(digits.len()), depth: 0 };
+    let slots = trie.slots.as_slice();
+    let mut reference = match group.root_digits.to_native() {
+        0 => group.root.to_native(),
+        count => slots.get((group.root.to_native() as usize).checked_add(walk.digits(count.min(9)))?)?.to_native(),
+    };
+    for _ in 0..STEPS_MAX {
+        let place = place_of(reference);
+        let step = match Kind::of(reference) {
+            Kind::Leaf => return fitting(trie, place as u32, walk.len),
+            Kind::Bucket => {
+                let found = in_bucket(trie.words.as_slice(), place, walk.rest())?;
+                return fitting(trie, found, walk.len);
+            }
+            Kind::Skip => {
+                let [pattern, covering, below] = trie.words.as_slice().get(place..place.checked_add(3)?)? else {
+                    return None;
+                };
+                let (pattern, covering) = (pattern.to_native(), covering.to_native());
+                let count = pattern & 15;
+                if (pattern ^ (walk.rest() >> 96) as u32).wrapping_shr(32u32.wrapping_sub(4 * count)) != 0 {
+                    return fitting(trie, covering, walk.len);
+                }
+                walk.depth += count;
+                reference = below.to_native();
+                continue;
+            }
+            Kind::Decimal1 => walk.digits(1),
+            Kind::Decimal2 => walk.digits(2),
+            Kind::Decimal3 => walk.digits(3),
+            Kind::Symbol1 => walk.symbols(1),
+            Kind::Symbol2 => walk.symbols(2),
+        };
+        reference = slots.get(place + step)?.to_native();
+    }
+    None
+}
+
+/// The longest entry of a bucket that `rest` starts with, else what covers the bucket.
+#[inline]
+fn in_bucket(words: &[Archived<u32>], place: usize, rest: u128) -> Option<u32> {
+    let [head, covering] = words.get(place..place.checked_add(2)?)? else { return None };
+    let (head, mut found) = (head.to_native(), covering.to_native());
+    let count = (head >> 8) as usize & 0xFFFF;
+    let start = place + 2;
+    // Entries are sorted, so of those that fit the last is the longest.
+    match head & 0xFF {
+        width::NARROW => {
+            let rest = (rest >> 96) as u32;
+            for entry in words.get(start..start + 2 * count)?.chunks_exact(2) {
+                let key = entry[0].to_native();
+                let fits = (key ^ rest).wrapping_shr(32u32.wrapping_sub(4 * (key & 15))) == 0;
+                found = if fits { entry[1].to_native() } else { found };
+            }
+        }
+        width::MIDDLE => {
+            let rest = (rest >> 64) as u64;
+            for entry in words.get(start..start + 3 * count)?.chunks_exact(3) {
+                let key = u64::from(entry[0].to_native()) << 32 | u64::from(entry[1].to_native());
+                let fits = (key ^ rest).wrapping_shr(64u32.wrapping_sub(4 * (key as u32 & 15))) == 0;
+                found = if fits { entry[2].to_native() } else { found };
+            }
+        }
+        width::WIDE => {
+            for entry in words.get(start..start + 6 * count)?.chunks_exact(6) {
+                let key = entry[..4].iter().fold(0, |key, word| key << 32 | u128::from(word.to_native()));
+                let fits = (key ^ rest).wrapping_shr(128u32.wrapping_sub(4 * (entry[4].to_native() & 63))) == 0;
+                found = if fits { entry[5].to_native() } else { found };
+            }
+        }
+        _ => return None,
+    }
+    Some(found)
+}
+
+/// The first prefix on the way up from `number` that has at most `len` symbols.
+#[inline]
+fn fitting(trie: &Archived<Trie>, mut number: u32, len: u32) -> Option<u32> {
+    while number != 0 {
+        let prefix = trie.prefixes.as_slice().get(number as usize - 1)?;
+        if prefix.packed.to_native() >> SET_BITS <= len {
+            return Some(number);
+        }
+        number = above(number, prefix.parent.to_native());
+    }
+    None
+}
+
+/// The next shorter routed prefix of prefix `number`.
+#[inline]
+pub(super) fn shorter(trie: &Archived<Trie>, number: u32) -> Option<u32> {
+    let prefix = trie.prefixes.as_slice().get((number as usize).checked_sub(1)?)?;
+    Some(above(number, prefix.parent.to_native())).filter(|parent| *parent != 0)
+}
+
+/// Parents come before their children in the file; one that does not is damage and ends the way up.
+#[inline]
+const fn above(number: u32, parent: u32) -> u32 {
+    if parent < number { parent } else { 0 }
+}
+
+/// Length and route set of a prefix.
+#[inline]
+pub(super) fn prefix(trie: &Archived<Trie>, number: u32) -> Option<(u8, usize)> {
+    let packed = trie.prefixes.as_slice().get((number as usize).checked_sub(1)?)?.packed.to_native();
+    Some(((packed >> SET_BITS) as u8, (packed & ((1 << SET_BITS) - 1)) as usize))
+}

@@ -1,0 +1,124 @@
+//! The slow check of a whole image: checksum, and that every number in it leads somewhere.
+
+use rkyv::Archived;
+
+use crate::routing::image::{Image, ImageError};
+use crate::routing::layout::{BODY_START, NO_SLOT, SET_BITS, Trie};
+use crate::routing::trie::{Kind, place_of, width};
+
+impl Image<'_> {
+    /// Checks the checksum of the body and every number in it: linear in the size of the image.
+    ///
+    /// # Errors
+    /// [`ImageError::Checksum`] for a changed byte, [`ImageError::Malformed`] for a number that leads outside.
+    pub fn verify(&self) -> Result<(), ImageError> {
+        if crc32fast::hash(&self.bytes[BODY_START..]) != self.header().body_checksum() {
+            return Err(ImageError::Checksum);
+        }
+        let sound = self.sources_are_sound() && self.routes_are_sound() && trie_is_sound(self.trie);
+        if sound { Ok(()) } else { Err(ImageError::Malformed) }
+    }
+
+    fn sources_are_sound(&self) -> bool {
+        let rows = self.sources.rows.len() as u64;
+        let providers = self.tables.providers.len();
+        let listeners = self.tables.listeners.len();
+        [&self.sources.networks_v4, &self.sources.networks_v6].into_iter().all(|networks| {
+            networks.iter().zip(0u32..).all(|(network, place)| {
+                let end = u64::from(network.first_row.to_native()) + u64::from(network.rows.to_native());
+                end <= rows && network.parent.to_native() <= place && network.start <= network.end
+            }) && networks.windows(2).all(|pair| pair[0].start <= pair[1].start)
+        }) && self.sources.rows.iter().all(|row| {
+            let listener = row.listener.to_native();
+            usize::from(row.provider.to_native()) < providers
+                && usize::from(row.tech_prefix_len) <= row.tech_prefix.len()
+                && (listener == NO_SLOT || usize::from(listener) < listeners)
+        }) && self
+            .sources
+            .gateways
+            .iter()
+            .all(|entry| usize::from(entry.gateway.to_native()) < self.tables.gateways.len())
+    }
+
+    fn routes_are_sound(&self) -> bool {
+        let sets = self.routes.first.len();
+        let entries = self.routes.entries.len();
+        let carriers = self.tables.carriers.len();
+        let windows = self.tables.windows.len();
+        let ascending = |first: &[Archived<u32>], end: usize| {
+            first.windows(2).all(|pair| pair[0] <= pair[1])
+                && first.first().is_some_and(|first| first.to_native() == 0)
+                && first.last().is_some_and(|last| last.to_native() as usize == end)
+        };
+        ascending(self.routes.first.as_slice(), entries)
+            && ascending(self.origins.first.as_slice(), self.origins.ids.len())
+            && self.origins.costs.len() == self.origins.ids.len()
+            && self.origins.first.len() == self.trie.prefixes.len() + 1
+            && self.routes.entries.iter().all(|entry| {
+                let window = entry.window.to_native();
+                usize::from(entry.carrier.to_native()) < carriers
+                    && (window == NO_SLOT || usize::from(window) < windows)
+            })
+            && self.trie.prefixes.iter().zip(1u32..).all(|(prefix, number)| {
+                let set = prefix.packed.to_native() & ((1 << SET_BITS) - 1);
+                prefix.parent.to_native() < number && (set as usize) + 1 < sets
+            })
+    }
+}
+
+fn trie_is_sound(trie: &Archived<Trie>) -> bool {
+    trie.groups.windows(2).all(|pair| pair[0].routing_group < pair[1].routing_group)
+        && trie.groups.iter().all(|group| match group.root_digits.to_native() {
+            0 => leads_inside(trie, group.root.to_native()),
+            digits @ 1..=5 => group.root.to_native() as usize + 10usize.pow(digits) <= trie.slots.len(),
+            _ => false,
+        })
+        && trie.slots.iter().all(|reference| leads_inside(trie, reference.to_native()))
+}
+
+/// Whether a reference leads to something whole. Slots are walked flat, so this looks one step ahead, and further along skips.
+fn leads_inside(trie: &Archived<Trie>, mut reference: u32) -> bool {
+    let prefixes = trie.prefixes.len();
+    let known = |number: u32| number as usize <= prefixes;
+    for _ in 0..trie::SKIPS_MAX {
+        let place = place_of(reference);
+        let table = |size: usize| place + size <= trie.slots.len();
+        match Kind::of(reference) {
+            Kind::Leaf => return place <= prefixes,
+            Kind::Decimal1 => return table(10),
+            Kind::Decimal2 => return table(100),
+            Kind::Decimal3 => return table(1000),
+            Kind::Symbol1 => return table(16),
+            Kind::Symbol2 => return table(256),
+            Kind::Bucket => {
+                let Some([head, covering]) = trie.words.get(place..place + 2) else { return false };
+                let count = (head.to_native() >> 8) as usize;
+                let entry = match head.to_native() & 0xFF {
+                    width::NARROW => 2,
+                    width::MIDDLE => 3,
+                    width::WIDE => 6,
+                    _ => return false,
+                };
+                return known(covering.to_native())
+                    && trie.words.get(place + 2..place + 2 + entry * count).is_some_and(|entries| {
+                        entries.chunks_exact(entry).all(|entry| known(entry[entry.len() - 1].to_native()))
+                    });
+            }
+            Kind::Skip => {
+                let Some([_, covering, below]) = trie.words.get(place..place + 3) else { return false };
+                if !known(covering.to_native()) {
+                    return false;
+                }
+                reference = below.to_native();
+            }
+        }
+    }
+    false
+}
+
+mod trie {
+    use crate::routing::layout::PREFIX_MAX;
+
+    /// Skips in a row on one path: each takes two symbols or more.
+    pub(super) const SKIPS_MAX: usize = PREFIX_MAX / 2 + 1;
+}

@@ -1,0 +1,126 @@
+//! Requests inside a dialog (RFC 3261 §12, §16.4, §16.12).
+
+use corelane_core::Counter;
+
+use super::world::{CALLER, GATEWAY, STRANGER, World, answered, invite, ladder, response};
+
+/// The callee may hang up as well.
+#[test]
+fn the_callee_ends_the_call() {
+    let mut world = World::new();
+    let call = answered(&mut world, "b");
+    let sent = world.deliver(GATEWAY, &call.from_callee("BYE", "b-bye", 1).text());
+    assert_eq!(ladder(&sent), [format!("{CALLER} BYE")]);
+    assert!(sent[0].headers("Route").is_empty());
+    assert_eq!(ladder(&world.deliver(CALLER, &response(&sent[0], 200, "", &[]))), [format!("{GATEWAY} 200")]);
+    assert_eq!(world.count(Counter::CallsLive), 0);
+    world.settle();
+}
+
+/// RFC 3261 §14: a re-INVITE is an INVITE transaction of its own; its ACK goes end to end.
+#[test]
+fn a_reinvite_passes_with_its_ack() {
+    let mut world = World::new();
+    let call = answered(&mut world, "re");
+    let sent = world.deliver(GATEWAY, &call.from_callee("INVITE", "re-inv", 5).text());
+    assert_eq!(ladder(&sent), [format!("{GATEWAY} 100"), format!("{CALLER} INVITE")]);
+    let ok = world.deliver(CALLER, &response(&sent[1], 200, "", &[]));
+    assert_eq!(ladder(&ok), [format!("{GATEWAY} 200")]);
+    let ack = world.deliver(GATEWAY, &call.from_callee("ACK", "re-ack", 5).text());
+    assert_eq!(ladder(&ack), [format!("{CALLER} ACK")]);
+    // Refused, the call goes on (RFC 3261 §14.1).
+    let sent = world.deliver(CALLER, &call.from_caller("INVITE", "re-inv2", 6).text());
+    let refused = world.deliver(GATEWAY, &response(&sent[1], 488, "", &[]));
+    assert_eq!(ladder(&refused), [format!("{GATEWAY} ACK"), format!("{CALLER} 488")]);
+    assert_eq!(world.count(Counter::CallsLive), 1);
+    world.settle();
+}
+
+/// PRACK, UPDATE, INFO and the like pass in both directions; PRACK already in an early dialog (RFC 3262).
+#[test]
+fn other_methods_pass() {
+    let mut world = World::new();
+    let request = invite("4930123456", "prack");
+    let forwarded = world.deliver(CALLER, &request.text())[1].clone();
+    let progress = world.deliver(GATEWAY, &response(&forwarded, 183, "callee", &["RSeq: 1", "Require: 100rel"]));
+    let call = super::world::Answered { invite: request, forwarded, ok: progress[0].clone() };
+    let prack = world.deliver(CALLER, &call.from_caller("PRACK", "p", 2).text());
+    assert_eq!(ladder(&prack), [format!("{GATEWAY} PRACK")]);
+    assert_eq!(ladder(&world.deliver(GATEWAY, &response(&prack[0], 200, "", &[]))), [format!("{CALLER} 200")]);
+    world.deliver(GATEWAY, &response(&call.forwarded, 200, "callee", &[]));
+    for (cseq, method) in [(3, "UPDATE"), (4, "INFO"), (5, "NOTIFY"), (6, "X-ODD")] {
+        let sent = world.deliver(GATEWAY, &call.from_callee(method, &format!("m{cseq}"), cseq).text());
+        assert_eq!(ladder(&sent), [format!("{CALLER} {method}")]);
+        assert_eq!(ladder(&world.deliver(CALLER, &response(&sent[0], 200, "", &[]))), [format!("{GATEWAY} 200")]);
+    }
+    world.settle();
+}
+
+/// RFC 3261 §16.4: a strict router moved our URI into the Request-URI.
+#[test]
+fn a_strict_routers_request_is_repaired() {
+    let mut world = World::new();
+    let call = answered(&mut world, "strict");
+    let mut bye = call.from_caller("BYE", "strict-bye", 2);
+    let own = bye.routes[0].trim_matches(['<', '>']).to_owned();
+    bye.uri = own;
+    bye.routes = vec!["<sip:bob@198.51.100.20>".into()];
+    let sent = world.deliver(CALLER, &bye.text());
+    assert_eq!(ladder(&sent), [format!("{GATEWAY} BYE")]);
+    assert_eq!(sent[0].start_line(), "BYE sip:bob@198.51.100.20 SIP/2.0");
+    assert!(sent[0].headers("Route").is_empty());
+    world.settle();
+}
+
+/// What lies behind us in the route set stays.
+#[test]
+fn routes_of_others_stay() {
+    let mut world = World::new();
+    let call = answered(&mut world, "more");
+    let mut bye = call.from_caller("BYE", "more-bye", 2);
+    bye.routes.push("<sip:beyond.example;lr>".into());
+    let sent = world.deliver(CALLER, &bye.text());
+    assert_eq!(ladder(&sent), [format!("{GATEWAY} BYE")], "the learned peer is the next hop");
+    assert_eq!(sent[0].headers("Route"), ["<sip:beyond.example;lr>"]);
+    world.settle();
+}
+
+/// SPEC §3 *Recognise*: a token of ours, both tags and a living call, or 481; silence to strangers.
+#[test]
+fn what_names_no_dialog_of_ours_gets_481() {
+    let mut world = World::new();
+    let call = answered(&mut world, "who");
+    let bye = call.from_caller("BYE", "who-bye", 2);
+    let mut wrong_tag = bye.clone();
+    wrong_tag.to_tag = "nobody".into();
+    let mut no_route = bye.clone();
+    no_route.routes.clear();
+    let mut forged = bye.clone();
+    forged.routes[0] = forged.routes[0].replace(";cl=1", ";cl=1A");
+    let mut elsewhere = bye.clone();
+    elsewhere.call_id = "other@192.0.2.10".into();
+    for (place, wrong) in [wrong_tag, no_route, forged, elsewhere].into_iter().enumerate() {
+        let sent = world.deliver(CALLER, &wrong.text());
+        assert_eq!(ladder(&sent), [format!("{CALLER} 481")], "case {place}");
+        assert!(world.deliver(STRANGER, &wrong.text()).is_empty(), "case {place}");
+    }
+    assert_eq!(world.count(Counter::CallsLive), 1);
+    // The token is what counts, not the address: a caller behind a new NAT binding may still hang up.
+    let sent = world.deliver(STRANGER, &bye.text());
+    assert_eq!(ladder(&sent), [format!("{GATEWAY} BYE")]);
+    world.settle();
+}
+
+/// RFC 3261 §13.2.2.4, §16.7 step 10: 2xx of two forks; each dialog has its own BYE, the last one ends the call.
+#[test]
+fn two_answers_of_a_fork_make_two_dialogs() {
+    let mut world = World::new();
+    let call = answered(&mut world, "fork");
+    let second = world.deliver(GATEWAY, &response(&call.forwarded, 200, "other", &[]));
+    assert_eq!(ladder(&second), [format!("{CALLER} 200")]);
+    let mut bye = call.from_caller("BYE", "fork-bye", 2);
+    bye.to_tag = "callee".into();
+    let sent = world.deliver(CALLER, &bye.text());
+    world.deliver(GATEWAY, &response(&sent[0], 200, "", &[]));
+    world.settle();
+}

@@ -1,0 +1,10 @@
+//! Call flows against the real engine: two peers, one clock, messages as text (RFC 3261 §16, §17, §24; RFC 3665 §3).
+
+mod cancel;
+mod dialogs;
+mod image;
+mod refusals;
+mod retransmission;
+mod setup;
+mod tokens;
+mod world;

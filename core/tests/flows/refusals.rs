@@ -1,0 +1,216 @@
+//! What cannot be served, and how it is told (SPEC §3, RFC 3261 §16.3, §21).
+
+use corelane_core::engine::{Budget, Timers, UnknownSource};
+use corelane_core::{Counter, Input};
+
+use super::world::{
+    CALLER, GATEWAY, Request, STRANGER, Sent, World, answered, endpoint, invite, ladder, response, settings,
+};
+
+fn refused(world: &mut World, request: &Request) -> Sent {
+    let sent = world.deliver(CALLER, &request.text());
+    assert_eq!(sent.len(), 1, "{:?}", ladder(&sent));
+    sent[0].clone()
+}
+
+#[test]
+fn a_number_without_route_gets_404() {
+    for number in ["999", "alice", "49123456789012345678901234567890123"] {
+        let mut world = World::new();
+        let sent = world.deliver(CALLER, &invite(number, "n").text());
+        assert_eq!(sent.last().map(Sent::status), Some(404), "{number}");
+        assert!(sent.last().is_some_and(|sent| sent.header("To").contains(";tag=")));
+        assert_eq!(world.count(Counter::CallsLive), 0);
+        world.settle();
+    }
+}
+
+#[test]
+fn a_strangers_request_meets_silence_or_403() {
+    let mut world = World::new();
+    let mut options = invite("1", "opt");
+    options.method = "OPTIONS";
+    for text in [invite("4930123456", "x").text(), options.text()] {
+        assert!(world.deliver(STRANGER, &text).is_empty());
+    }
+    assert_eq!(world.count(Counter::UnknownSource), 2);
+    let mut world = World::with(corelane_core::Settings { unknown_source: UnknownSource::Forbid, ..settings() });
+    assert_eq!(world.deliver(STRANGER, &invite("4930123456", "x").text())[0].status(), 403);
+    assert_eq!(world.count(Counter::ServerTransactionsLive), 0, "answered without state");
+}
+
+#[test]
+fn options_are_answered_to_providers_and_gateways() {
+    let mut world = World::new();
+    let mut options = invite("1", "opt");
+    options.method = "OPTIONS";
+    options.max_forwards = 0;
+    for peer in [CALLER, GATEWAY] {
+        let sent = world.deliver(peer, &options.text());
+        assert_eq!(sent[0].status(), 200);
+        assert!(sent[0].header("Allow").contains("INVITE"));
+    }
+}
+
+#[test]
+fn methods_that_are_not_served_get_405_or_481() {
+    let mut world = World::new();
+    for (method, status) in [
+        ("REGISTER", 405),
+        ("SUBSCRIBE", 405),
+        ("PUBLISH", 405),
+        ("MESSAGE", 405),
+        ("X-UNKNOWN", 405),
+        ("BYE", 481),
+        ("UPDATE", 481),
+    ] {
+        let mut request = invite("4930123456", method);
+        request.method = method;
+        let answer = refused(&mut world, &request);
+        assert_eq!(answer.status(), status, "{method}");
+        if status == 405 {
+            assert!(answer.header("Allow").contains("BYE"));
+        }
+    }
+}
+
+/// RFC 3261 §16.3 steps 2, 3 and 5; RFC 5393 §4.2.
+#[test]
+fn the_checks_of_a_proxy() {
+    let mut world = World::new();
+    let mut request = invite("4930123456", "mf");
+    request.max_forwards = 0;
+    assert_eq!(refused(&mut world, &request).status(), 483);
+
+    let mut request = invite("4930123456", "ext");
+    request.extra.push("Proxy-Require: sec-agree, foo".into());
+    let answer = refused(&mut world, &request);
+    assert_eq!(answer.status(), 420);
+    assert_eq!(answer.headers("Unsupported"), ["sec-agree", "foo"]);
+
+    for uri in ["mailto:a@b", "sips:4930@10.0.0.1"] {
+        let mut request = invite("4930123456", "uri");
+        request.uri = uri.into();
+        assert_eq!(refused(&mut world, &request).status(), 416, "{uri}");
+    }
+
+    let mut request = invite("4930123456", "relay");
+    request.routes.push("<sip:203.0.113.5;lr>".into());
+    assert_eq!(refused(&mut world, &request).status(), 403);
+    let mut request = invite("4930123456", "outbound");
+    request.routes.push("<sip:10.0.0.1;lr>".into());
+    let sent = world.deliver(CALLER, &request.text());
+    assert_eq!(
+        ladder(&sent),
+        [format!("{CALLER} 100"), format!("{GATEWAY} INVITE")],
+        "a Route that names us is popped"
+    );
+    assert!(sent[1].headers("Route").is_empty());
+    world.settle();
+}
+
+/// RFC 5393 §4.2: the same request again is a loop, a changed one is a spiral.
+#[test]
+fn a_loop_is_482_and_a_spiral_a_second_call() {
+    let mut world = World::new();
+    let request = invite("4930123456", "spin");
+    let forwarded = world.deliver(CALLER, &request.text())[1].clone();
+    let mut back = request.clone();
+    back.via =
+        format!("SIP/2.0/UDP {CALLER};branch=z9hG4bK-between\r\nVia: {}", forwarded.headers("Via").join("\r\nVia: "));
+    assert_eq!(refused(&mut world, &back).status(), 482);
+    back.uri = "sip:4940654321@10.0.0.1".into();
+    let sent = world.deliver(CALLER, &back.text());
+    assert_eq!(ladder(&sent), [format!("{CALLER} 100"), format!("{GATEWAY} INVITE")]);
+    assert_eq!(world.count(Counter::CallsLive), 2);
+    for request in [&forwarded, &sent[1]] {
+        world.deliver(GATEWAY, &response(request, 486, "t", &[]));
+    }
+    world.settle();
+}
+
+#[test]
+fn tel_uris_are_routed() {
+    let mut world = World::new();
+    let mut request = invite("", "tel");
+    request.uri = "tel:+49-30-123456;phone-context=example".into();
+    let sent = world.deliver(CALLER, &request.text());
+    assert_eq!(sent[1].start_line(), "INVITE sip:+4930123456@198.51.100.20:5060;user=phone SIP/2.0");
+}
+
+/// I8: a full slab refuses new calls with 503 and Retry-After; calls in progress do not notice.
+#[test]
+fn a_full_slab_refuses_new_calls_only() {
+    let budget = Budget { calls: 1, ..Budget::for_shard(100, 10, 1, &Timers::default()) };
+    let mut world = World::with(corelane_core::Settings { budget, ..settings() });
+    let call = answered(&mut world, "one");
+    let answer = refused(&mut world, &invite("4930123456", "two"));
+    assert_eq!(answer.status(), 503);
+    let wait: u32 = answer.header("Retry-After").parse().expect("seconds");
+    assert!((1..=5).contains(&wait));
+    assert_eq!(world.count(Counter::Full), 1);
+    let bye = world.deliver(CALLER, &call.from_caller("BYE", "one-bye", 2).text());
+    world.deliver(GATEWAY, &response(&bye[0], 200, "", &[]));
+    assert_eq!(world.deliver(CALLER, &invite("4930123456", "three").text()).len(), 2, "room again");
+    world.settle();
+}
+
+/// Each slab in turn: never a leak, always an answer.
+#[test]
+fn each_resource_may_be_the_one_that_is_full() {
+    let plenty = Budget::for_shard(100, 10, 1, &Timers::default());
+    for budget in [
+        Budget { server_transactions: 0, ..plenty },
+        Budget { client_transactions: 0, ..plenty },
+        // The INVITE as it came and the 100 take both; none is left for the INVITE as it is sent.
+        Budget { buffers: [2, 0, 0], ..plenty },
+    ] {
+        let mut world = World::with(corelane_core::Settings { budget, ..settings() });
+        let sent = world.deliver(CALLER, &invite("4930123456", "none").text());
+        assert!(sent.iter().all(|sent| sent.to == CALLER), "{:?}", ladder(&sent));
+        assert_eq!(sent.last().map(Sent::status), Some(503), "{budget:?}");
+        assert_eq!(world.count(Counter::CallsLive), 0);
+        world.settle();
+    }
+}
+
+/// SPEC §3 *Failure*: 400 where the top can be read, silence and a counter where not.
+#[test]
+fn malformed_messages_get_400_or_silence() {
+    let mut world = World::new();
+    let lie = invite("4930123456", "lie").text().replace("Content-Length: 5", "Content-Length: 5000");
+    assert_eq!(world.deliver(CALLER, &lie)[0].status(), 400);
+    for garbage in ["garbage\r\n\r\n", "INVITE sip:x SIP/2.0\r\nVia: nonsense\r\n\r\n", "\0\0\0\0"] {
+        assert!(world.deliver(CALLER, garbage).is_empty());
+    }
+    assert_eq!(world.count(Counter::ParseErrors), 4);
+    assert_eq!(world.count(Counter::Rejected400), 1);
+}
+
+#[test]
+fn too_large_a_request_gets_513() {
+    let mut world = World::new();
+    let mut request = invite("4930123456", "big");
+    request.body = "x".repeat(9000);
+    let text = request.text();
+    let flow = corelane_core::Flow {
+        peer: endpoint(CALLER),
+        listener: corelane_core::ListenerIndex(0),
+        transport: corelane_core::Transport::Udp,
+    };
+    let bytes = &text.as_bytes()[..corelane_core::limits::MESSAGE_SIZE_MAX];
+    let received_at = corelane_core::Instant::from_micros(1_000_000);
+    let sent = world.handle(Input::Datagram { flow, received_at, bytes, truncated: true });
+    assert_eq!(sent[0].status(), 513);
+    assert_eq!(world.count(Counter::Oversized), 1);
+}
+
+/// A retransmission of a statelessly refused request gets the same tag (RFC 3261 §8.2.7).
+#[test]
+fn stateless_answers_are_repeatable() {
+    let mut world = World::new();
+    let mut request = invite("4930123456", "same");
+    request.max_forwards = 0;
+    let first = refused(&mut world, &request);
+    assert_eq!(refused(&mut world, &request).text, first.text);
+}

@@ -1,0 +1,333 @@
+//! One engine, a clock and peers that are text: what a test sends and what comes out.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use corelane_core::engine::{Budget, Listener, Timers, UnknownSource};
+use corelane_core::routing::build::ImageBytes;
+use corelane_core::routing::{Image, ListenerSlot};
+use corelane_core::siphash::Key;
+use corelane_core::steering::{ShardIndex, Steering};
+use corelane_core::{
+    Counter, Effect, Effects, Endpoint, Engine, Flow, Input, Instant, ListenerIndex, Now, Settings, Transport, WallTime,
+};
+
+/// The provider's address, known to the image.
+pub(crate) const CALLER: &str = "192.0.2.10:5060";
+/// The gateway that every number starting with 49 goes to.
+pub(crate) const GATEWAY: &str = "198.51.100.20:5060";
+/// A gateway that is bound to the second listener; numbers starting with 43.
+pub(crate) const FAR_GATEWAY: &str = "198.51.100.30:5080";
+/// An address that nobody knows.
+pub(crate) const STRANGER: &str = "203.0.113.66:5060";
+
+/// A datagram that the engine asked to send.
+#[derive(Clone, Debug)]
+pub(crate) struct Sent {
+    pub(crate) to: String,
+    pub(crate) listener: u8,
+    pub(crate) text: String,
+}
+
+impl Sent {
+    pub(crate) fn start_line(&self) -> &str {
+        self.text.lines().next().unwrap_or_default()
+    }
+
+    /// All values of a header, one per line.
+    pub(crate) fn headers(&self, name: &str) -> Vec<&str> {
+        self.text
+            .split("\r\n\r\n")
+            .next()
+            .unwrap_or_default()
+            .lines()
+            .filter_map(|line| line.split_once(':'))
+            .filter(|(key, _)| key.trim().eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.trim())
+            .collect()
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers(name).first().copied().unwrap_or_else(|| panic!("no {name} in\n{}", self.text))
+    }
+
+    pub(crate) fn status(&self) -> u16 {
+        self.start_line()
+            .strip_prefix("SIP/2.0 ")
+            .and_then(|rest| rest.get(..3))
+            .and_then(|code| code.parse().ok())
+            .unwrap_or_else(|| panic!("no response: {}", self.start_line()))
+    }
+}
+
+/// The world of one test.
+pub(crate) struct World {
+    engine: Box<Engine>,
+    image: ImageBytes,
+    now: Now,
+    /// Buffers that the network has not taken yet: released only at [`World::settle`].
+    unreleased: Vec<corelane_core::BufferRef>,
+    /// Keep buffers until the end, as a slow ring would.
+    pub(crate) slow_ring: bool,
+}
+
+pub(crate) fn settings() -> Settings {
+    let secret = Key::new(*b"0123456789abcdef");
+    let timers = Timers::default();
+    let listener = |slot, address: &str| Listener {
+        slot: ListenerSlot(slot),
+        bound: endpoint(address),
+        advertised: address.try_into().expect("short"),
+    };
+    Settings {
+        shard: ShardIndex(0),
+        steering: Steering::even(secret, 1),
+        listeners: [listener(0, "10.0.0.1:5060"), listener(1, "10.0.1.1:5070")].into_iter().collect(),
+        secret,
+        seed: 42,
+        timers,
+        unknown_source: UnknownSource::Drop,
+        budget: Budget::for_shard(100, 10, 1, &timers),
+    }
+}
+
+pub(crate) fn endpoint(text: &str) -> Endpoint {
+    text.parse::<std::net::SocketAddr>().expect("an address").into()
+}
+
+impl World {
+    pub(crate) fn new() -> World {
+        World::with(settings())
+    }
+
+    pub(crate) fn with(settings: Settings) -> World {
+        let now = Now { monotonic: Instant::from_micros(1_000_000), wall: WallTime(1_800_000_000_000_000) };
+        let engine = Engine::new(settings, now.monotonic);
+        World { engine, image: super::image::image(), now, unreleased: Vec::new(), slow_ring: false }
+    }
+
+    /// A datagram from `peer` arrives at the first listener.
+    pub(crate) fn deliver(&mut self, peer: &str, text: &str) -> Vec<Sent> {
+        self.deliver_to(0, peer, text.as_bytes())
+    }
+
+    pub(crate) fn deliver_to(&mut self, listener: u8, peer: &str, bytes: &[u8]) -> Vec<Sent> {
+        let flow = Flow { peer: endpoint(peer), listener: ListenerIndex(listener), transport: Transport::Udp };
+        let received_at = self.now.monotonic;
+        self.handle(Input::Datagram { flow, received_at, bytes, truncated: false })
+    }
+
+    pub(crate) fn handle(&mut self, input: Input<'_>) -> Vec<Sent> {
+        let image = Image::open(&self.image).expect("the test's image opens");
+        let mut effects = Effects::new();
+        self.engine.handle(self.now, &image, input, &mut effects);
+        effects.into_iter().filter_map(|effect| self.accept(effect)).collect()
+    }
+
+    fn accept(&mut self, effect: Effect) -> Option<Sent> {
+        let Effect::Send { flow, buffer } = effect else { return None };
+        let text = String::from_utf8(self.engine.buffer(buffer).to_vec()).expect("text in tests");
+        if self.slow_ring {
+            self.unreleased.push(buffer);
+        } else {
+            self.engine.release(buffer);
+        }
+        Some(Sent { to: flow.peer.to_string(), listener: flow.listener.0, text })
+    }
+
+    /// Time passes; everything that timers send comes out in order.
+    pub(crate) fn advance(&mut self, span: Duration) -> Vec<Sent> {
+        let until = self.now.monotonic.after(span);
+        let mut sent = Vec::new();
+        while let Some(next) = self.engine.next_timeout().filter(|next| *next <= until) {
+            if next > self.now.monotonic {
+                self.step_to(next);
+            }
+            let before = sent.len();
+            sent.extend(self.handle(Input::Timeout));
+            if sent.len() == before && self.engine.next_timeout() == Some(next) && next <= self.now.monotonic {
+                self.step_to(next.after(Duration::from_millis(1)).min(until));
+            }
+            if self.now.monotonic >= until && self.engine.next_timeout().is_none_or(|next| next > until) {
+                break;
+            }
+        }
+        self.step_to(until);
+        sent.extend(self.handle(Input::Timeout));
+        sent
+    }
+
+    fn step_to(&mut self, at: Instant) {
+        let span = at.since(self.now.monotonic);
+        self.now.monotonic = self.now.monotonic.max(at);
+        self.now.wall.0 += u64::try_from(span.as_micros()).expect("short");
+    }
+
+    pub(crate) fn count(&mut self, counter: Counter) -> u64 {
+        self.engine.counters().value(counter)
+    }
+
+    /// Lets every timer run out and says that nothing is left.
+    pub(crate) fn settle(&mut self) {
+        self.advance(Duration::from_secs(3600));
+        for buffer in std::mem::take(&mut self.unreleased) {
+            self.engine.release(buffer);
+        }
+        for gauge in [
+            Counter::CallsLive,
+            Counter::ServerTransactionsLive,
+            Counter::ClientTransactionsLive,
+            Counter::BuffersLive,
+            Counter::TimersLive,
+        ] {
+            assert_eq!(self.count(gauge), 0, "{gauge:?} after everything ended");
+        }
+        assert_eq!(self.count(Counter::CallsStarted), self.count(Counter::CallsEnded));
+    }
+}
+
+/// A request under construction.
+#[derive(Clone)]
+pub(crate) struct Request {
+    pub(crate) method: &'static str,
+    pub(crate) uri: String,
+    pub(crate) via: String,
+    pub(crate) from_tag: String,
+    pub(crate) to_tag: String,
+    pub(crate) call_id: String,
+    pub(crate) cseq: u32,
+    pub(crate) max_forwards: u32,
+    pub(crate) routes: Vec<String>,
+    pub(crate) extra: Vec<String>,
+    pub(crate) body: String,
+}
+
+/// An INVITE of the caller to a number.
+pub(crate) fn invite(number: &str, call: &str) -> Request {
+    Request {
+        method: "INVITE",
+        uri: format!("sip:{number}@10.0.0.1"),
+        via: format!("SIP/2.0/UDP {CALLER};branch=z9hG4bK-{call}-1"),
+        from_tag: "caller".into(),
+        to_tag: String::new(),
+        call_id: format!("{call}@192.0.2.10"),
+        cseq: 1,
+        max_forwards: 70,
+        routes: Vec::new(),
+        extra: vec!["Contact: <sip:alice@192.0.2.10>".into()],
+        body: "v=0\r\n".into(),
+    }
+}
+
+impl Request {
+    /// The same request with another method, on another branch.
+    pub(crate) fn as_method(&self, method: &'static str, branch: &str, cseq: u32) -> Request {
+        let via = format!("SIP/2.0/UDP {CALLER};branch=z9hG4bK-{branch}");
+        Request { method, via, cseq, body: String::new(), extra: Vec::new(), ..self.clone() }
+    }
+
+    /// The ACK or CANCEL that belongs to this INVITE hop by hop: same branch, same CSeq number.
+    pub(crate) fn hop(&self, method: &'static str) -> Request {
+        Request { method, body: String::new(), extra: Vec::new(), ..self.clone() }
+    }
+
+    pub(crate) fn text(&self) -> String {
+        let mut text = format!("{} {} SIP/2.0\r\nVia: {}\r\n", self.method, self.uri, self.via);
+        for route in &self.routes {
+            let _ = write!(text, "Route: {route}\r\n");
+        }
+        let to_tag = if self.to_tag.is_empty() { String::new() } else { format!(";tag={}", self.to_tag) };
+        let _ = write!(
+            text,
+            "Max-Forwards: {}\r\nFrom: <sip:alice@192.0.2.10>;tag={}\r\nTo: <sip:callee@10.0.0.1>{to_tag}\r\n\
+             Call-ID: {}\r\nCSeq: {} {}\r\n",
+            self.max_forwards, self.from_tag, self.call_id, self.cseq, self.method
+        );
+        for line in &self.extra {
+            let _ = write!(text, "{line}\r\n");
+        }
+        let _ = write!(text, "Content-Length: {}\r\n\r\n{}", self.body.len(), self.body);
+        text
+    }
+}
+
+/// A peer's response to a request that it received.
+pub(crate) fn response(request: &Sent, status: u16, to_tag: &str, extra: &[&str]) -> String {
+    let mut text = format!("SIP/2.0 {status} Whatever\r\n");
+    for name in ["Via", "Record-Route", "From"] {
+        for value in request.headers(name) {
+            let _ = write!(text, "{name}: {value}\r\n");
+        }
+    }
+    let to = request.header("To");
+    let tag = if to_tag.is_empty() || to.contains(";tag=") { String::new() } else { format!(";tag={to_tag}") };
+    let _ =
+        write!(text, "To: {to}{tag}\r\nCall-ID: {}\r\nCSeq: {}\r\n", request.header("Call-ID"), request.header("CSeq"));
+    for line in extra {
+        let _ = write!(text, "{line}\r\n");
+    }
+    text + "Content-Length: 0\r\n\r\n"
+}
+
+/// What came out of the step, as `to method-or-status` words, for short assertions.
+pub(crate) fn ladder(sent: &[Sent]) -> Vec<String> {
+    sent.iter()
+        .map(|sent| {
+            let what = sent.start_line();
+            let word = what.strip_prefix("SIP/2.0 ").and_then(|rest| rest.get(..3));
+            format!("{} {}", sent.to, word.unwrap_or_else(|| what.split(' ').next().unwrap_or_default()))
+        })
+        .collect()
+}
+
+/// A call that was answered: what the test needs to go on inside its dialog.
+pub(crate) struct Answered {
+    pub(crate) invite: Request,
+    /// The INVITE as the gateway got it.
+    pub(crate) forwarded: Sent,
+    /// The 200 as the caller got it.
+    pub(crate) ok: Sent,
+}
+
+impl Answered {
+    /// A request of the caller inside the dialog.
+    pub(crate) fn from_caller(&self, method: &'static str, branch: &str, cseq: u32) -> Request {
+        let mut routes: Vec<String> = self.ok.headers("Record-Route").iter().map(|&value| value.to_owned()).collect();
+        routes.reverse();
+        Request {
+            uri: "sip:bob@198.51.100.20".into(),
+            to_tag: "callee".into(),
+            routes,
+            ..self.invite.as_method(method, branch, cseq)
+        }
+    }
+
+    /// A request of the callee inside the dialog.
+    pub(crate) fn from_callee(&self, method: &'static str, branch: &str, cseq: u32) -> Request {
+        let routes = self.forwarded.headers("Record-Route").iter().map(|&value| value.to_owned()).collect();
+        Request {
+            uri: "sip:alice@192.0.2.10".into(),
+            via: format!("SIP/2.0/UDP {GATEWAY};branch=z9hG4bK-{branch}"),
+            from_tag: "callee".into(),
+            to_tag: "caller".into(),
+            routes,
+            ..self.invite.as_method(method, branch, cseq)
+        }
+    }
+}
+
+/// INVITE, 180, 200, ACK through the world.
+pub(crate) fn answered(world: &mut World, call: &str) -> Answered {
+    let invite = invite("4930123456", call);
+    let sent = world.deliver(CALLER, &invite.text());
+    assert_eq!(ladder(&sent), [format!("{CALLER} 100"), format!("{GATEWAY} INVITE")]);
+    let forwarded = sent[1].clone();
+    let sent = world.deliver(GATEWAY, &response(&forwarded, 180, "callee", &[]));
+    assert_eq!(ladder(&sent), [format!("{CALLER} 180")]);
+    let sent = world.deliver(GATEWAY, &response(&forwarded, 200, "callee", &["Contact: <sip:bob@198.51.100.20>"]));
+    assert_eq!(ladder(&sent), [format!("{CALLER} 200")]);
+    let answered = Answered { invite, forwarded, ok: sent[0].clone() };
+    let ack = answered.from_caller("ACK", &format!("{call}-ack"), 1);
+    assert_eq!(ladder(&world.deliver(CALLER, &ack.text())), [format!("{GATEWAY} ACK")]);
+    answered
+}
