@@ -133,7 +133,15 @@ impl Engine {
         status: u16,
         lines: &[u8],
     ) {
-        let Some(transaction) = self.servers.find(at) else { return };
+        let Some(transaction) = self.servers.find_mut(at) else { return };
+        // A final answer replaces the provisional one. Its buffer is given back first, and the request's where that is at hand,
+        // so that a refusal for want of memory finds the memory to be told.
+        if status >= 200 {
+            let stored = if request.is_some() { transaction.request.take() } else { None };
+            for buffer in transaction.last.take().into_iter().chain(stored) {
+                self.pool.release(buffer);
+            }
+        }
         let (call_hash, key, flow, held) =
             (transaction.call_hash, transaction.key, transaction.source, transaction.request);
         if status >= 300

@@ -126,7 +126,6 @@ impl ServerState {
 #[derive(Debug)]
 pub(crate) struct ServerTransaction {
     pub(crate) state: ServerState,
-    pub(crate) method: Method,
     /// Its key in the server index.
     pub(crate) key: u64,
     /// Keyed hash of the Call-ID.

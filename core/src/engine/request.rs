@@ -250,7 +250,6 @@ impl Engine {
                 timers.apply(&action, turn.now.monotonic, false, &self.settings.timers);
                 let opened = self.servers.insert(ServerTransaction {
                     state,
-                    method,
                     key: incoming.key,
                     call_hash: incoming.call_hash,
                     reply: incoming.source.reply,

@@ -319,7 +319,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn behaves_like_counted_copies(steps in prop::collection::vec((0u8..4, any::<prop::sample::Index>(), any::<u8>(), 0..9000usize), 1..200)) {
+        fn behaves_like_counted_copies(
+            steps in prop::collection::vec((0u8..4, any::<prop::sample::Index>(), any::<u8>(), 0..9000usize), 1..200),
+        ) {
             let counts = [3, 2, 2];
             let mut pool = BufferPool::new(counts);
             let mut model: Vec<(BufferRef, u32, Vec<u8>)> = Vec::new();

@@ -303,7 +303,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn behaves_like_a_list_of_live_records(steps in prop::collection::vec((any::<bool>(), any::<prop::sample::Index>()), 1..300)) {
+        fn behaves_like_a_list_of_live_records(
+            steps in prop::collection::vec((any::<bool>(), any::<prop::sample::Index>()), 1..300),
+        ) {
             const CAPACITY: u32 = 8;
             let mut slab = slab(CAPACITY);
             let mut live: Vec<(Ref<u32>, u32)> = Vec::new();

@@ -41,7 +41,7 @@ const LEVELS: u32 = 5;
 /// The farthest that a timer is placed from the clock, in ticks: 12.4 days.
 const REACH: u64 = (1 << (SLOT_BITS * LEVELS)) - 1;
 
-/// Timers that one [`TimerWheel::pop`] moves at most: about ten microseconds of work.
+/// Timers that one [`TimerWheel::pop`] moves at most: some 25 µs of work among a million places in cold memory.
 pub const CASCADE_MAX: u32 = 128;
 
 /// Sentinel of the pending ring, counted like those of the slots.
@@ -338,7 +338,7 @@ mod tests {
         {
             let mut wheel = TimerWheel::new(1, at(0));
             wheel.set(0, at(deadline));
-            assert_eq!(drain(&mut wheel, at(deadline - 1)), []);
+            assert!(drain(&mut wheel, at(deadline - 1)).is_empty());
             assert_eq!(wheel.deadline(0), Some(at(deadline)));
             assert_eq!(drain(&mut wheel, at(deadline.next_multiple_of(1_000))), [0], "{deadline}");
             assert_eq!((wheel.deadline(0), wheel.next(), wheel.live()), (None, None, 0));
@@ -351,7 +351,7 @@ mod tests {
         wheel.set(0, at(5));
         wheel.set(1, Instant::NEVER);
         assert_eq!(drain(&mut wheel, at(DAY)), [0]);
-        assert_eq!(drain(&mut wheel, at(400 * DAY)), []);
+        assert!(drain(&mut wheel, at(400 * DAY)).is_empty());
         assert_eq!(wheel.live(), 1);
         wheel.clear(1);
         wheel.clear(1);
@@ -367,9 +367,9 @@ mod tests {
         let mut wheel = TimerWheel::new(1, at(0));
         wheel.set(0, at(10_000));
         wheel.set(0, at(DAY));
-        assert_eq!(drain(&mut wheel, at(DAY - 1)), []);
+        assert!(drain(&mut wheel, at(DAY - 1)).is_empty());
         wheel.set(0, at(DAY + 2_000));
-        assert_eq!(drain(&mut wheel, at(DAY + 1_000)), []);
+        assert!(drain(&mut wheel, at(DAY + 1_000)).is_empty());
         assert_eq!(drain(&mut wheel, at(DAY + 2_000)), [0]);
     }
 

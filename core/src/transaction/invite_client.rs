@@ -1,4 +1,4 @@
-//! The INVITE client transaction: RFC 3261 §17.1.1.2 (figure 5) as changed by RFC 6026 §7.2 and §8.4.
+//! The INVITE client transaction: RFC 3261 §17.1.1.2 (figure 5) as changed by RFC 6026 §7.2.
 //!
 //! ```text
 //!                     start: send INVITE, A*, B
@@ -85,7 +85,7 @@ pub const fn step(state: State, event: Event, reliable: bool) -> Option<(State, 
         ),
         (Proceeding, Provisional) => (Proceeding, Action { tell: Tell::Message, ..Action::ABSORB }),
 
-        // RFC 6026 §8.4: the transaction stays to match further 2xx; M has the same length over every transport.
+        // RFC 6026 §7.2: the transaction stays to match further 2xx; M has the same length over every transport.
         (Calling | Proceeding, Success) => (
             Accepted,
             Action {
@@ -117,7 +117,7 @@ pub const fn step(state: State, event: Event, reliable: bool) -> Option<(State, 
         (Completed, _) if reliable => return None,
         // RFC 3261 §17.1.1.2: the ACK was lost; the core has the response already.
         (Completed, Failure) => (Completed, Action { send: Send::Again, ..Action::ABSORB }),
-        // RFC 6026 §8.4 gives Completed no arrow for either: the branch is decided. A late 2xx (a fork behind the gateway that
+        // RFC 6026, figure 5, gives Completed no arrow for either: the branch is decided. A late 2xx (a fork behind the gateway that
         // lost) is absorbed and counted; its sender gives up by §13.3.1.4 and sends BYE.
         (Completed, Provisional | Success) => (Completed, Action::ABSORB),
         // RFC 3261 §17.1.1.2: D.
@@ -127,9 +127,9 @@ pub const fn step(state: State, event: Event, reliable: bool) -> Option<(State, 
 
         // RFC 6026 §7.2: retransmitted or forked, each goes to the core.
         (Accepted, Success) => (Accepted, Action { tell: Tell::Message, ..Action::ABSORB }),
-        // RFC 6026 §8.4: no arrow; overtaken provisional responses and failures of other forks end here.
+        // RFC 6026 §7.2: no arrow; overtaken provisional responses and failures of other forks end here.
         (Accepted, Provisional | Failure) => (Accepted, Action::ABSORB),
-        // RFC 6026 §8.4: M.
+        // RFC 6026 §7.2: M.
         (Accepted, Timeout) => (Terminated, Action::END),
 
         // No retransmission timer runs in these states, Proceeding has no timer at all, Accepted sends nothing.

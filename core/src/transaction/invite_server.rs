@@ -82,7 +82,7 @@ pub const fn step(state: State, event: Event, reliable: bool) -> Option<(State, 
         // RFC 3261 §17.2.1: the most recent provisional response again; the core does not hear of it.
         (Proceeding, Request) => (Proceeding, Action { send: Send::Again, ..Action::ABSORB }),
         (Proceeding, Provisional) => (Proceeding, Action { send: Send::New, ..Action::ABSORB }),
-        // RFC 6026 §8.5: no longer the end. L has the same length over every transport.
+        // RFC 6026 §7.1: no longer the end. L has the same length over every transport.
         (Proceeding, Success) => {
             (Accepted, Action { send: Send::New, timeout: Change::Start(Timer::L), ..Action::ABSORB })
         }

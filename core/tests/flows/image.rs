@@ -4,7 +4,7 @@ use corelane_core::routing::build::{Builder, ImageBytes};
 
 use super::world::{CALLER, FAR_GATEWAY, GATEWAY};
 
-pub fn image() -> ImageBytes {
+pub(crate) fn image() -> ImageBytes {
     let mut builder = Builder::new();
     builder.listener("10.0.0.1:5060");
     let far = builder.listener("10.0.1.1:5070");

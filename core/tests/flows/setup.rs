@@ -113,10 +113,7 @@ fn a_refusal_is_acknowledged_on_each_hop() {
     assert!(ack.header("To").contains("tag=busy"));
     assert_eq!(world.count(Counter::CallsLive), 0);
     // The gateway missed the ACK.
-    assert_eq!(
-        ladder(&world.deliver(GATEWAY, &response(&forwarded, 486, "busy", &[]))),
-        [format!("{GATEWAY} ACK")]
-    );
+    assert_eq!(ladder(&world.deliver(GATEWAY, &response(&forwarded, 486, "busy", &[]))), [format!("{GATEWAY} ACK")]);
     // The caller's ACK ends the retransmissions.
     assert!(world.deliver(CALLER, &request.hop("ACK").text()).is_empty());
     assert!(world.advance(Duration::from_secs(40)).is_empty());
@@ -129,7 +126,8 @@ fn overload_and_redirection_downstream_become_500() {
     for status in [503, 302] {
         let mut world = World::new();
         let forwarded = world.deliver(CALLER, &invite("4930123456", "sub").text())[1].clone();
-        let sent = world.deliver(GATEWAY, &response(&forwarded, status, "x", &["Contact: <sip:elsewhere@203.0.113.1>"]));
+        let sent =
+            world.deliver(GATEWAY, &response(&forwarded, status, "x", &["Contact: <sip:elsewhere@203.0.113.1>"]));
         assert_eq!(ladder(&sent), [format!("{GATEWAY} ACK"), format!("{CALLER} 500")]);
         assert!(sent[1].headers("Contact").is_empty());
         world.settle();

@@ -18,7 +18,10 @@ fn a_foreign_call_is_handed_to_its_owner() {
         let request = invite("4930123456", &format!("call{call}"));
         let owner = steering.owner(steering.slot_of_call_id(request.call_id.as_bytes()));
         let text = request.text();
-        assert_eq!(steering.slot_of_datagram(text.as_bytes()), Some(steering.slot_of_call_id(request.call_id.as_bytes())));
+        assert_eq!(
+            steering.slot_of_datagram(text.as_bytes()),
+            Some(steering.slot_of_call_id(request.call_id.as_bytes()))
+        );
         let flow = Flow { peer: endpoint(CALLER), listener: ListenerIndex(0), transport: Transport::Udp };
         let mut effects = Effects::new();
         let now = Now { monotonic: Instant::ZERO, wall: WallTime(0) };

@@ -13,29 +13,29 @@ use corelane_core::{
 };
 
 /// The provider's address, known to the image.
-pub const CALLER: &str = "192.0.2.10:5060";
+pub(crate) const CALLER: &str = "192.0.2.10:5060";
 /// The gateway that every number starting with 49 goes to.
-pub const GATEWAY: &str = "198.51.100.20:5060";
+pub(crate) const GATEWAY: &str = "198.51.100.20:5060";
 /// A gateway that is bound to the second listener; numbers starting with 43.
-pub const FAR_GATEWAY: &str = "198.51.100.30:5080";
+pub(crate) const FAR_GATEWAY: &str = "198.51.100.30:5080";
 /// An address that nobody knows.
-pub const STRANGER: &str = "203.0.113.66:5060";
+pub(crate) const STRANGER: &str = "203.0.113.66:5060";
 
 /// A datagram that the engine asked to send.
 #[derive(Clone, Debug)]
-pub struct Sent {
-    pub to: String,
-    pub listener: u8,
-    pub text: String,
+pub(crate) struct Sent {
+    pub(crate) to: String,
+    pub(crate) listener: u8,
+    pub(crate) text: String,
 }
 
 impl Sent {
-    pub fn start_line(&self) -> &str {
+    pub(crate) fn start_line(&self) -> &str {
         self.text.lines().next().unwrap_or_default()
     }
 
     /// All values of a header, one per line.
-    pub fn headers(&self, name: &str) -> Vec<&str> {
+    pub(crate) fn headers(&self, name: &str) -> Vec<&str> {
         self.text
             .split("\r\n\r\n")
             .next()
@@ -47,35 +47,31 @@ impl Sent {
             .collect()
     }
 
-    pub fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers(name).first().copied().unwrap_or_else(|| panic!("no {name} in\n{}", self.text))
     }
 
-    pub fn status(&self) -> u16 {
+    pub(crate) fn status(&self) -> u16 {
         self.start_line()
             .strip_prefix("SIP/2.0 ")
             .and_then(|rest| rest.get(..3))
             .and_then(|code| code.parse().ok())
             .unwrap_or_else(|| panic!("no response: {}", self.start_line()))
     }
-
-    pub fn method(&self) -> &str {
-        self.start_line().split(' ').next().unwrap_or_default()
-    }
 }
 
 /// The world of one test.
-pub struct World {
+pub(crate) struct World {
     engine: Box<Engine>,
     image: ImageBytes,
     now: Now,
     /// Buffers that the network has not taken yet: released only at [`World::settle`].
     unreleased: Vec<corelane_core::BufferRef>,
     /// Keep buffers until the end, as a slow ring would.
-    pub slow_ring: bool,
+    pub(crate) slow_ring: bool,
 }
 
-pub fn settings() -> Settings {
+pub(crate) fn settings() -> Settings {
     let secret = Key::new(*b"0123456789abcdef");
     let timers = Timers::default();
     let listener = |slot, address: &str| Listener {
@@ -95,33 +91,33 @@ pub fn settings() -> Settings {
     }
 }
 
-pub fn endpoint(text: &str) -> Endpoint {
+pub(crate) fn endpoint(text: &str) -> Endpoint {
     text.parse::<std::net::SocketAddr>().expect("an address").into()
 }
 
 impl World {
-    pub fn new() -> World {
+    pub(crate) fn new() -> World {
         World::with(settings())
     }
 
-    pub fn with(settings: Settings) -> World {
+    pub(crate) fn with(settings: Settings) -> World {
         let now = Now { monotonic: Instant::from_micros(1_000_000), wall: WallTime(1_800_000_000_000_000) };
         let engine = Engine::new(settings, now.monotonic);
         World { engine, image: super::image::image(), now, unreleased: Vec::new(), slow_ring: false }
     }
 
     /// A datagram from `peer` arrives at the first listener.
-    pub fn deliver(&mut self, peer: &str, text: &str) -> Vec<Sent> {
+    pub(crate) fn deliver(&mut self, peer: &str, text: &str) -> Vec<Sent> {
         self.deliver_to(0, peer, text.as_bytes())
     }
 
-    pub fn deliver_to(&mut self, listener: u8, peer: &str, bytes: &[u8]) -> Vec<Sent> {
+    pub(crate) fn deliver_to(&mut self, listener: u8, peer: &str, bytes: &[u8]) -> Vec<Sent> {
         let flow = Flow { peer: endpoint(peer), listener: ListenerIndex(listener), transport: Transport::Udp };
         let received_at = self.now.monotonic;
         self.handle(Input::Datagram { flow, received_at, bytes, truncated: false })
     }
 
-    pub fn handle(&mut self, input: Input<'_>) -> Vec<Sent> {
+    pub(crate) fn handle(&mut self, input: Input<'_>) -> Vec<Sent> {
         let image = Image::open(&self.image).expect("the test's image opens");
         let mut effects = Effects::new();
         self.engine.handle(self.now, &image, input, &mut effects);
@@ -140,7 +136,7 @@ impl World {
     }
 
     /// Time passes; everything that timers send comes out in order.
-    pub fn advance(&mut self, span: Duration) -> Vec<Sent> {
+    pub(crate) fn advance(&mut self, span: Duration) -> Vec<Sent> {
         let until = self.now.monotonic.after(span);
         let mut sent = Vec::new();
         while let Some(next) = self.engine.next_timeout().filter(|next| *next <= until) {
@@ -167,12 +163,12 @@ impl World {
         self.now.wall.0 += u64::try_from(span.as_micros()).expect("short");
     }
 
-    pub fn count(&mut self, counter: Counter) -> u64 {
+    pub(crate) fn count(&mut self, counter: Counter) -> u64 {
         self.engine.counters().value(counter)
     }
 
     /// Lets every timer run out and says that nothing is left.
-    pub fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         self.advance(Duration::from_secs(3600));
         for buffer in std::mem::take(&mut self.unreleased) {
             self.engine.release(buffer);
@@ -192,22 +188,22 @@ impl World {
 
 /// A request under construction.
 #[derive(Clone)]
-pub struct Request {
-    pub method: &'static str,
-    pub uri: String,
-    pub via: String,
-    pub from_tag: String,
-    pub to_tag: String,
-    pub call_id: String,
-    pub cseq: u32,
-    pub max_forwards: u32,
-    pub routes: Vec<String>,
-    pub extra: Vec<String>,
-    pub body: String,
+pub(crate) struct Request {
+    pub(crate) method: &'static str,
+    pub(crate) uri: String,
+    pub(crate) via: String,
+    pub(crate) from_tag: String,
+    pub(crate) to_tag: String,
+    pub(crate) call_id: String,
+    pub(crate) cseq: u32,
+    pub(crate) max_forwards: u32,
+    pub(crate) routes: Vec<String>,
+    pub(crate) extra: Vec<String>,
+    pub(crate) body: String,
 }
 
 /// An INVITE of the caller to a number.
-pub fn invite(number: &str, call: &str) -> Request {
+pub(crate) fn invite(number: &str, call: &str) -> Request {
     Request {
         method: "INVITE",
         uri: format!("sip:{number}@10.0.0.1"),
@@ -225,17 +221,17 @@ pub fn invite(number: &str, call: &str) -> Request {
 
 impl Request {
     /// The same request with another method, on another branch.
-    pub fn as_method(&self, method: &'static str, branch: &str, cseq: u32) -> Request {
+    pub(crate) fn as_method(&self, method: &'static str, branch: &str, cseq: u32) -> Request {
         let via = format!("SIP/2.0/UDP {CALLER};branch=z9hG4bK-{branch}");
         Request { method, via, cseq, body: String::new(), extra: Vec::new(), ..self.clone() }
     }
 
     /// The ACK or CANCEL that belongs to this INVITE hop by hop: same branch, same CSeq number.
-    pub fn hop(&self, method: &'static str) -> Request {
+    pub(crate) fn hop(&self, method: &'static str) -> Request {
         Request { method, body: String::new(), extra: Vec::new(), ..self.clone() }
     }
 
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let mut text = format!("{} {} SIP/2.0\r\nVia: {}\r\n", self.method, self.uri, self.via);
         for route in &self.routes {
             let _ = write!(text, "Route: {route}\r\n");
@@ -256,7 +252,7 @@ impl Request {
 }
 
 /// A peer's response to a request that it received.
-pub fn response(request: &Sent, status: u16, to_tag: &str, extra: &[&str]) -> String {
+pub(crate) fn response(request: &Sent, status: u16, to_tag: &str, extra: &[&str]) -> String {
     let mut text = format!("SIP/2.0 {status} Whatever\r\n");
     for name in ["Via", "Record-Route", "From"] {
         for value in request.headers(name) {
@@ -265,12 +261,8 @@ pub fn response(request: &Sent, status: u16, to_tag: &str, extra: &[&str]) -> St
     }
     let to = request.header("To");
     let tag = if to_tag.is_empty() || to.contains(";tag=") { String::new() } else { format!(";tag={to_tag}") };
-    let _ = write!(
-        text,
-        "To: {to}{tag}\r\nCall-ID: {}\r\nCSeq: {}\r\n",
-        request.header("Call-ID"),
-        request.header("CSeq")
-    );
+    let _ =
+        write!(text, "To: {to}{tag}\r\nCall-ID: {}\r\nCSeq: {}\r\n", request.header("Call-ID"), request.header("CSeq"));
     for line in extra {
         let _ = write!(text, "{line}\r\n");
     }
@@ -278,7 +270,7 @@ pub fn response(request: &Sent, status: u16, to_tag: &str, extra: &[&str]) -> St
 }
 
 /// What came out of the step, as `to method-or-status` words, for short assertions.
-pub fn ladder(sent: &[Sent]) -> Vec<String> {
+pub(crate) fn ladder(sent: &[Sent]) -> Vec<String> {
     sent.iter()
         .map(|sent| {
             let what = sent.start_line();
@@ -289,17 +281,17 @@ pub fn ladder(sent: &[Sent]) -> Vec<String> {
 }
 
 /// A call that was answered: what the test needs to go on inside its dialog.
-pub struct Answered {
-    pub invite: Request,
+pub(crate) struct Answered {
+    pub(crate) invite: Request,
     /// The INVITE as the gateway got it.
-    pub forwarded: Sent,
+    pub(crate) forwarded: Sent,
     /// The 200 as the caller got it.
-    pub ok: Sent,
+    pub(crate) ok: Sent,
 }
 
 impl Answered {
     /// A request of the caller inside the dialog.
-    pub fn from_caller(&self, method: &'static str, branch: &str, cseq: u32) -> Request {
+    pub(crate) fn from_caller(&self, method: &'static str, branch: &str, cseq: u32) -> Request {
         let mut routes: Vec<String> = self.ok.headers("Record-Route").iter().map(|&value| value.to_owned()).collect();
         routes.reverse();
         Request {
@@ -311,7 +303,7 @@ impl Answered {
     }
 
     /// A request of the callee inside the dialog.
-    pub fn from_callee(&self, method: &'static str, branch: &str, cseq: u32) -> Request {
+    pub(crate) fn from_callee(&self, method: &'static str, branch: &str, cseq: u32) -> Request {
         let routes = self.forwarded.headers("Record-Route").iter().map(|&value| value.to_owned()).collect();
         Request {
             uri: "sip:alice@192.0.2.10".into(),
@@ -325,7 +317,7 @@ impl Answered {
 }
 
 /// INVITE, 180, 200, ACK through the world.
-pub fn answered(world: &mut World, call: &str) -> Answered {
+pub(crate) fn answered(world: &mut World, call: &str) -> Answered {
     let invite = invite("4930123456", call);
     let sent = world.deliver(CALLER, &invite.text());
     assert_eq!(ladder(&sent), [format!("{CALLER} 100"), format!("{GATEWAY} INVITE")]);

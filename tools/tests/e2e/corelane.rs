@@ -1,0 +1,191 @@
+//! The system under test: `corelane run` as an operator starts it, with its timers shortened by flags.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use crate::process::{Process, poll, wait_until};
+use crate::site::{Site, Tables};
+
+/// RFC 3261 T1 in these tests. Every linger timer is 64 × T1 = 3.2 s.
+pub(crate) const T1_MS: u64 = 50;
+
+/// The image is compiled and the shards are pinned well within this on a busy machine.
+const START: Duration = Duration::from_secs(30);
+
+/// 64 × T1 with room for a busy machine.
+const LINGER: Duration = Duration::from_secs(30);
+
+/// Every gauge that counts a slot in use. All are 0 when nothing goes on.
+const SLOTS: [&str; 5] =
+    ["calls_live", "server_transactions_live", "client_transactions_live", "buffers_live", "timers_live"];
+
+/// The last line of a dump of counters starts so: scopes come in the order shards, node, names in the order of core's table.
+const LAST_SCOPE: &str = "node";
+
+/// The flags that tests vary.
+#[derive(Clone)]
+pub(crate) struct Options {
+    pub(crate) shards: usize,
+    pub(crate) steering: &'static str,
+    pub(crate) io: &'static str,
+    pub(crate) unknown_source: &'static str,
+    pub(crate) calls_max: u32,
+    pub(crate) ring_timeout_ms: u64,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            shards: 2,
+            steering: "auto",
+            io: "mmsg",
+            unknown_source: "drop",
+            calls_max: 4000,
+            ring_timeout_ms: 60_000,
+        }
+    }
+}
+
+/// A running Corelane; ended with the value.
+pub(crate) struct Corelane {
+    process: Process,
+    printed: Arc<Mutex<Vec<String>>>,
+    complaints: std::path::PathBuf,
+}
+
+impl Corelane {
+    /// Starts it on `tables` and waits until it says that it is ready.
+    pub(crate) fn start(site: &Site, tables: &Tables, options: &Options) -> Corelane {
+        let routes = tables.write(site);
+        let complaints = site.path().join("corelane.log");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_corelane"));
+        command
+            .arg("run")
+            .arg("--routes")
+            .arg(routes)
+            .arg("--state-dir")
+            .arg(site.path().join("state"))
+            .args(["--shards", &options.shards.to_string()])
+            .args(["--steering", options.steering, "--io", options.io, "--unknown-source", options.unknown_source])
+            .args(["--calls-max", &options.calls_max.to_string(), "--cps-max", "1000"])
+            .args(["--t1-ms", &T1_MS.to_string(), "--t2-ms", "400", "--t4-ms", "500"])
+            .args(["--ring-timeout-ms", &options.ring_timeout_ms.to_string(), "--noack-timeout-ms", "5000"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(File::create(&complaints).expect("a log file"));
+        let mut process = Process::start("corelane", &mut command);
+        let printed = Arc::new(Mutex::new(Vec::new()));
+        let sink = Arc::clone(&printed);
+        let stdout = process.child().stdout.take().expect("stdout is piped");
+        // Ends by itself when the process closes its end.
+        thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                sink.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+            }
+        });
+        let mut corelane = Corelane { process, printed, complaints };
+        wait_until("corelane prints `ready`", START, || {
+            let ended = corelane.process.exited();
+            assert!(ended.is_none(), "corelane ended before it was ready ({ended:?}):\n{}", corelane.log());
+            corelane.lines_from(0).iter().any(|line| line == "ready").then_some(())
+        });
+        corelane
+    }
+
+    /// All that it printed on both outputs.
+    pub(crate) fn log(&self) -> String {
+        let complaints = fs::read_to_string(&self.complaints).unwrap_or_default();
+        format!("{}\n{complaints}", self.lines_from(0).join("\n"))
+    }
+
+    /// A fresh dump of its counters.
+    pub(crate) fn counters(&mut self) -> Counters {
+        let from = self.lines_from(0).len();
+        self.process.signal("USR1");
+        wait_until("corelane dumps its counters", Duration::from_secs(10), || {
+            let ended = self.process.exited();
+            assert!(ended.is_none(), "corelane died ({ended:?}):\n{}", self.log());
+            Counters::parse(&self.lines_from(from))
+        })
+    }
+
+    /// Waits until the counters satisfy `wanted`, and says how they stood then.
+    pub(crate) fn await_counters(&mut self, what: &str, wanted: impl Fn(&Counters) -> bool) -> Counters {
+        wait_until(what, LINGER, || Some(self.counters()).filter(|counters| wanted(counters)))
+    }
+
+    /// Waits for the linger timers: no slot of any slab may still be in use.
+    pub(crate) fn await_empty(&mut self) -> Counters {
+        let mut last = String::new();
+        let empty = poll(LINGER, || {
+            let counters = self.counters();
+            last = SLOTS.map(|slot| format!("{slot}={}", counters.node(slot))).join(" ");
+            SLOTS.iter().all(|slot| counters.node(slot) == 0).then_some(counters)
+        });
+        empty.unwrap_or_else(|| panic!("slots are still in use after {LINGER:?}: {last}\n{}", self.log()))
+    }
+
+    /// The end of every good test: slabs empty, no message ever met on the wrong shard, and a clean exit on SIGTERM.
+    pub(crate) fn stop_empty(mut self) -> Counters {
+        let counters = self.await_empty();
+        assert_eq!(counters.node("datagrams_foreign"), 0, "messages met on the wrong shard\n{}", self.log());
+        assert_eq!(counters.node("calls_started"), counters.node("calls_ended"), "the ledger of calls\n{}", self.log());
+        self.process.signal("TERM");
+        let status = self.process.finish(Duration::from_secs(10));
+        assert!(status.is_some_and(|status| status.success()), "SIGTERM: {status:?}\n{}", self.log());
+        counters
+    }
+
+    fn lines_from(&self, from: usize) -> Vec<String> {
+        self.printed.lock().unwrap_or_else(PoisonError::into_inner)[from..].to_vec()
+    }
+}
+
+/// A dump of counters: `counter shard=0 calls_live=0` … `counter node calls_live=0`.
+#[derive(Debug)]
+pub(crate) struct Counters(BTreeMap<String, BTreeMap<String, u64>>);
+
+impl Counters {
+    /// A whole dump, or `None` while its last line is not there yet.
+    fn parse(lines: &[String]) -> Option<Counters> {
+        let mut scopes: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
+        for line in lines {
+            let mut words = line.split_whitespace();
+            if words.next() != Some("counter") {
+                continue;
+            }
+            let scope = scopes.entry(words.next()?.to_owned()).or_default();
+            for (name, value) in words.filter_map(|word| word.split_once('=')) {
+                scope.insert(name.to_owned(), value.parse().ok()?);
+            }
+        }
+        let last = corelane_core::counter::TABLE.last().expect("there are counters").name;
+        scopes.get(LAST_SCOPE)?.contains_key(last).then_some(Counters(scopes))
+    }
+
+    /// A counter of the whole node.
+    pub(crate) fn node(&self, name: &str) -> u64 {
+        self.of(LAST_SCOPE, name)
+    }
+
+    /// A counter of one shard.
+    pub(crate) fn shard(&self, shard: usize, name: &str) -> u64 {
+        self.of(&format!("shard={shard}"), name)
+    }
+
+    fn of(&self, scope: &str, name: &str) -> u64 {
+        let value = self.0.get(scope).and_then(|counters| counters.get(name));
+        *value.unwrap_or_else(|| panic!("no counter `{name}` of {scope} in {:?}", self.0))
+    }
+}
+
+/// Where a test's Corelane listens when it has one listener.
+pub(crate) fn listener(site: &Site) -> SocketAddr {
+    site.address(1)
+}

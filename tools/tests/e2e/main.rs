@@ -1,0 +1,35 @@
+//! End to end: the real `corelane` binary between real SIPp processes and raw sockets.
+//!
+//! ```text
+//!   SIPp caller ──► corelane (N shards) ──► SIPp gateway        harness: process, site, corelane, sipp, peer
+//!   raw socket  ──►        │
+//!                          └── counters: SIGUSR1, and once more at exit
+//! ```
+//!
+//! Rules of this directory:
+//!
+//! - Nothing sleeps "until it is probably done": every wait polls a fact and has a deadline ([`process::wait_until`]).
+//! - Every process is ended by its pid when its guard goes out of scope, whatever failed before.
+//! - Every test has addresses of its own in 127.0.0.0/8 ([`site::Site`]), so that a stray of one cannot reach another. They still
+//!   run one at a time ([`serial`]): SIPp on two cores next to another load says nothing about Corelane.
+//! - A call is good when both its ends say so and every slab of every shard is empty again after the linger timers.
+
+mod bad_input;
+mod calls;
+mod corelane;
+mod listeners;
+mod peer;
+mod process;
+mod refusals;
+mod scenarios;
+mod sipp;
+mod site;
+mod soak;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Held by each test for its whole life. A test that failed must not fail the next, so poison is ignored.
+fn serial() -> MutexGuard<'static, ()> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,245 @@
+//! SIPp processes: callers that place a bounded number of calls, gateways that serve until they are told to stop.
+//!
+//! Scenarios are the XML files of `scenarios/`, with `{{NAME}}` replaced. When a process does not end as it should, its
+//! message ladder (SIPp's scenario screen: what was sent, received, repeated, unexpected) and the tail of its errors are shown.
+
+use std::fs;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use crate::process::{Process, wait_until};
+use crate::site::{Site, free_port};
+
+/// Length of each `<pause />`: talk time of a caller, ring time of a gateway.
+const PAUSE_MS: &str = "20";
+
+/// Lines of an error file worth showing.
+const TAIL: usize = 25;
+
+/// A SIPp process to be.
+pub(crate) struct Sipp {
+    scenario: String,
+    directory: PathBuf,
+    local: SocketAddr,
+    remote: SocketAddr,
+    words: Vec<(&'static str, String)>,
+    numbers: Vec<String>,
+    calls: Option<u32>,
+    rate: u32,
+    many_sockets: bool,
+    limit: Duration,
+}
+
+impl Sipp {
+    /// A caller on `from` that sends to `to`.
+    pub(crate) fn uac(site: &Site, scenario: &str, from: IpAddr, to: SocketAddr) -> Sipp {
+        Sipp::new(site, scenario, free_port(from), to)
+    }
+
+    /// A gateway on `local`. It answers to where requests come from; SIPp wants a remote address all the same.
+    pub(crate) fn uas(site: &Site, scenario: &str, local: SocketAddr) -> Sipp {
+        Sipp::new(site, scenario, local, SocketAddr::new(local.ip(), 9))
+    }
+
+    fn new(site: &Site, scenario: &str, local: SocketAddr, remote: SocketAddr) -> Sipp {
+        static STARTED: AtomicU32 = AtomicU32::new(0);
+        let directory = site.path().join(format!("sipp-{}-{scenario}", STARTED.fetch_add(1, Ordering::Relaxed)));
+        fs::create_dir_all(&directory).expect("a directory for SIPp");
+        Sipp {
+            scenario: scenario.to_owned(),
+            directory,
+            local,
+            remote,
+            words: Vec::new(),
+            numbers: Vec::new(),
+            calls: None,
+            rate: 100,
+            many_sockets: false,
+            limit: Duration::from_secs(60),
+        }
+    }
+
+    /// Numbers to dial, in turn.
+    pub(crate) fn dial(mut self, numbers: &[&str]) -> Sipp {
+        self.numbers = numbers.iter().map(|number| (*number).to_owned()).collect();
+        self
+    }
+
+    /// Places this many calls at `rate` a second, then ends.
+    pub(crate) fn calls(mut self, calls: u32, rate: u32) -> Sipp {
+        self.calls = Some(calls);
+        self.rate = rate;
+        self
+    }
+
+    /// Replaces `{{name}}` in the scenario.
+    pub(crate) fn word(mut self, name: &'static str, value: u16) -> Sipp {
+        self.words.push((name, value.to_string()));
+        self
+    }
+
+    /// A socket of its own for each call, so that calls come from many ports.
+    pub(crate) fn many_sockets(mut self) -> Sipp {
+        self.many_sockets = true;
+        self
+    }
+
+    /// The longest that this process may live.
+    pub(crate) fn within(mut self, limit: Duration) -> Sipp {
+        self.limit = limit;
+        self
+    }
+
+    /// Starts it; a gateway is ready to receive when this returns.
+    pub(crate) fn start(self) -> Running {
+        let mut command = self.command();
+        let process = Process::start(&format!("sipp {}", self.scenario), &mut command);
+        let mut running = Running { process, sipp: self };
+        if running.sipp.calls.is_none() {
+            wait_until("SIPp has bound its port", Duration::from_secs(10), || {
+                let ended = running.process.exited();
+                assert!(ended.is_none(), "{}", running.report("ended before it was ready", ended));
+                bound(running.sipp.local).then_some(())
+            });
+        }
+        running
+    }
+
+    /// Runs a caller to its end; every call must have gone as its scenario says.
+    pub(crate) fn run(self) -> Tally {
+        self.start().complete()
+    }
+
+    fn command(&self) -> Command {
+        let mut text = fs::read_to_string(
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/scenarios").join(format!("{}.xml", self.scenario)),
+        )
+        .unwrap_or_else(|error| panic!("scenario {}: {error}", self.scenario));
+        for (name, value) in &self.words {
+            text = text.replace(&format!("{{{{{name}}}}}"), value);
+        }
+        assert!(!text.contains("{{"), "scenario {} wants a word that the test did not give", self.scenario);
+        let scenario = self.directory.join("scenario.xml");
+        fs::write(&scenario, text).expect("the scenario is written");
+        let ip = self.local.ip().to_string();
+        let mut command = Command::new("sipp");
+        command
+            .current_dir(&self.directory)
+            .arg(self.remote.to_string())
+            .arg("-sf")
+            .arg(scenario)
+            .args(["-i", &ip, "-mi", &ip, "-bind_local", "-p", &self.local.port().to_string()])
+            .args(["-d", PAUSE_MS, "-nostdin"])
+            .args(["-timeout", &self.limit.as_secs().to_string(), "-timeout_error"])
+            .args(["-trace_err", "-error_file", "errors.log", "-trace_screen", "-screen_file", "screen.log"])
+            .args(["-trace_stat", "-stf", "statistics.csv", "-fd", "1"]);
+        if let Some(calls) = self.calls {
+            let mut numbers = self.numbers.join("\n");
+            numbers.insert_str(0, "SEQUENTIAL\n");
+            numbers.push('\n');
+            fs::write(self.directory.join("numbers.csv"), numbers).expect("the numbers are written");
+            command.args(["-inf", "numbers.csv", "-m", &calls.to_string(), "-r", &self.rate.to_string(), "-l", "5000"]);
+            if self.many_sockets {
+                command.args(["-t", "un", "-max_socket", "5000"]);
+            }
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    }
+}
+
+/// Whether a UDP socket is bound to `address`, as the kernel lists it.
+fn bound(address: SocketAddr) -> bool {
+    let table = if address.is_ipv4() { "/proc/net/udp" } else { "/proc/net/udp6" };
+    let local = match address.ip() {
+        IpAddr::V4(ip) => format!("{:08X}:{:04X}", u32::from_ne_bytes(ip.octets()), address.port()),
+        IpAddr::V6(ip) => {
+            let words = ip
+                .octets()
+                .chunks_exact(4)
+                .map(|word| format!("{:08X}", u32::from_ne_bytes([word[0], word[1], word[2], word[3]])))
+                .collect::<String>();
+            format!("{words}:{:04X}", address.port())
+        }
+    };
+    fs::read_to_string(table).is_ok_and(|text| text.lines().any(|line| line.split_whitespace().nth(1) == Some(&local)))
+}
+
+/// A SIPp process at work; ended with the value.
+pub(crate) struct Running {
+    process: Process,
+    sipp: Sipp,
+}
+
+impl Running {
+    /// Waits for a caller's end; every call must have gone well.
+    pub(crate) fn complete(mut self) -> Tally {
+        let status = self.process.finish(self.sipp.limit + Duration::from_secs(5));
+        self.judge(status)
+    }
+
+    /// Tells a gateway to finish the calls that it has and to end; all its calls must have gone well.
+    pub(crate) fn stop(mut self) -> Tally {
+        self.process.signal("USR1");
+        let status = self.process.finish(Duration::from_secs(10));
+        self.judge(status)
+    }
+
+    fn judge(self, status: Option<ExitStatus>) -> Tally {
+        let tally = Tally::read(&self.sipp.directory.join("statistics.csv"));
+        let good = status.is_some_and(|status| status.success()) && tally.failed == 0;
+        let all = self.sipp.calls.is_none_or(|calls| tally.successful == u64::from(calls));
+        assert!(good && all, "{}", self.report(&format!("{tally:?}"), status));
+        tally
+    }
+
+    fn report(&self, what: &str, status: Option<ExitStatus>) -> String {
+        let read = |name: &str| fs::read_to_string(self.sipp.directory.join(name)).unwrap_or_default();
+        let screen = read("screen.log");
+        let ladder = screen
+            .lines()
+            .skip_while(|line| !line.contains("Messages  Retrans"))
+            .take_while(|line| !line.starts_with("---"));
+        let errors = read("errors.log");
+        // SIPp writes whole histories without a line break.
+        let errors: Vec<String> = errors.lines().map(|line| line.chars().take(300).collect()).collect();
+        format!(
+            "sipp {} ({} → {}): {what}; it ended with {status:?}\n{}\nlast errors:\n{}",
+            self.sipp.scenario,
+            self.sipp.local,
+            self.sipp.remote,
+            ladder.collect::<Vec<_>>().join("\n"),
+            errors[errors.len().saturating_sub(TAIL)..].join("\n"),
+        )
+    }
+}
+
+/// What a SIPp process says of its calls.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    /// Calls that went through their scenario.
+    pub(crate) successful: u64,
+    /// Calls that did not.
+    pub(crate) failed: u64,
+}
+
+impl Tally {
+    /// The last row of SIPp's statistics.
+    fn read(path: &Path) -> Tally {
+        let text = fs::read_to_string(path).unwrap_or_default();
+        let mut lines = text.lines();
+        let names: Vec<&str> = lines.next().unwrap_or_default().split(';').collect();
+        let values: Vec<&str> = lines.next_back().unwrap_or_default().split(';').collect();
+        let value = |name: &str| {
+            let at = names.iter().position(|&known| known == name)?;
+            values.get(at)?.parse().ok()
+        };
+        Tally {
+            successful: value("SuccessfulCall(C)").unwrap_or(0),
+            failed: value("FailedCall(C)").unwrap_or(u64::MAX),
+        }
+    }
+}
