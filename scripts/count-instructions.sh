@@ -35,6 +35,11 @@ twice=$(count $((calls * 2)))
 [ "${once:-0}" -gt 0 ] || { echo "count-instructions: callgrind collected nothing; were the marker functions renamed?" >&2; exit 2; }
 per_call=$(((twice - once) / calls))
 echo "instructions per call: $per_call ($twice for $((calls * 2)) calls, $once for $calls)"
+echo "dearest parts of the engine by source file, what they call included:"
+callgrind_annotate --inclusive=yes "$work/out.$((calls * 2))" 2>/dev/null |
+    sed -n -e '/\/library\//d' -e 's/^ *[0-9,]* *( *\([0-9.]*\)%) .*core\/src\/\([^:]*\):\(.*\)$/\1 \2 \3/p' |
+    awk '{ share = $1; file = $2; $1 = $2 = ""; sub(/ *\[[^]]*\] *$/, ""); n = split($0, path, "::"); name = path[n] }
+        count++ < 15 { printf "  %5.1f %%  %-28s %s\n", share, file, name }'
 if [ -n "$limit" ] && [ "$per_call" -gt "$limit" ]; then
     echo "count-instructions: $per_call is above the limit of $limit" >&2
     exit 1
