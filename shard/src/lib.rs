@@ -1,1 +1,4 @@
-//! Placeholder until its first stone.
+//! The shard: pinned thread, sockets, steering.
+
+pub mod steer;
+mod sys;
