@@ -4,7 +4,7 @@
 //! sockets. In pseudo-code:
 //!
 //! ```text
-//! copy      scratch = the first 8 KiB behind the UDP header, then eight LF
+//! copy      scratch = the first 8 KiB behind the UDP header, eight LF, eight 0x7f
 //!           skip blanks                                        nothing left: pass
 //! scan      loop: 16 bytes without an LF: at += 16, again
 //! line        at = the place behind the first LF of them       the 257th LF: pass
@@ -25,7 +25,8 @@
 //! directly: one helper call copies the message into a scratch value of this CPU, and there is one path to prove, not two.
 //! Nothing else touches the value meanwhile: the program runs with softirqs off.
 //!
-//! The eight LF behind the message end every loop that looks for one: they are an empty line, and blanks.
+//! Behind the message stand eight LF and eight 0x7f. The LF are an empty line to the scan, and a blank to the hash; the 0x7f end the
+//! skipping of blanks. So every loop stops within 16 bytes of the message's end and needs no comparison with its length.
 //!
 //! # Registers
 //!
@@ -97,7 +98,7 @@ const BLANK: u64 = 0x20;
 const CR_LF: i32 = u16::from_le_bytes(*b"\r\n") as i32;
 
 /// Rounds of a loop that goes 8 bytes a round, over the message and what stands behind it.
-const WORD_ROUNDS: i32 = MESSAGE_SIZE_MAX as i32 / 8 + 2;
+const WORD_ROUNDS: i32 = MESSAGE_SIZE_MAX as i32 / 8 + 3;
 /// Rounds of the scan: 16 bytes or a line each.
 const SCAN_ROUNDS: i32 = MESSAGE_SIZE_MAX as i32 / 16 + LINES_MAX as i32 + 2;
 
@@ -140,7 +141,8 @@ pub(super) fn nothing() -> Program {
     asm.finish()
 }
 
-/// `R7` = the message in the scratch value, `R6` = 0, and so are the lines seen, both unknown to the verifier.
+/// `R7` = the message in the scratch value; `R6` = 0, and so are the lines seen, both unknown to the verifier; `R5` and `R9` = the
+/// patterns that stand behind the message, which the scan uses.
 fn copy(asm: &mut Assembler, maps: Maps<'_>, pass: Label) {
     asm.store(Width::Double8, R10, CONTEXT, R1);
     asm.copy(R2, 0);
@@ -175,6 +177,8 @@ fn copy(asm: &mut Assembler, maps: Maps<'_>, pass: Label) {
     asm.store(Width::Double8, R10, LINES, R6);
     asm.constant(R9, LINE_FEEDS);
     asm.store(Width::Double8, R1, 0, R9);
+    asm.constant(R5, LOW_BITS);
+    asm.store(Width::Double8, R1, 8, R5);
     let copied = asm.label("copied");
     asm.jump(copied);
 
@@ -242,7 +246,6 @@ fn count_bytes(asm: &mut Assembler, bytes: Register, spare: Register) {
 fn scan(asm: &mut Assembler, pass: Label) {
     let line_feed = asm.label("line_feed");
     let again = asm.label("again");
-    asm.constant(R5, LOW_BITS);
     asm.copy(R8, SCAN_ROUNDS);
     forget(asm);
     let scan = asm.here("scan");
