@@ -1,6 +1,6 @@
 //! The steering program: Call-ID → slot → shard → socket, in the kernel, before a socket is chosen.
 //!
-//! It computes what [`Steering::slot_of_datagram`] computes, bit for bit; `tests/steering.rs` holds the two equal through real
+//! It computes what `Steering::slot_of_datagram` computes, bit for bit; `tests/steering.rs` holds the two equal through real
 //! sockets. In pseudo-code:
 //!
 //! ```text

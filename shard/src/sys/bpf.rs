@@ -114,7 +114,7 @@ struct RawProgramInfo {
     words: [u64; 28],
 }
 
-/// Runs and cost of a loaded program. Runs are counted only while [`enable_statistics`]'s descriptor is open.
+/// Runs and cost of a loaded program. Runs are counted only while the kernel was asked to.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
 pub struct ProgramInfo {
     /// Time spent in the program, in ns; includes the kernel's own reading of the clock (about 20 ns a run).
