@@ -44,6 +44,7 @@ pub use settings::{Listener, Settings, Timers, UnknownSource};
 use records::{ClientTransaction, Places, ServerTransaction};
 
 /// What happened.
+#[derive(Copy, Clone, Debug)]
 pub enum Input<'a> {
     /// A datagram came.
     Datagram {

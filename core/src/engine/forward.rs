@@ -115,6 +115,7 @@ pub(crate) fn gateway_uri<'o>(
 }
 
 /// Where a request goes and what changes in it on the way.
+#[derive(Copy, Clone)]
 pub(crate) struct Forward<'f> {
     pub(crate) method: Method,
     pub(crate) to: Flow,

@@ -63,7 +63,7 @@ impl Engine {
             loop_hash,
             dialog: 0,
         };
-        if self.try_candidate(turn, incoming, candidate, number, forward).is_err() {
+        if self.try_candidate(turn, incoming, candidate, number, &forward).is_err() {
             let lines = self.retry_after();
             self.answer_server(turn, server, Some(incoming.message), 503, &lines);
             self.end_call(call, EndReason::Refused);
@@ -96,7 +96,7 @@ impl Engine {
         incoming: &Incoming<'_, '_>,
         candidate: Candidate,
         mut number: Number,
-        forward: Forward<'_>,
+        forward: &Forward<'_>,
     ) -> Result<(), Full> {
         let Some(gateway) = turn.image.gateway(candidate.gateway) else {
             return Err(Full(crate::memory::Resource::Calls));
@@ -108,7 +108,7 @@ impl Engine {
         let to = Flow { peer: gateway.endpoint, listener, transport: incoming.flow.transport };
         let server = forward.server;
         let call = forward.call;
-        let client = self.forward(turn, incoming, &Forward { to, request_uri: Some(uri), ..forward })?;
+        let client = self.forward(turn, incoming, &Forward { to, request_uri: Some(uri), ..*forward })?;
         if let Some(transaction) = server.and_then(|at| self.servers.find_mut(at)) {
             transaction.client = Some(client);
         }

@@ -108,10 +108,8 @@ impl Engine {
                 }
             }
             // A second 2xx of a fork: its dialog stands beside the first.
-            (State::Unacknowledged, Method::Invite) if tag.is_some() && success => {
-                if call.dialogs.learn(tag_hash) {
-                    call.dialogs.confirm(tag_hash);
-                }
+            (State::Unacknowledged, Method::Invite) if tag.is_some() && success && call.dialogs.learn(tag_hash) => {
+                call.dialogs.confirm(tag_hash);
             }
             (State::Confirmed, Method::Invite | Method::Update) if success => self.restart_default_timeout(turn, at),
             _ => {}

@@ -9,7 +9,7 @@ use super::world::{CALLER, GATEWAY, STRANGER, World, answered, invite, ladder, r
 fn the_callee_ends_the_call() {
     let mut world = World::new();
     let call = answered(&mut world, "b");
-    let sent = world.deliver(GATEWAY, &call.from_callee("BYE", "b-bye", 1).text());
+    let sent = world.deliver(GATEWAY, &call.callee_sends("BYE", "b-bye", 1).text());
     assert_eq!(ladder(&sent), [format!("{CALLER} BYE")]);
     assert!(sent[0].headers("Route").is_empty());
     assert_eq!(ladder(&world.deliver(CALLER, &response(&sent[0], 200, "", &[]))), [format!("{GATEWAY} 200")]);
@@ -22,14 +22,14 @@ fn the_callee_ends_the_call() {
 fn a_reinvite_passes_with_its_ack() {
     let mut world = World::new();
     let call = answered(&mut world, "re");
-    let sent = world.deliver(GATEWAY, &call.from_callee("INVITE", "re-inv", 5).text());
+    let sent = world.deliver(GATEWAY, &call.callee_sends("INVITE", "re-inv", 5).text());
     assert_eq!(ladder(&sent), [format!("{GATEWAY} 100"), format!("{CALLER} INVITE")]);
     let ok = world.deliver(CALLER, &response(&sent[1], 200, "", &[]));
     assert_eq!(ladder(&ok), [format!("{GATEWAY} 200")]);
-    let ack = world.deliver(GATEWAY, &call.from_callee("ACK", "re-ack", 5).text());
+    let ack = world.deliver(GATEWAY, &call.callee_sends("ACK", "re-ack", 5).text());
     assert_eq!(ladder(&ack), [format!("{CALLER} ACK")]);
     // Refused, the call goes on (RFC 3261 §14.1).
-    let sent = world.deliver(CALLER, &call.from_caller("INVITE", "re-inv2", 6).text());
+    let sent = world.deliver(CALLER, &call.caller_sends("INVITE", "re-inv2", 6).text());
     let refused = world.deliver(GATEWAY, &response(&sent[1], 488, "", &[]));
     assert_eq!(ladder(&refused), [format!("{GATEWAY} ACK"), format!("{CALLER} 488")]);
     assert_eq!(world.count(Counter::CallsLive), 1);
@@ -44,12 +44,12 @@ fn other_methods_pass() {
     let forwarded = world.deliver(CALLER, &request.text())[1].clone();
     let progress = world.deliver(GATEWAY, &response(&forwarded, 183, "callee", &["RSeq: 1", "Require: 100rel"]));
     let call = super::world::Answered { invite: request, forwarded, ok: progress[0].clone() };
-    let prack = world.deliver(CALLER, &call.from_caller("PRACK", "p", 2).text());
+    let prack = world.deliver(CALLER, &call.caller_sends("PRACK", "p", 2).text());
     assert_eq!(ladder(&prack), [format!("{GATEWAY} PRACK")]);
     assert_eq!(ladder(&world.deliver(GATEWAY, &response(&prack[0], 200, "", &[]))), [format!("{CALLER} 200")]);
     world.deliver(GATEWAY, &response(&call.forwarded, 200, "callee", &[]));
     for (cseq, method) in [(3, "UPDATE"), (4, "INFO"), (5, "NOTIFY"), (6, "X-ODD")] {
-        let sent = world.deliver(GATEWAY, &call.from_callee(method, &format!("m{cseq}"), cseq).text());
+        let sent = world.deliver(GATEWAY, &call.callee_sends(method, &format!("m{cseq}"), cseq).text());
         assert_eq!(ladder(&sent), [format!("{CALLER} {method}")]);
         assert_eq!(ladder(&world.deliver(CALLER, &response(&sent[0], 200, "", &[]))), [format!("{GATEWAY} 200")]);
     }
@@ -61,7 +61,7 @@ fn other_methods_pass() {
 fn a_strict_routers_request_is_repaired() {
     let mut world = World::new();
     let call = answered(&mut world, "strict");
-    let mut bye = call.from_caller("BYE", "strict-bye", 2);
+    let mut bye = call.caller_sends("BYE", "strict-bye", 2);
     let own = bye.routes[0].trim_matches(['<', '>']).to_owned();
     bye.uri = own;
     bye.routes = vec!["<sip:bob@198.51.100.20>".into()];
@@ -77,7 +77,7 @@ fn a_strict_routers_request_is_repaired() {
 fn routes_of_others_stay() {
     let mut world = World::new();
     let call = answered(&mut world, "more");
-    let mut bye = call.from_caller("BYE", "more-bye", 2);
+    let mut bye = call.caller_sends("BYE", "more-bye", 2);
     bye.routes.push("<sip:beyond.example;lr>".into());
     let sent = world.deliver(CALLER, &bye.text());
     assert_eq!(ladder(&sent), [format!("{GATEWAY} BYE")], "the learned peer is the next hop");
@@ -90,7 +90,7 @@ fn routes_of_others_stay() {
 fn what_names_no_dialog_of_ours_gets_481() {
     let mut world = World::new();
     let call = answered(&mut world, "who");
-    let bye = call.from_caller("BYE", "who-bye", 2);
+    let bye = call.caller_sends("BYE", "who-bye", 2);
     let mut wrong_tag = bye.clone();
     wrong_tag.to_tag = "nobody".into();
     let mut no_route = bye.clone();
@@ -118,7 +118,7 @@ fn two_answers_of_a_fork_make_two_dialogs() {
     let call = answered(&mut world, "fork");
     let second = world.deliver(GATEWAY, &response(&call.forwarded, 200, "other", &[]));
     assert_eq!(ladder(&second), [format!("{CALLER} 200")]);
-    let mut bye = call.from_caller("BYE", "fork-bye", 2);
+    let mut bye = call.caller_sends("BYE", "fork-bye", 2);
     bye.to_tag = "callee".into();
     let sent = world.deliver(CALLER, &bye.text());
     world.deliver(GATEWAY, &response(&sent[0], 200, "", &[]));

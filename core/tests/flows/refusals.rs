@@ -149,7 +149,7 @@ fn a_full_slab_refuses_new_calls_only() {
     let wait: u32 = answer.header("Retry-After").parse().expect("seconds");
     assert!((1..=5).contains(&wait));
     assert_eq!(world.count(Counter::Full), 1);
-    let bye = world.deliver(CALLER, &call.from_caller("BYE", "one-bye", 2).text());
+    let bye = world.deliver(CALLER, &call.caller_sends("BYE", "one-bye", 2).text());
     world.deliver(GATEWAY, &response(&bye[0], 200, "", &[]));
     assert_eq!(world.deliver(CALLER, &invite("4930123456", "three").text()).len(), 2, "room again");
     world.settle();

@@ -66,7 +66,7 @@ fn a_repeated_200_passes_end_to_end() {
     let call = answered(&mut world, "again");
     let ok = response(&call.forwarded, 200, "callee", &[]);
     assert_eq!(ladder(&world.deliver(GATEWAY, &ok)), [format!("{CALLER} 200")]);
-    let ack = call.from_caller("ACK", "again-ack", 1).text();
+    let ack = call.caller_sends("ACK", "again-ack", 1).text();
     assert_eq!(ladder(&world.deliver(CALLER, &ack)), [format!("{GATEWAY} ACK")]);
     // A repeated INVITE that arrives late is absorbed (RFC 6026 §7.1).
     assert!(world.deliver(CALLER, &call.invite.text()).is_empty());
@@ -78,7 +78,7 @@ fn a_repeated_200_passes_end_to_end() {
 fn a_repeated_bye_gets_the_same_answer() {
     let mut world = World::new();
     let call = answered(&mut world, "bye2");
-    let bye = call.from_caller("BYE", "bye2-bye", 2).text();
+    let bye = call.caller_sends("BYE", "bye2-bye", 2).text();
     let forwarded = world.deliver(CALLER, &bye)[0].clone();
     assert!(world.deliver(CALLER, &bye).is_empty(), "Trying absorbs");
     let first = world.deliver(GATEWAY, &response(&forwarded, 200, "", &["X-Mark: 1"]));
@@ -92,7 +92,7 @@ fn a_repeated_bye_gets_the_same_answer() {
 fn an_unanswered_bye_ends_the_call_in_silence() {
     let mut world = World::new();
     let call = answered(&mut world, "lost");
-    world.deliver(CALLER, &call.from_caller("BYE", "lost-bye", 2).text());
+    world.deliver(CALLER, &call.caller_sends("BYE", "lost-bye", 2).text());
     let sent = world.advance(Duration::from_secs(33));
     assert_eq!(ladder(&sent), vec![format!("{GATEWAY} BYE"); 10]);
     assert_eq!(world.count(Counter::CallsLive), 0);
@@ -145,7 +145,7 @@ fn abandoned_calls_end_by_their_timers() {
 
     let call = answered(&mut world, "forever");
     world.advance(Duration::from_secs(1700));
-    let reinvite = world.deliver(CALLER, &call.from_caller("INVITE", "forever-re", 2).text());
+    let reinvite = world.deliver(CALLER, &call.caller_sends("INVITE", "forever-re", 2).text());
     world.deliver(GATEWAY, &response(&reinvite[1], 200, "", &[]));
     world.advance(Duration::from_secs(1700));
     assert_eq!(world.count(Counter::CallsLive), 1, "refreshed");

@@ -12,7 +12,7 @@ fn a_call_from_invite_to_bye() {
     let mut world = World::new();
     let call = answered(&mut world, "a");
     assert_eq!(world.count(Counter::CallsLive), 1);
-    let bye = call.from_caller("BYE", "a-bye", 2);
+    let bye = call.caller_sends("BYE", "a-bye", 2);
     let sent = world.deliver(CALLER, &bye.text());
     assert_eq!(ladder(&sent), [format!("{GATEWAY} BYE")]);
     let sent = world.deliver(GATEWAY, &response(&sent[0], 200, "", &[]));
@@ -73,11 +73,11 @@ fn two_listeners_record_route_twice() {
     let sent = world.deliver_to(1, FAR_GATEWAY, response(&forwarded, 200, "callee", &[]).as_bytes());
     assert_eq!((sent[0].listener, sent[0].status()), (0, 200), "back through the first listener");
     let call = super::world::Answered { invite: invite("431234567", "rr"), forwarded, ok: sent[0].clone() };
-    let ack = world.deliver(CALLER, &call.from_caller("ACK", "rr-ack", 1).text());
+    let ack = world.deliver(CALLER, &call.caller_sends("ACK", "rr-ack", 1).text());
     assert_eq!(ladder(&ack), [format!("{FAR_GATEWAY} ACK")]);
     assert_eq!(ack[0].listener, 1);
     assert!(ack[0].headers("Route").is_empty(), "both faces are popped");
-    let mut bye = call.from_callee("BYE", "rr-bye", 7);
+    let mut bye = call.callee_sends("BYE", "rr-bye", 7);
     bye.via = format!("SIP/2.0/UDP {FAR_GATEWAY};branch=z9hG4bK-rr-bye");
     let bye = world.deliver_to(1, FAR_GATEWAY, bye.text().as_bytes());
     assert_eq!(ladder(&bye), [format!("{CALLER} BYE")]);
@@ -140,7 +140,7 @@ fn late_releases_do_no_harm() {
     let mut world = World::new();
     world.slow_ring = true;
     let call = answered(&mut world, "slow");
-    let bye = world.deliver(CALLER, &call.from_caller("BYE", "slow-bye", 2).text());
+    let bye = world.deliver(CALLER, &call.caller_sends("BYE", "slow-bye", 2).text());
     world.deliver(GATEWAY, &response(&bye[0], 200, "", &[]));
     world.settle();
 }

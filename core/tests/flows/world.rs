@@ -291,7 +291,7 @@ pub(crate) struct Answered {
 
 impl Answered {
     /// A request of the caller inside the dialog.
-    pub(crate) fn from_caller(&self, method: &'static str, branch: &str, cseq: u32) -> Request {
+    pub(crate) fn caller_sends(&self, method: &'static str, branch: &str, cseq: u32) -> Request {
         let mut routes: Vec<String> = self.ok.headers("Record-Route").iter().map(|&value| value.to_owned()).collect();
         routes.reverse();
         Request {
@@ -303,7 +303,7 @@ impl Answered {
     }
 
     /// A request of the callee inside the dialog.
-    pub(crate) fn from_callee(&self, method: &'static str, branch: &str, cseq: u32) -> Request {
+    pub(crate) fn callee_sends(&self, method: &'static str, branch: &str, cseq: u32) -> Request {
         let routes = self.forwarded.headers("Record-Route").iter().map(|&value| value.to_owned()).collect();
         Request {
             uri: "sip:alice@192.0.2.10".into(),
@@ -327,7 +327,7 @@ pub(crate) fn answered(world: &mut World, call: &str) -> Answered {
     let sent = world.deliver(GATEWAY, &response(&forwarded, 200, "callee", &["Contact: <sip:bob@198.51.100.20>"]));
     assert_eq!(ladder(&sent), [format!("{CALLER} 200")]);
     let answered = Answered { invite, forwarded, ok: sent[0].clone() };
-    let ack = answered.from_caller("ACK", &format!("{call}-ack"), 1);
+    let ack = answered.caller_sends("ACK", &format!("{call}-ack"), 1);
     assert_eq!(ladder(&world.deliver(CALLER, &ack.text())), [format!("{GATEWAY} ACK")]);
     answered
 }
