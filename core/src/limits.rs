@@ -23,9 +23,6 @@ pub const EARLY_DIALOGS_MAX: usize = 8;
 /// Digits of a dialled number that routing looks at; E.164 has 15, prefixes in front of it take the rest.
 pub const DIGITS_MAX: usize = 32;
 
-/// A Request-URI user part after prepend, in bytes.
-pub const USER_MAX: usize = 128;
-
 /// A host name as advertised in Via and Record-Route, in bytes (RFC 1035 allows 253).
 pub const HOST_MAX: usize = 64;
 

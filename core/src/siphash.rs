@@ -72,6 +72,12 @@ impl Hasher {
         }
     }
 
+    /// The four words of the state, v0 to v3 (the steering program starts with those of an empty hash).
+    #[must_use]
+    pub const fn state(&self) -> [u64; 4] {
+        [self.v0, self.v1, self.v2, self.v3]
+    }
+
     #[inline(always)]
     fn round(&mut self) {
         self.v0 = self.v0.wrapping_add(self.v1);

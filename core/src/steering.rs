@@ -6,11 +6,21 @@
 //! messages ([`Steering::slot_of_call_id`]), here on raw datagrams ([`Steering::slot_of_datagram`], forward mode), and in the kernel
 //! (`SK_REUSEPORT`).
 //!
-//! What counts as the Call-ID of a datagram, bit for bit: only its first [`MESSAGE_SIZE_MAX`] bytes are looked at, as if the
-//! datagram ended there; pairs of CR LF in front are skipped (RFC 3261 §7.5). After the first line, the first line that starts
-//! with `Call-ID` or `i` (any case), optional blanks (space or tab), `:`; the value starts at the next byte that is no blank, CR
-//! or LF, and ends before the next byte that is ≤ 0x20. An empty line before any such line: no Call-ID. A line ends with LF; a
-//! CR in front of it is part of the end. A datagram without a Call-ID stays on the shard that received it.
+//! What counts as the Call-ID of a datagram, bit for bit. A *blank* is any byte ≤ 0x20, so CR and LF too.
+//!
+//! 1. Only the first [`MESSAGE_SIZE_MAX`] bytes are looked at, as if the datagram ended there. Blanks in front are skipped
+//!    (RFC 3261 §7.5 has CR LF there; a keep-alive is nothing else).
+//! 2. The first [`LINES_MAX`] line feeds are looked at. What starts behind one is, if it starts with
+//!    - LF or CR LF: the end of the header fields; the datagram has no Call-ID,
+//!    - `Call-ID` or `i`, any case, and then a blank or `:`: the Call-ID line,
+//!    - anything else: of no interest.
+//! 3. In the Call-ID line blanks may come before `:` and after it; a line folded behind the colon is so unfolded. The value starts
+//!    at the next byte and ends before the next blank. No `:`, or no byte of a value: the datagram has no Call-ID.
+//!
+//! Every valid message has the Call-ID here that the parser finds in it. The rules are chosen so that the kernel's part is short and
+//! its work bounded: the verifier must see the end of each loop.
+//!
+//! A datagram without a Call-ID stays on the shard that received it.
 
 use alloc::boxed::Box;
 
@@ -19,6 +29,10 @@ use crate::siphash::Key;
 
 /// Slots in the table; a slot is 16 bits wide in every token.
 pub const SLOTS: usize = 1 << 16;
+
+/// Line feeds of a datagram that are looked at for its Call-ID: bounds what a datagram of line feeds costs in the kernel. A
+/// message has at most [`HEADERS_MAX`](crate::limits::HEADERS_MAX) header fields; this leaves each of them a folded line.
+pub const LINES_MAX: usize = 2 * crate::limits::HEADERS_MAX;
 
 /// A keyed hash of a Call-ID, 16 bits wide.
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -97,34 +111,33 @@ pub const fn slot_of_hash(hash: u64) -> Slot {
 /// The Call-ID value of a raw datagram, by the definition in this module's head.
 #[must_use]
 pub fn find_call_id(datagram: &[u8]) -> Option<&[u8]> {
-    let mut rest = &datagram[..datagram.len().min(MESSAGE_SIZE_MAX)];
-    while let [b'\r', b'\n', message @ ..] = rest {
-        rest = message;
-    }
-    loop {
+    let mut rest = skip_blanks(&datagram[..datagram.len().min(MESSAGE_SIZE_MAX)]);
+    for _ in 0..LINES_MAX {
         let line_end = memchr::memchr(b'\n', rest)?;
         rest = &rest[line_end + 1..];
         let after_name = match rest {
+            [b'\n', ..] | [b'\r', b'\n', ..] => return None,
             [b'i' | b'I', after @ ..] => after,
-            [name @ .., _] if name.len() >= 7 && name[..7].eq_ignore_ascii_case(b"call-id") => &rest[7..],
-            [b'\n', ..] | [b'\r', b'\n', ..] | [] => return None,
+            _ if rest.len() >= 7 && rest[..7].eq_ignore_ascii_case(b"call-id") => &rest[7..],
             _ => continue,
         };
-        let blanks = after_name.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
-        if after_name.get(blanks) != Some(&b':') {
-            continue;
+        if matches!(after_name, [0..=b' ' | b':', ..]) {
+            let value = skip_blanks(skip_blanks(after_name).strip_prefix(b":")?);
+            let end = value.iter().position(|byte| *byte <= b' ').unwrap_or(value.len());
+            return (end > 0).then(|| &value[..end]);
         }
-        let value = &after_name[blanks + 1..];
-        let start = value.iter().position(|byte| !matches!(byte, b' ' | b'\t' | b'\r' | b'\n'))?;
-        let value = &value[start..];
-        let end = value.iter().position(|byte| *byte <= b' ').unwrap_or(value.len());
-        return Some(&value[..end]);
     }
+    None
+}
+
+fn skip_blanks(bytes: &[u8]) -> &[u8] {
+    let start = bytes.iter().position(|byte| *byte > b' ').unwrap_or(bytes.len());
+    &bytes[start..]
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{MESSAGE_SIZE_MAX, find_call_id};
+    use super::{LINES_MAX, MESSAGE_SIZE_MAX, find_call_id};
 
     #[test]
     fn finds_the_call_id_in_every_spelling() {
@@ -138,10 +151,11 @@ mod tests {
             (b"X\n\nCall-ID: body", None),
             (b"Call-ID: first line", None),
             (b"X\r\nCall-ID:", None),
+            (b"X\r\nCall-ID no\r\ni:yes", None),
             (b"\r\n\r\nX\r\nCall-ID: after keep-alives\r\n", Some(b"after")),
             (b"\r\n\r\nCall-ID: first line\r\n", None),
             (b"\r\n\r\n", None),
-            (b"X\r\ni:\x01", Some(b"")),
+            (b"X\r\ni: \r\n", None),
             (b"", None),
         ] {
             assert_eq!(find_call_id(datagram), expected, "{:?}", std::str::from_utf8(datagram));
@@ -159,5 +173,12 @@ mod tests {
         assert_eq!(find_call_id(&datagram), Some(&b"123"[..]));
         datagram.splice(4..4, *b"aaa");
         assert_eq!(find_call_id(&datagram), None, "nothing of the value is left");
+    }
+
+    #[test]
+    fn looks_no_further_than_the_lines_of_a_message() {
+        let lines = |count: usize| [&b"a\n".repeat(count)[..], b"i:yes\n"].concat();
+        assert_eq!(find_call_id(&lines(LINES_MAX)), Some(&b"yes"[..]));
+        assert_eq!(find_call_id(&lines(LINES_MAX + 1)), None);
     }
 }

@@ -24,6 +24,12 @@ pub const BRANCH_LENGTH: usize = MAGIC_COOKIE.len() + 24;
 /// Characters of a dialog token, its version included.
 pub const DIALOG_LENGTH: usize = 1 + 16;
 
+/// The URI parameter of a Record-Route that carries the dialog token.
+pub const TOKEN_NAME: &[u8] = b"cl";
+
+/// The same as it is written: behind `lr`, before the token.
+pub const TOKEN_PARAMETER: &[u8] = b";cl=";
+
 const VERSION: u8 = b'1';
 
 /// A branch as text.

@@ -119,6 +119,24 @@ fn percentile(sorted: &[f64], share: f64) -> f64 {
     sorted[((sorted.len() - 1) as f64 * share) as usize]
 }
 
+/// Nanoseconds of one load that depends on the load before, all over a table of `bytes`: the yardstick of everything below.
+fn random_load_ns(bytes: usize) -> f64 {
+    let len = bytes / 4;
+    let mut next: Vec<u32> = (0..len as u32).collect();
+    let mut draws = Draws(3);
+    // Sattolo's shuffle: one cycle through all places.
+    for place in (1..len).rev() {
+        next.swap(place, draws.below(place as u64) as usize);
+    }
+    let steps = 2_000_000u32;
+    let mut at = 0u32;
+    (0..steps).for_each(|_| at = next[at as usize]);
+    let start = Instant::now();
+    (0..steps).for_each(|_| at = next[at as usize]);
+    black_box(at);
+    start.elapsed().as_nanos() as f64 / f64::from(steps)
+}
+
 /// Nanoseconds per look-up: p50, p99, p99.9 over groups of `group`.
 fn time_groups(numbers: &[Vec<u8>], group: usize, mut look_up: impl FnMut(&[u8]) -> usize) -> [f64; 3] {
     let mut empty: Vec<f64> = (0..10_000).map(|_| Instant::now().elapsed().as_nanos() as f64).collect();
@@ -173,6 +191,8 @@ fn measure(image_file: &Path, prefixes: &[String]) {
             .collect();
         opens.sort_by(f64::total_cmp);
         println!("  open                        {:.3} ms median, {:.3} ms worst of 21", opens[10], opens[20]);
+        let load = random_load_ns(18 << 20);
+        println!("  one random load in 18 MiB   {load:.0} ns: what this machine charges, at this moment, for a miss");
         let mut draws = Draws(99);
         let numbers: Vec<Vec<u8>> = (0..prefixes.len())
             .map(|_| {
@@ -181,10 +201,8 @@ fn measure(image_file: &Path, prefixes: &[String]) {
                 format!("{prefix}{}", draws.digits(left)).into_bytes()
             })
             .collect();
-        let found = |number: &[u8]| {
-            let prefix = image.longest_prefix(1, Digits::leading(number));
-            prefix.map_or(0, |prefix| usize::from(image.prefix_len(prefix)))
-        };
+        let found =
+            |number: &[u8]| image.longest_prefix(1, Digits::leading(number)).map_or(0, |prefix| prefix.0 as usize);
         for (how, group) in [("groups of 8", GROUP), ("single", 1)] {
             let [p50, p99, p999] = time_groups(&numbers, group, found);
             println!("  look-up, {how:<12}       p50 {p50:.0} ns, p99 {p99:.0} ns, p99.9 {p999:.0} ns");

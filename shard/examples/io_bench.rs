@@ -12,7 +12,6 @@
 //! `cargo run --release -p corelane-shard --example io_bench [-- seconds rounds]`
 
 #![allow(clippy::print_stdout, reason = "the table is the point")]
-#![allow(unsafe_code, reason = "one clock that std does not read")]
 
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -23,17 +22,10 @@ use corelane_core::memory::BufferPool;
 use corelane_core::siphash::Key;
 use corelane_core::steering::Steering;
 use corelane_core::{BufferRef, Counter, Counters, Effect, Effects, Endpoint, Flow, Input, Instant, Now};
+use corelane_shard::clock::thread_cpu;
 use corelane_shard::{IoKind, Layout, Node, Protocol, SteeringMode};
 
 const SIZE: usize = 700;
-
-/// CPU that the calling thread has used.
-fn thread_cpu() -> Duration {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: a local that lives across the call.
-    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
-}
 
 /// What a relay's thread tells: datagrams so far, and its CPU in nanoseconds as of the last one counted.
 #[derive(Default)]
@@ -45,7 +37,7 @@ struct Meter {
 impl Meter {
     /// Reads the clock once in 64 datagrams: a few nanoseconds each.
     fn count(&self, datagrams: u64) {
-        if datagrams % 64 == 0 {
+        if datagrams.is_multiple_of(64) {
             self.nanos.store(thread_cpu().as_nanos() as u64, Ordering::Relaxed);
             self.datagrams.store(datagrams, Ordering::Release);
         }

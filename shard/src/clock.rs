@@ -4,6 +4,8 @@ use std::time;
 
 use corelane_core::{Instant, Now, WallTime};
 
+pub use crate::sys::cpu::thread_cpu;
+
 /// Reads time for the engines. Copies share the origin.
 #[derive(Copy, Clone, Debug)]
 pub struct Clock {

@@ -4,7 +4,6 @@
 //! threads (each makes its own engine and I/O, so that memory is touched first on the core that uses it), wait until all say
 //! that they run. No listener opens without an image.
 
-use std::future::Future;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
@@ -304,21 +303,16 @@ struct Birth {
 }
 
 /// The one task of a shard's executor. It never yields: the first poll returns when the shard ends.
-fn live<P: Protocol>(
-    mut birth: Birth,
-    make: impl FnOnce(Instant) -> P,
-) -> impl Future<Output = Result<Counters, String>> {
-    async move {
-        let _guard = AbortOnPanic;
-        let sockets = std::mem::take(&mut birth.sockets);
-        let wake = birth.inbox.event();
-        match birth.io {
-            IoKind::Mmsg => run(birth, Mmsg::new(sockets, wake), make),
-            IoKind::Ring => match Uring::new(sockets, wake) {
-                Ok(ring) => run(birth, ring, make),
-                Err(error) => Err(format!("io_uring: {error}")),
-            },
-        }
+async fn live<P: Protocol>(mut birth: Birth, make: impl FnOnce(Instant) -> P) -> Result<Counters, String> {
+    let _guard = AbortOnPanic;
+    let sockets = std::mem::take(&mut birth.sockets);
+    let wake = birth.inbox.event();
+    match birth.io {
+        IoKind::Mmsg => run(birth, Mmsg::new(sockets, wake), make),
+        IoKind::Ring => match Uring::new(sockets, wake) {
+            Ok(ring) => run(birth, ring, make),
+            Err(error) => Err(format!("io_uring: {error}")),
+        },
     }
 }
 
@@ -331,8 +325,8 @@ fn run<P: Protocol>(birth: Birth, io: impl Io, make: impl FnOnce(Instant) -> P) 
     // Whoever starts the node listens until all have spoken or gone.
     let _ = ready.send(());
     drop(ready);
-    // A shard that ends by itself would leave its calls unserved in silence: its node must go down, and be started again.
-    shard.run().map_err(|error| error.to_string())
+    // A shard that ends by itself would leave its calls unserved in silence: its node goes down, and is started again.
+    Ok(shard.run().unwrap_or_else(|error| panic!("shard {}: its wait or its sends failed: {error}", index.0)))
 }
 
 /// A panic on a shard is our bug, and a node that lost a shard would go on losing its share of the calls: the process ends, and

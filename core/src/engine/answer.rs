@@ -9,7 +9,7 @@ use super::{Engine, Turn};
 use crate::counter::Counter;
 use crate::flow::{Endpoint, Flow};
 use crate::memory::BufferRef;
-use crate::message::{Answer, Message, StartLine, Via, write_answer};
+use crate::message::{Answer, Message, StartLine, Via, parse_ip, write_answer};
 use crate::siphash::Hasher;
 
 /// The port of SIP over UDP where a Via names none (RFC 3261 §18.2.2).
@@ -46,14 +46,11 @@ impl Source {
     pub(crate) fn new(via: &Via, message: &Message<'_>, flow: Flow) -> Source {
         let asks_rport = via.rport.is_some();
         let port = if asks_rport { flow.peer.port } else { via.port.unwrap_or(DEFAULT_PORT) };
-        let host = message.text(via.host);
-        let host = host.strip_prefix(b"[").and_then(|host| host.strip_suffix(b"]")).unwrap_or(host);
-        let same_host =
-            core::str::from_utf8(host).ok().and_then(|host| host.parse::<IpAddr>().ok()) == Some(flow.peer.ip);
+        // RFC 3581 §4: with rport, received is written even where it says nothing new.
+        let stamped = asks_rport || parse_ip(message.text(via.host)) != Some(flow.peer.ip);
         Source {
             reply: Flow { peer: Endpoint::new(flow.peer.ip, port), ..flow },
-            // RFC 3581 §4: with rport, received is written even where it says nothing new.
-            received: (asks_rport || !same_host).then_some(flow.peer.ip),
+            received: stamped.then_some(flow.peer.ip),
             rport: asks_rport.then_some(flow.peer.port),
         }
     }

@@ -7,6 +7,7 @@ use super::{Engine, Turn};
 use crate::call::{Call, CallRef, Side, State};
 use crate::counter::Counter;
 use crate::message::{Message, Method, Name, Span, StartLine};
+use crate::token::{DIALOG_LENGTH, TOKEN_NAME, TOKEN_PARAMETER};
 
 /// An in-dialog request's call and the way on.
 struct DialogMatch {
@@ -140,11 +141,19 @@ impl Engine {
     }
 
     fn token_in_route(&self, message: &Message<'_>, value: Span, call_hash: u64) -> Option<u32> {
+        // As we wrote it, and as nearly every peer returns it: the token is the last thing in the brackets. The MAC tells it
+        // from anything else that stands there.
+        if let Some(text) = message.text(value).strip_suffix(b">")
+            && let Some((rest, token)) = text.split_last_chunk::<DIALOG_LENGTH>()
+            && rest.ends_with(TOKEN_PARAMETER)
+        {
+            return self.tokens.read_dialog(call_hash, token);
+        }
         self.token_in_uri(message, message.parse_name_addr(value).ok()?.uri, call_hash)
     }
 
     fn token_in_uri(&self, message: &Message<'_>, uri: Span, call_hash: u64) -> Option<u32> {
-        let token = message.parse_uri(uri).ok()?.param(message.bytes(), b"cl")??;
+        let token = message.parse_uri(uri).ok()?.param(message.bytes(), TOKEN_NAME)??;
         self.tokens.read_dialog(call_hash, token)
     }
 }

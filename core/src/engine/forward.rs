@@ -1,8 +1,6 @@
 //! A request leaves on a new branch (RFC 3261 §16.6).
 
-use core::fmt::Write as _;
-
-use arrayvec::{ArrayString, ArrayVec};
+use arrayvec::ArrayVec;
 
 use super::answer::Incoming;
 use super::records::{Cancel, ClientRef, ClientState, ClientTransaction, ServerRef, TransactionTimers};
@@ -10,11 +8,11 @@ use super::{Engine, Turn};
 use crate::call::CallRef;
 use crate::counter::Counter;
 use crate::flow::{Flow, ListenerIndex};
-use crate::limits::{DIGITS_MAX, HOST_MAX, UDP_REQUEST_SIZE, USER_MAX};
+use crate::limits::{DIGITS_MAX, HOST_MAX, UDP_REQUEST_SIZE};
 use crate::memory::{Full, Ref};
-use crate::message::{Message, Method, RequestEdits, Uri, write_request};
+use crate::message::{Message, Method, RequestEdits, Uri, Writer, write_request};
 use crate::routing::Gateway;
-use crate::token::{Branch, BranchParts, DialogToken, NO_PLACE};
+use crate::token::{Branch, BranchParts, DialogToken, NO_PLACE, TOKEN_PARAMETER};
 use crate::transaction::{client, invite_client};
 
 /// What a request gets where it came without Max-Forwards (RFC 3261 §16.6 step 3).
@@ -93,16 +91,27 @@ fn unescape(high: u8, low: u8) -> u8 {
     }
 }
 
-/// The Request-URI towards a gateway.
-pub(crate) fn gateway_uri(number: &Number, gateway: &Gateway<'_>) -> ArrayString<{ USER_MAX + 80 }> {
-    let mut uri = ArrayString::new();
-    let plus = if number.plus { "+" } else { "" };
-    let digits = core::str::from_utf8(&number.digits).unwrap_or_default();
-    let phone = if number.phone { ";user=phone" } else { "" };
-    // DIGITS_MAX digits and the longest IPv6 reference fit by far.
-    let written = write!(uri, "sip:{plus}{digits}@{}{phone}", gateway.endpoint);
-    debug_assert!(written.is_ok());
-    uri
+/// Room for a Request-URI towards a gateway.
+pub(crate) const GATEWAY_URI_MAX: usize = DIGITS_MAX + 80;
+const _: () = assert!(b"sip:+@[ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255]:65535;user=phone".len() <= 80);
+
+/// The Request-URI towards a gateway, written into `out`.
+pub(crate) fn gateway_uri<'o>(
+    number: &Number,
+    gateway: &Gateway<'_>,
+    out: &'o mut [u8; GATEWAY_URI_MAX],
+) -> Result<&'o [u8], Full> {
+    let mut uri = Writer::new(out);
+    uri.put(if number.plus { b"sip:+" } else { b"sip:" });
+    uri.put(&number.digits);
+    uri.put(b"@");
+    uri.put_ip(gateway.endpoint.ip, true);
+    uri.put(b":");
+    uri.put_number(gateway.endpoint.port.into());
+    if number.phone {
+        uri.put(b";user=phone");
+    }
+    uri.finish()
 }
 
 /// Where a request goes and what changes in it on the way.
@@ -224,25 +233,27 @@ impl Engine {
     }
 
     fn via(&self, to: Flow, branch: &Branch) -> ArrayVec<u8, LINE_MAX> {
-        let mut via = ArrayVec::new();
         let name = to.transport.via_name().as_bytes();
-        for part in [b"SIP/2.0/", name, b" ", self.advertised(to.listener), b";branch=", branch] {
-            via.extend(part.iter().copied());
-        }
-        via
+        line([b"SIP/2.0/", name, b" ", self.advertised(to.listener), b";branch=", branch])
     }
 
     fn record_route(&self, listener: ListenerIndex, token: &DialogToken) -> ArrayVec<u8, LINE_MAX> {
-        let mut value = ArrayVec::new();
-        for part in [b"<sip:", self.advertised(listener), b";lr;cl=", token, b">"] {
-            value.extend(part.iter().copied());
-        }
-        value
+        line([b"<sip:", self.advertised(listener), b";lr", TOKEN_PARAMETER, token, b">"])
     }
 
     fn advertised(&self, listener: ListenerIndex) -> &[u8] {
         self.settings.listeners[usize::from(listener.0)].advertised.as_bytes()
     }
+}
+
+/// The parts one after the other; all lines that Corelane writes are bounded by [`LINE_MAX`].
+fn line<const N: usize>(parts: [&[u8]; N]) -> ArrayVec<u8, LINE_MAX> {
+    let mut line = ArrayVec::new();
+    for part in parts {
+        let fits = line.try_extend_from_slice(part).is_ok();
+        debug_assert!(fits, "LINE_MAX has room for the longest host");
+    }
+    line
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! An INVITE that opens a call: admitted, routed, sent to a gateway (RFC 3261 §16.3 to §16.6).
 
 use super::answer::Incoming;
-use super::forward::{Forward, Number, gateway_uri};
+use super::forward::{Forward, GATEWAY_URI_MAX, Number, gateway_uri};
 use super::records::ServerRef;
 use super::{Engine, Turn};
 use crate::call::{Call, CallRef, Dialogs, EndReason, Leg, State};
@@ -103,11 +103,12 @@ impl Engine {
         };
         let listener = gateway.listener.and_then(|slot| self.listener_of(slot)).unwrap_or(incoming.flow.listener);
         number.rewrite(gateway.strip.into(), gateway.prepend);
-        let uri = gateway_uri(&number, &gateway);
+        let mut uri = [0; GATEWAY_URI_MAX];
+        let uri = gateway_uri(&number, &gateway, &mut uri)?;
         let to = Flow { peer: gateway.endpoint, listener, transport: incoming.flow.transport };
         let server = forward.server;
         let call = forward.call;
-        let client = self.forward(turn, incoming, &Forward { to, request_uri: Some(uri.as_bytes()), ..forward })?;
+        let client = self.forward(turn, incoming, &Forward { to, request_uri: Some(uri), ..forward })?;
         if let Some(transaction) = server.and_then(|at| self.servers.find_mut(at)) {
             transaction.client = Some(client);
         }

@@ -31,18 +31,10 @@ impl Digits {
     #[inline]
     #[must_use]
     pub fn leading(number: &[u8]) -> Digits {
-        let mut symbols = 0u128;
-        let mut len = 0u8;
-        for byte in number.iter().take(PREFIX_MAX) {
-            let code = CODES[usize::from(*byte)];
-            if code == NONE {
-                break;
-            }
-            symbols = symbols << 4 | u128::from(code);
-            len += 1;
-        }
-        let unused = 4 * (PREFIX_MAX as u32 - u32::from(len));
-        Digits { symbols: symbols.checked_shl(unused).unwrap_or(0), len }
+        // Two halves of 64 bits: numbers rarely reach the second, and shifting 128 bits costs twice.
+        let (high, high_len) = half(number);
+        let (low, low_len) = if high_len == 16 { half(&number[16..]) } else { (0, 0) };
+        Digits { symbols: u128::from(high) << 64 | u128::from(low), len: (high_len + low_len) as u8 }
     }
 
     /// A whole prefix.
@@ -78,6 +70,21 @@ impl Digits {
         let unused = 4 * (PREFIX_MAX as u32 - u32::from(self.len));
         self.len <= number.len && (self.symbols ^ number.symbols).checked_shr(unused).unwrap_or(0) == 0
     }
+}
+
+/// Up to sixteen symbols, the first in the highest nibble, and how many.
+#[inline]
+fn half(number: &[u8]) -> (u64, u32) {
+    let (mut symbols, mut len) = (0u64, 0u32);
+    for byte in number.iter().take(16) {
+        let code = CODES[usize::from(*byte)];
+        if code == NONE {
+            break;
+        }
+        symbols = symbols << 4 | u64::from(code);
+        len += 1;
+    }
+    (symbols.checked_shl(64 - 4 * len).unwrap_or(0), len)
 }
 
 impl core::fmt::Display for Digits {

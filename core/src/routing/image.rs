@@ -342,7 +342,7 @@ impl<'a> Image<'a> {
     pub fn counts(&self) -> Counts {
         Counts {
             groups: self.trie.groups.len(),
-            prefixes: self.trie.prefixes.len(),
+            prefixes: self.trie.sets.len(),
             routes: self.origins.ids.len(),
             route_sets: self.routes.first.len().saturating_sub(1),
             trie_slots: self.trie.slots.len(),

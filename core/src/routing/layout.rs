@@ -443,8 +443,13 @@ pub struct Trie {
     pub slots: Vec<u32>,
     /// Buckets and skips.
     pub words: Vec<u32>,
-    /// Prefix *n* is at *n* - 1; sorted by group, symbols, length, so that a parent comes before its children.
-    pub prefixes: Vec<Prefix>,
+    /// Place of the route set of prefix *n*, at *n* - 1. Prefixes are sorted by group, symbols, length, so that a parent comes before
+    /// its children. Sets, parents and lengths lie apart because a call reads mostly the set alone.
+    pub sets: Vec<u32>,
+    /// The next shorter routed prefix of prefix *n*, 0: none.
+    pub parents: Vec<u32>,
+    /// How many symbols prefix *n* has.
+    pub lengths: Vec<u8>,
 }
 
 /// The root of one routing group.
@@ -457,18 +462,6 @@ pub struct Group {
     /// Digits that the root table takes at once.
     pub root_digits: u32,
 }
-
-/// A routed prefix.
-#[derive(Archive, Serialize, Copy, Clone, PartialEq, Eq, Debug)]
-pub struct Prefix {
-    /// The next shorter routed prefix of the same number, 0: none.
-    pub parent: u32,
-    /// Symbols in the upper 6 bits, place of its route set in the lower 26.
-    pub packed: u32,
-}
-
-/// Bits of [`Prefix::packed`] that name the set.
-pub const SET_BITS: u32 = 26;
 
 // ---- routes and origins -----------------------------------------------------------------------------------------------
 

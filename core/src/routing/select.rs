@@ -139,7 +139,7 @@ impl Image<'_> {
     /// How many symbols a prefix has: so many of the number looked up are the prefix.
     #[must_use]
     pub fn prefix_len(&self, prefix: PrefixNumber) -> u8 {
-        trie::prefix(self.trie, prefix.0).map_or(0, |(len, _)| len)
+        trie::length(self.trie, prefix.0).unwrap_or(0)
     }
 
     /// The routes of a prefix by ascending priority, with `route.id` and `route.cost` (millionths) of each.
@@ -159,7 +159,7 @@ impl Image<'_> {
     #[inline]
     fn entries(&self, prefix: PrefixNumber) -> &[Archived<RouteEntry>] {
         let entries = || {
-            let (_, set) = trie::prefix(self.trie, prefix.0)?;
+            let set = trie::set(self.trie, prefix.0)?;
             let first = self.routes.first.as_slice();
             let (start, end) = (first.get(set)?.to_native(), first.get(set + 1)?.to_native());
             self.routes.entries.as_slice().get(start as usize..end as usize)

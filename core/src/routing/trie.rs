@@ -24,7 +24,7 @@
 use rkyv::Archived;
 
 use crate::routing::digits::Digits;
-use crate::routing::layout::{PREFIX_MAX, SET_BITS, Trie};
+use crate::routing::layout::{PREFIX_MAX, Trie};
 
 /// What a reference leads to; the upper three bits.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -149,10 +149,12 @@ pub(super) fn find(trie: &Archived<Trie>, routing_group: u32, digits: Digits) ->
     for _ in 0..STEPS_MAX {
         let place = place_of(reference);
         let step = match Kind::of(reference) {
-            Kind::Leaf => return fitting(trie, place as u32, walk.len),
+            Kind::Leaf => return fitting(trie, place as u32, &walk),
             Kind::Bucket => {
+                // With the number's end in the bucket, what fits may still be too long.
                 let found = in_bucket(trie.words.as_slice(), place, walk.rest())?;
-                return fitting(trie, found, walk.len);
+                walk.depth += found.1;
+                return fitting(trie, found.0, &walk);
             }
             Kind::Skip => {
                 let [pattern, covering, below] = trie.words.as_slice().get(place..place.checked_add(3)?)? else {
@@ -161,7 +163,7 @@ pub(super) fn find(trie: &Archived<Trie>, routing_group: u32, digits: Digits) ->
                 let (pattern, covering) = (pattern.to_native(), covering.to_native());
                 let count = pattern & 15;
                 if (pattern ^ (walk.rest() >> 96) as u32).wrapping_shr(32u32.wrapping_sub(4 * count)) != 0 {
-                    return fitting(trie, covering, walk.len);
+                    return fitting(trie, covering, &walk);
                 }
                 walk.depth += count;
                 reference = below.to_native();
@@ -178,13 +180,14 @@ pub(super) fn find(trie: &Archived<Trie>, routing_group: u32, digits: Digits) ->
     None
 }
 
-/// The longest entry of a bucket that `rest` starts with, else what covers the bucket.
+/// The longest entry of a bucket that `rest` starts with, else what covers the bucket; and how many symbols of `rest` it takes.
 #[inline]
-fn in_bucket(words: &[Archived<u32>], place: usize, rest: u128) -> Option<u32> {
+fn in_bucket(words: &[Archived<u32>], place: usize, rest: u128) -> Option<(u32, u32)> {
     let [head, covering] = words.get(place..place.checked_add(2)?)? else { return None };
     let (head, mut found) = (head.to_native(), covering.to_native());
     let count = (head >> 8) as usize & 0xFFFF;
     let start = place + 2;
+    let mut taken = 0;
     // Entries are sorted, so of those that fit the last is the longest.
     match head & 0xFF {
         width::NARROW => {
@@ -192,7 +195,7 @@ fn in_bucket(words: &[Archived<u32>], place: usize, rest: u128) -> Option<u32> {
             for entry in words.get(start..start + 2 * count)?.chunks_exact(2) {
                 let key = entry[0].to_native();
                 let fits = (key ^ rest).wrapping_shr(32u32.wrapping_sub(4 * (key & 15))) == 0;
-                found = if fits { entry[1].to_native() } else { found };
+                (found, taken) = if fits { (entry[1].to_native(), key & 15) } else { (found, taken) };
             }
         }
         width::MIDDLE => {
@@ -200,50 +203,54 @@ fn in_bucket(words: &[Archived<u32>], place: usize, rest: u128) -> Option<u32> {
             for entry in words.get(start..start + 3 * count)?.chunks_exact(3) {
                 let key = u64::from(entry[0].to_native()) << 32 | u64::from(entry[1].to_native());
                 let fits = (key ^ rest).wrapping_shr(64u32.wrapping_sub(4 * (key as u32 & 15))) == 0;
-                found = if fits { entry[2].to_native() } else { found };
+                (found, taken) = if fits { (entry[2].to_native(), key as u32 & 15) } else { (found, taken) };
             }
         }
         width::WIDE => {
             for entry in words.get(start..start + 6 * count)?.chunks_exact(6) {
                 let key = entry[..4].iter().fold(0, |key, word| key << 32 | u128::from(word.to_native()));
                 let fits = (key ^ rest).wrapping_shr(128u32.wrapping_sub(4 * (entry[4].to_native() & 63))) == 0;
-                found = if fits { entry[5].to_native() } else { found };
+                (found, taken) = if fits { (entry[5].to_native(), entry[4].to_native() & 63) } else { (found, taken) };
             }
         }
         _ => return None,
     }
-    Some(found)
+    Some((found, taken))
 }
 
-/// The first prefix on the way up from `number` that has at most `len` symbols.
+/// The first prefix on the way up from `number` that is no longer than the walked number. What was found has at most as many
+/// symbols as were walked: unless the number ended on the way, its length need not be read.
 #[inline]
-fn fitting(trie: &Archived<Trie>, mut number: u32, len: u32) -> Option<u32> {
+fn fitting(trie: &Archived<Trie>, number: u32, walk: &Walk) -> Option<u32> {
+    if walk.depth <= walk.len { Some(number).filter(|number| *number != 0) } else { not_longer(trie, number, walk.len) }
+}
+
+fn not_longer(trie: &Archived<Trie>, mut number: u32, len: u32) -> Option<u32> {
     while number != 0 {
-        let prefix = trie.prefixes.as_slice().get(number as usize - 1)?;
-        if prefix.packed.to_native() >> SET_BITS <= len {
+        if u32::from(length(trie, number)?) <= len {
             return Some(number);
         }
-        number = above(number, prefix.parent.to_native());
+        number = shorter(trie, number)?;
     }
     None
 }
 
-/// The next shorter routed prefix of prefix `number`.
+/// The next shorter routed prefix of prefix `number`. Parents come before their children; one that does not is damage, and ends
+/// the way up.
 #[inline]
 pub(super) fn shorter(trie: &Archived<Trie>, number: u32) -> Option<u32> {
-    let prefix = trie.prefixes.as_slice().get((number as usize).checked_sub(1)?)?;
-    Some(above(number, prefix.parent.to_native())).filter(|parent| *parent != 0)
+    let parent = trie.parents.as_slice().get((number as usize).checked_sub(1)?)?.to_native();
+    Some(parent).filter(|parent| *parent != 0 && *parent < number)
 }
 
-/// Parents come before their children in the file; one that does not is damage and ends the way up.
+/// How many symbols prefix `number` has.
 #[inline]
-const fn above(number: u32, parent: u32) -> u32 {
-    if parent < number { parent } else { 0 }
+pub(super) fn length(trie: &Archived<Trie>, number: u32) -> Option<u8> {
+    trie.lengths.as_slice().get((number as usize).checked_sub(1)?).copied()
 }
 
-/// Length and route set of a prefix.
+/// The place of its route set.
 #[inline]
-pub(super) fn prefix(trie: &Archived<Trie>, number: u32) -> Option<(u8, usize)> {
-    let packed = trie.prefixes.as_slice().get((number as usize).checked_sub(1)?)?.packed.to_native();
-    Some(((packed >> SET_BITS) as u8, (packed & ((1 << SET_BITS) - 1)) as usize))
+pub(super) fn set(trie: &Archived<Trie>, number: u32) -> Option<usize> {
+    trie.sets.as_slice().get((number as usize).checked_sub(1)?).map(|set| set.to_native() as usize)
 }

@@ -3,8 +3,11 @@
 use rkyv::Archived;
 
 use crate::routing::image::{Image, ImageError};
-use crate::routing::layout::{BODY_START, NO_SLOT, SET_BITS, Trie};
+use crate::routing::layout::{BODY_START, NO_SLOT, PREFIX_MAX, Trie};
 use crate::routing::trie::{Kind, place_of, width};
+
+/// Skips in a row on one path: each takes two symbols or more.
+const SKIPS_MAX: usize = PREFIX_MAX / 2 + 1;
 
 impl Image<'_> {
     /// Checks the checksum of the body and every number in it: linear in the size of the image.
@@ -53,16 +56,17 @@ impl Image<'_> {
         ascending(self.routes.first.as_slice(), entries)
             && ascending(self.origins.first.as_slice(), self.origins.ids.len())
             && self.origins.costs.len() == self.origins.ids.len()
-            && self.origins.first.len() == self.trie.prefixes.len() + 1
+            && self.origins.first.len() == self.trie.sets.len() + 1
             && self.routes.entries.iter().all(|entry| {
                 let window = entry.window.to_native();
                 usize::from(entry.carrier.to_native()) < carriers
                     && (window == NO_SLOT || usize::from(window) < windows)
             })
-            && self.trie.prefixes.iter().zip(1u32..).all(|(prefix, number)| {
-                let set = prefix.packed.to_native() & ((1 << SET_BITS) - 1);
-                prefix.parent.to_native() < number && (set as usize) + 1 < sets
-            })
+            && self.trie.parents.len() == self.trie.sets.len()
+            && self.trie.lengths.len() == self.trie.sets.len()
+            && self.trie.sets.iter().all(|set| (set.to_native() as usize) < sets.saturating_sub(1))
+            && self.trie.parents.iter().zip(1u32..).all(|(parent, number)| parent.to_native() < number)
+            && self.trie.lengths.iter().all(|len| usize::from(*len) <= PREFIX_MAX)
     }
 }
 
@@ -78,9 +82,9 @@ fn trie_is_sound(trie: &Archived<Trie>) -> bool {
 
 /// Whether a reference leads to something whole. Slots are walked flat, so this looks one step ahead, and further along skips.
 fn leads_inside(trie: &Archived<Trie>, mut reference: u32) -> bool {
-    let prefixes = trie.prefixes.len();
+    let prefixes = trie.sets.len();
     let known = |number: u32| number as usize <= prefixes;
-    for _ in 0..trie::SKIPS_MAX {
+    for _ in 0..SKIPS_MAX {
         let place = place_of(reference);
         let table = |size: usize| place + size <= trie.slots.len();
         match Kind::of(reference) {
@@ -114,11 +118,4 @@ fn leads_inside(trie: &Archived<Trie>, mut reference: u32) -> bool {
         }
     }
     false
-}
-
-mod trie {
-    use crate::routing::layout::PREFIX_MAX;
-
-    /// Skips in a row on one path: each takes two symbols or more.
-    pub(super) const SKIPS_MAX: usize = PREFIX_MAX / 2 + 1;
 }

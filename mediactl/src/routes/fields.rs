@@ -12,8 +12,9 @@ const DAY_S: i64 = 86_400;
 /// `10.0.0.0/8`, `2001:db8::/32`, or an address alone.
 pub(super) fn cidr(text: &str) -> Result<(IpAddr, u8), String> {
     let (address, bits) = text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
-    let address: IpAddr =
-        address.parse().map_err(|_| "must be an address or network, such as 192.0.2.0/24 or 2001:db8::/32".to_string())?;
+    let address: IpAddr = address
+        .parse()
+        .map_err(|_| "must be an address or network, such as 192.0.2.0/24 or 2001:db8::/32".to_string())?;
     if address.to_canonical() != address {
         return Err(format!("is IPv4 written as IPv6; write {}", address.to_canonical()));
     }
@@ -31,11 +32,7 @@ pub(super) fn cidr(text: &str) -> Result<(IpAddr, u8), String> {
     };
     let start = if bits == 0 { 0 } else { value >> (width - bits) << (width - bits) };
     if start != value {
-        let network = if width == 32 {
-            IpAddr::V4((start as u32).into())
-        } else {
-            IpAddr::V6(start.into())
-        };
+        let network = if width == 32 { IpAddr::V4((start as u32).into()) } else { IpAddr::V6(start.into()) };
         return Err(format!("has bits set behind /{bits}; write {network}/{bits}, or {address} alone for one host"));
     }
     Ok((address, bits as u8))
@@ -262,9 +259,17 @@ mod tests {
 
     #[test]
     fn times_days_and_money() {
-        assert_eq!([time_of_day("08:30"), time_of_day("24:00"), time_of_day("23:59:59")], [Ok(30_600), Ok(86_400), Ok(86_399)]);
-        assert!(["24:01", "8:30", "0830", "08:60", "08:30:00:00", ""].into_iter().all(|text| time_of_day(text).is_err()));
-        assert_eq!([days("mon-fri"), days("sat, sun"), days("fri-mon"), days("*")], [Ok(31), Ok(96), Ok(0b111_0001), Ok(127)]);
+        assert_eq!(
+            [time_of_day("08:30"), time_of_day("24:00"), time_of_day("23:59:59")],
+            [Ok(30_600), Ok(86_400), Ok(86_399)]
+        );
+        assert!(
+            ["24:01", "8:30", "0830", "08:60", "08:30:00:00", ""].into_iter().all(|text| time_of_day(text).is_err())
+        );
+        assert_eq!(
+            [days("mon-fri"), days("sat, sun"), days("fri-mon"), days("*")],
+            [Ok(31), Ok(96), Ok(0b111_0001), Ok(127)]
+        );
         assert!(days("monday").is_err());
         assert_eq!([cost(b"0.0125"), cost(b"3"), cost(b".5")], [Ok(12_500), Ok(3_000_000), Ok(500_000)]);
         assert!([&b"-1"[..], b"5000", b"0.0000001", b"1.2.3", b"."].into_iter().all(|text| cost(text).is_err()));
@@ -282,6 +287,8 @@ mod tests {
         assert!(["486", "603", "200", "q850:200", "x"].into_iter().all(|text| failover_codes(text).is_err()));
         assert!(host("sbc-1.example.net").is_ok() && host("2001:db8::1").is_ok());
         assert!(["", "a..b", "-a", "a b"].into_iter().all(|text| host(text).is_err()));
-        assert!(zone("America/Argentina/Buenos_Aires").is_ok() && zone("Etc/GMT+1").is_ok() && zone("Europe/").is_err());
+        assert!(
+            zone("America/Argentina/Buenos_Aires").is_ok() && zone("Etc/GMT+1").is_ok() && zone("Europe/").is_err()
+        );
     }
 }

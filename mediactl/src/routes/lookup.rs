@@ -3,9 +3,7 @@
 use std::fmt;
 
 use corelane_core::Endpoint;
-use corelane_core::routing::{
-    Candidates, Digits, Image, ListenerSlot, NO_SLOT, NoCandidate, ProviderSlot, Recognised,
-};
+use corelane_core::routing::{Candidates, Digits, Image, ListenerSlot, NO_SLOT, NoCandidate, ProviderSlot, Recognised};
 
 /// Where a look-up starts.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -58,7 +56,8 @@ pub fn lookup(image: &Image<'_>, source: Source, dialled: &str, draw: u64) -> Lo
         steps.push(format!("group {group}: prefix '{}'", number.get(..len).unwrap_or(&number)));
         for (route, id, cost) in image.routes(this) {
             let carrier = image.carrier(route.carrier).map_or("?", |carrier| carrier.name());
-            let cost = cost.map_or(String::new(), |cost| format!(", cost {}.{:06}", cost / 1_000_000, cost % 1_000_000));
+            let cost =
+                cost.map_or(String::new(), |cost| format!(", cost {}.{:06}", cost / 1_000_000, cost % 1_000_000));
             let window = if route.window.is_some() { ", has a time window" } else { "" };
             steps.push(format!(
                 "  route {id}: carrier {carrier}, priority {}, weight {}{cost}{window}",

@@ -148,7 +148,10 @@ pub fn stat(path: &Path) -> Result<Stat, FileError> {
 ///
 /// # Errors
 /// [`FileError`], also where `look` finds the image unsound.
-pub fn with_image<T>(path: &Path, look: impl FnOnce(&Image<'_>, usize) -> Result<T, ImageError>) -> Result<T, FileError> {
+pub fn with_image<T>(
+    path: &Path,
+    look: impl FnOnce(&Image<'_>, usize) -> Result<T, ImageError>,
+) -> Result<T, FileError> {
     let shown = || path.display().to_string();
     let bytes = file::read(path).map_err(|error| FileError::Read { path: shown(), error })?;
     let looked = Image::open(&bytes).and_then(|image| look(&image, bytes.len()));

@@ -181,8 +181,7 @@ pub fn warnings(tables: &Tables) -> Vec<Problem> {
     let groups: HashSet<u32> =
         tables.routes.iter().filter(|row| row.row.enabled).map(|row| row.row.routing_group).collect();
     let sources: HashSet<u32> = tables.addresses.iter().map(|row| row.row.provider_id).collect();
-    let sets: HashSet<u32> =
-        tables.media_nodes.iter().filter(|row| row.row.enabled).map(|row| row.row.set).collect();
+    let sets: HashSet<u32> = tables.media_nodes.iter().filter(|row| row.row.enabled).map(|row| row.row.set).collect();
     for Row { line, row: provider } in tables.providers.iter().filter(|row| row.row.record.enabled) {
         let record = &provider.record;
         let mut warn = |column, value, reason: &str| {

@@ -5,7 +5,6 @@
 
 use std::fmt::Display;
 use std::path::Path;
-use std::str::FromStr;
 
 use crate::routes::problem::Problem;
 
@@ -33,7 +32,8 @@ pub(super) fn read(dir: &Path, shape: &Shape, problems: &mut Vec<Problem>, mut r
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && !shape.required => return,
         Err(error) => {
-            let reason = format!("cannot be read ({error}); every routing directory has this table, if only its header");
+            let reason =
+                format!("cannot be read ({error}); every routing directory has this table, if only its header");
             return problems.push(Problem::file(shape.file, reason));
         }
     };
@@ -76,7 +76,8 @@ fn header(shape: &Shape, record: &csv::ByteRecord, problems: &mut Vec<Problem>) 
         }
     }
     for name in shape.required_columns {
-        let there = shape.columns.iter().position(|column| column == name).is_some_and(|column| places[column].is_some());
+        let there =
+            shape.columns.iter().position(|column| column == name).is_some_and(|column| places[column].is_some());
         if !there {
             let reason = format!("column '{name}' is missing; every row needs it");
             problems.push(Problem { line: Some(1), ..Problem::file(shape.file, reason) });
@@ -189,11 +190,6 @@ impl<'a> Fields<'a> {
                 words[0].1
             }
         }
-    }
-
-    /// What `FromStr` makes of a field.
-    pub(super) fn from_text<T: FromStr>(&mut self, column: usize, expected: &str) -> Option<T> {
-        self.parsed(column, |text| text.parse().map_err(|_| expected.to_string()))
     }
 }
 

@@ -187,7 +187,10 @@ fn read_listener(fields: &mut Fields<'_>) -> ListenerRecord {
         id,
         name: name(fields, at::name, id),
         address: needed_ip(fields, at::address, |text| {
-            text.trim_start_matches('[').trim_end_matches(']').parse().map_err(|_| "must be an IP address of this host".into())
+            text.trim_start_matches('[')
+                .trim_end_matches(']')
+                .parse()
+                .map_err(|_| "must be an IP address of this host".into())
         }),
         port: fields.number(at::port, 1, u16::MAX).unwrap_or(SIP_PORT),
         transport: fields.word(at::transport, &TRANSPORTS),
@@ -220,10 +223,8 @@ fn read_provider(fields: &mut Fields<'_>) -> Provider {
         default_timeout_s: fields.number(at::default_timeout_s, 60, 604_800),
         timeout_mode: fields.word(at::timeout_mode, &[("hard", TimeoutMode::Hard), ("media", TimeoutMode::Media)]),
         refuse_code: fields.number(at::refuse_code, 400, 699).unwrap_or(503),
-        redirect: fields.word(
-            at::redirect,
-            &[("hunt", Redirect::Hunt), ("pass", Redirect::Pass), ("recurse", Redirect::Recurse)],
-        ),
+        redirect: fields
+            .word(at::redirect, &[("hunt", Redirect::Hunt), ("pass", Redirect::Pass), ("recurse", Redirect::Recurse)]),
         refer: fields.word(at::refer, &[("reject", Refer::Reject), ("pass", Refer::Pass)]),
         privacy: fields.word(at::privacy, &PRIVACIES),
         media_set: fields.number(at::media_set, 0, u32::MAX),
@@ -231,7 +232,10 @@ fn read_provider(fields: &mut Fields<'_>) -> Provider {
     };
     let (min_se, session_expires) = (record.min_se_s.unwrap_or(90), record.session_expires_s.unwrap_or(1800));
     if session_expires < min_se {
-        fields.complain(at::session_expires, format!("{session_expires} is below min_se {min_se} (RFC 4028 §4); raise it"));
+        fields.complain(
+            at::session_expires,
+            format!("{session_expires} is below min_se {min_se} (RFC 4028 §4); raise it"),
+        );
     }
     Provider { record, listener_id: fields.number(at::listener_id, 0, u32::MAX) }
 }
@@ -270,8 +274,7 @@ fn read_gateway(fields: &mut Fields<'_>) -> Gateway {
         max_calls: fields.cap(at::max_calls),
         strip: fields.number(at::strip, 0, 32).unwrap_or(0),
         prepend: fields.parsed(at::prepend, |text| fields::prepend(text, true)).unwrap_or_default(),
-        number_format: fields
-            .word(at::number_format, &[("plain", NumberFormat::Plain), ("e164", NumberFormat::E164)]),
+        number_format: fields.word(at::number_format, &[("plain", NumberFormat::Plain), ("e164", NumberFormat::E164)]),
         from_host: fields.parsed(at::from_host, fields::host),
         privacy: fields.word(at::privacy, &PRIVACIES),
         fr_timer_ms: fields.number(at::fr_timer_ms, 100, 60_000),

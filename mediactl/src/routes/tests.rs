@@ -1,0 +1,475 @@
+//! Directories of tables in, images or complaints out.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use corelane_core::Endpoint;
+use corelane_core::routing::{GatewaySlot, Image, ImageError, ListenerSlot, ProviderSlot};
+use tempfile::TempDir;
+
+use crate::routes::{CompileError, FileError, Outcome, Source, compile, compile_to, load, lookup, stat, verify};
+
+/// A small set that is right.
+const GOOD: [(&str, &str); 9] = [
+    ("listener.csv", "id,name,address,port\n1,public,192.0.2.1,5060\n2,six,2001:db8::1,5060\n"),
+    ("provider.csv", "id,name,routing_group,listener_id,strip,prepend\n1,acme,1,1,,\n2,beta,2,,1,99\n"),
+    ("provider_address.csv", "provider_id,cidr\n1,198.51.100.0/24\n2,198.51.100.9\n2,2001:db8:1::/48\n"),
+    ("gateway.csv", "id,name,host,port\n1,one,203.0.113.1,5060\n2,two,203.0.113.2,5080\n3,off,203.0.113.3,\n"),
+    ("carrier.csv", "id,name,failover_codes\n1,first,503 q850:34\n2,second,\n"),
+    ("carrier_gateway.csv", "carrier_id,gateway_id,priority\n1,1,1\n1,2,2\n2,2,\n2,3,\n"),
+    (
+        "route.csv",
+        "prefix,id,routing_group,carrier_id,priority,time_window_id,cost\n44,1,1,1,1,,0.5\n44,2,1,2,2,7,\n,3,2,2,,,\n",
+    ),
+    ("time_window.csv", "id,days,from,to,zone\n7,mon-fri,20:00,06:00,Europe/Madrid\n7,sat sun,,,\n"),
+    ("media_node.csv", "id,host,port,max_sessions\n1,192.0.2.20,2223,\n"),
+];
+
+struct Set {
+    dir: TempDir,
+}
+
+impl Set {
+    fn good() -> Set {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let set = Set { dir };
+        GOOD.iter().for_each(|(file, text)| set.write(file, text));
+        set
+    }
+
+    fn with(file: &str, text: &str) -> Set {
+        let set = Set::good();
+        set.write(file, text);
+        set
+    }
+
+    fn write(&self, file: &str, text: &str) {
+        fs::write(self.dir.path().join(file), text).expect("temporary directory");
+    }
+
+    fn image(&self) -> PathBuf {
+        self.dir.path().join("routes.image")
+    }
+
+    fn complaints(&self) -> Vec<String> {
+        match compile_to(self.dir.path(), &self.image()) {
+            Err(CompileError::Problems(problems)) => problems.iter().map(ToString::to_string).collect(),
+            Err(error) => panic!("{error}"),
+            Ok(_) => Vec::new(),
+        }
+    }
+
+    fn compiled(&self) -> super::Compiled {
+        compile_to(self.dir.path(), &self.image()).expect("these tables are right")
+    }
+}
+
+fn peer(text: &str) -> Endpoint {
+    text.parse::<SocketAddr>().expect("address:port").into()
+}
+
+#[test]
+fn a_small_set_compiles_and_answers() {
+    let set = Set::good();
+    let compiled = set.compiled();
+    assert_eq!((compiled.generation, compiled.previous_unusable), (1, None));
+    assert_eq!(compiled.warnings.iter().map(ToString::to_string).collect::<Vec<_>>(), Vec::<String>::new());
+    assert_eq!(verify(&set.image()).expect("sound"), stat(&set.image()).expect("readable"));
+    let bytes = super::file::read(&set.image()).expect("readable");
+    let image = Image::open(&bytes).expect("opens");
+
+    let provider = image.recognise(ListenerSlot(0), peer("198.51.100.9:5060"), b"144").expect("beta's").provider;
+    let beta = image.provider(provider).expect("known");
+    assert_eq!((beta.id, beta.name, beta.strip, beta.prepend), (2, "beta", 1, &b"99"[..]));
+    assert_eq!((beta.refuse_code, beta.zone, beta.listener), (503, "UTC", None));
+    assert_eq!(image.provider(ProviderSlot(0)).expect("acme").listener, Some(ListenerSlot(0)));
+
+    let candidates = image.select(1, b"4420", 3).expect("routed");
+    let gateways: Vec<_> =
+        candidates.iter().map(|candidate| image.gateway(candidate.gateway).expect("known").name).collect();
+    assert_eq!(gateways, ["one", "two", "off"]);
+    let carrier = image.carrier(candidates[0].carrier).expect("known");
+    assert!(carrier.fails_over(503) && !carrier.fails_over(408) && carrier.fails_over_on_cause(34));
+    assert!(image.carrier(candidates[2].carrier).expect("known").fails_over(408), "the default codes");
+    assert_eq!(image.tables().windows[0].rows.len(), 2, "rows of an id are one window");
+}
+
+/// Every class of bad row: the file that is replaced, what is in it, and the beginning of the only complaint.
+#[test]
+fn each_bad_row_is_named_with_its_cure() {
+    let cases: &[(&str, &str, &str)] = &[
+        (
+            "route.csv",
+            "id,routing_group,prefix,carrier_id\n1,1,44,7\n",
+            "route.csv:2: carrier_id 7: no such carrier; add it to carrier.csv",
+        ),
+        ("route.csv", "id,routing_group,prefix,carrier_id\n1,1,+44,1\n", "route.csv:2: prefix +44: starts with '+'"),
+        (
+            "route.csv",
+            "id,routing_group,prefix,carrier_id\n1,1,4x4,1\n",
+            "route.csv:2: prefix 4x4: has 'x', but a prefix is of 0-9 * # A-D only",
+        ),
+        (
+            "route.csv",
+            "id,routing_group,prefix,carrier_id\n1,1,123456789012345678901234567890123,1\n",
+            "route.csv:2: prefix 123456789012345678901234567890123: is longer than 32",
+        ),
+        (
+            "route.csv",
+            "id,routing_group,prefix,carrier_id\n1,1,44,1\n1,1,45,1\n",
+            "route.csv:3: id 1: is already in line 2",
+        ),
+        ("route.csv", "id,routing_group,prefix,carrier_id\n1,,44,1\n", "route.csv:2: routing_group: is empty"),
+        (
+            "route.csv",
+            "id,routing_group,prefix,carrier_id\nx,1,44,1\n",
+            "route.csv:2: id x: must be a whole number from 0 to 4294967295",
+        ),
+        (
+            "route.csv",
+            "id,routing_group,prefix,carrier_id,weight\n1,1,44,1,70000\n",
+            "route.csv:2: weight 70000: must be a whole number from 0 to 65535",
+        ),
+        (
+            "route.csv",
+            "id,routing_group,prefix,carrier_id,priority\n1,1,44,1,-1\n",
+            "route.csv:2: priority -1: must be a whole number",
+        ),
+        (
+            "route.csv",
+            "id,routing_group,prefix,carrier_id,time_window_id\n1,1,44,1,8\n",
+            "route.csv:2: time_window_id 8: no such time window; add it to time_window.csv",
+        ),
+        (
+            "route.csv",
+            "id,routing_group,prefix,carrier_id,valid_from,valid_to\n1,1,44,1,2026-02-01,2026-01-01\n",
+            "route.csv:2: valid_to 2026-01-01: is not after valid_from",
+        ),
+        (
+            "route.csv",
+            "id,routing_group,prefix,carrier_id,valid_from\n1,1,44,1,soon\n",
+            "route.csv:2: valid_from soon: must be a date such as",
+        ),
+        (
+            "route.csv",
+            "id,routing_group,prefix,carrier_id,cost\n1,1,44,1,cheap\n",
+            "route.csv:2: cost cheap: must be an amount",
+        ),
+        (
+            "route.csv",
+            "id,routing_group,prefix,carrier_id,enabled\n1,1,44,1,maybe\n",
+            "route.csv:2: enabled maybe: must be 1 or 0",
+        ),
+        (
+            "route.csv",
+            "id,routing_group,prefix,carrier_id\n1,1,44\n",
+            "route.csv:2: has 3 fields where the header names 4",
+        ),
+        (
+            "route.csv",
+            "id,routing_group,prefix,carrier\n1,1,44,1\n",
+            "route.csv:1: column 'carrier': no such column; there are id,",
+        ),
+        (
+            "route.csv",
+            "id,routing_group,prefix,carrier_id,id\n1,1,44,1,1\n",
+            "route.csv:1: column 'id': is there twice",
+        ),
+        ("route.csv", "id,routing_group,carrier_id\n1,1,1\n", "route.csv:1: column 'prefix' is missing"),
+        ("route.csv", "", "route.csv: is empty; its first line names the columns"),
+        (
+            "gateway.csv",
+            "id,host\n1,gw.example.net\n2,203.0.113.2\n3,203.0.113.3\n",
+            "gateway.csv:2: host gw.example.net: must be an IP address: names cannot be resolved yet",
+        ),
+        ("gateway.csv", "id,host\n1,\n2,203.0.113.2\n3,203.0.113.3\n", "gateway.csv:2: host: is empty"),
+        (
+            "gateway.csv",
+            "id,host,port\n1,203.0.113.1,0\n2,203.0.113.2,\n3,203.0.113.3,\n",
+            "gateway.csv:2: port 0: must be a whole number from 1 to 65535",
+        ),
+        (
+            "gateway.csv",
+            "id,host,transport\n1,203.0.113.1,tcp\n2,203.0.113.2,\n3,203.0.113.3,\n",
+            "gateway.csv:2: transport tcp: must be one of udp",
+        ),
+        (
+            "gateway.csv",
+            "id,host,listener_id\n1,203.0.113.1,9\n2,203.0.113.2,\n3,203.0.113.3,\n",
+            "gateway.csv:2: listener_id 9: no such listener",
+        ),
+        (
+            "gateway.csv",
+            "id,host,listener_id\n1,203.0.113.1,2\n2,203.0.113.2,\n3,203.0.113.3,\n",
+            "gateway.csv:2: listener_id 2: is of the other IP version",
+        ),
+        (
+            "gateway.csv",
+            "id,host,max_calls\n1,203.0.113.1,0\n2,203.0.113.2,\n3,203.0.113.3,\n",
+            "gateway.csv:2: max_calls 0: is 0; leave it empty for no cap",
+        ),
+        (
+            "gateway.csv",
+            "id,host,prepend\n1,203.0.113.1,00 44\n2,203.0.113.2,\n3,203.0.113.3,\n",
+            "gateway.csv:2: prepend 00 44: must be an optional +",
+        ),
+        (
+            "gateway.csv",
+            "id,host\n1,203.0.113.1\n2,203.0.113.2\n3,203.0.113.3\n2,203.0.113.4\n",
+            "gateway.csv:5: id 2: is already in line 3",
+        ),
+        (
+            "carrier.csv",
+            "id,failover_codes\n1,486\n2,\n",
+            "carrier.csv:2: failover_codes 486: has 486, on which no call ever goes on",
+        ),
+        (
+            "carrier_gateway.csv",
+            "carrier_id,gateway_id\n1,1\n1,1\n2,2\n2,3\n",
+            "carrier_gateway.csv:3: gateway_id 1 of carrier 1: is already in line 2",
+        ),
+        ("carrier_gateway.csv", "carrier_id,gateway_id\n1,8\n", "carrier_gateway.csv:2: gateway_id 8: no such gateway"),
+        ("carrier_gateway.csv", "carrier_id,gateway_id\n8,1\n", "carrier_gateway.csv:2: carrier_id 8: no such carrier"),
+        (
+            "provider.csv",
+            "id,routing_group,listener_id\n1,1,9\n2,2,\n",
+            "provider.csv:2: listener_id 9: no such listener",
+        ),
+        (
+            "provider.csv",
+            "id,routing_group,refuse_code\n1,1,200\n2,2,\n",
+            "provider.csv:2: refuse_code 200: must be a whole number from 400 to 699",
+        ),
+        (
+            "provider.csv",
+            "id,routing_group,redirect\n1,1,follow\n2,2,\n",
+            "provider.csv:2: redirect follow: must be one of hunt, pass, recurse",
+        ),
+        (
+            "provider.csv",
+            "id,routing_group,zone\n1,1,somewhere else\n2,2,\n",
+            "provider.csv:2: zone somewhere else: must be a time zone name",
+        ),
+        (
+            "provider.csv",
+            "id,routing_group,session_expires,min_se\n1,1,120,180\n2,2,,\n",
+            "provider.csv:2: session_expires 120: 120 is below min_se 180",
+        ),
+        (
+            "provider.csv",
+            "id,routing_group,prepend\n1,1,+44\n2,2,\n",
+            "provider.csv:2: prepend +44: must be at most 32",
+        ),
+        (
+            "provider_address.csv",
+            "provider_id,cidr\n1,10.0.0.1/24\n",
+            "provider_address.csv:2: cidr 10.0.0.1/24: has bits set behind /24; write 10.0.0.0/24",
+        ),
+        (
+            "provider_address.csv",
+            "provider_id,cidr\n1,10.0.0.0/24\n2,10.0.0.0/24\n",
+            "provider_address.csv:3: cidr 10.0.0.0/24 with this listener, port and tech_prefix: is already in line 2",
+        ),
+        (
+            "provider_address.csv",
+            "provider_id,cidr\n7,10.0.0.0/24\n",
+            "provider_address.csv:2: provider_id 7: no such provider; add it to provider.csv",
+        ),
+        (
+            "provider_address.csv",
+            "provider_id,cidr,listener_id\n1,10.0.0.0/24,9\n",
+            "provider_address.csv:2: listener_id 9: no such listener",
+        ),
+        (
+            "provider_address.csv",
+            "provider_id,cidr,tech_prefix\n1,10.0.0.0/24,7@7\n",
+            "provider_address.csv:2: tech_prefix 7@7: must be at most 16",
+        ),
+        (
+            "listener.csv",
+            "id,address\n1,everywhere\n2,2001:db8::1\n",
+            "listener.csv:2: address everywhere: must be an IP address of this host",
+        ),
+        (
+            "listener.csv",
+            "id,address\n1,192.0.2.1\n2,192.0.2.1\n",
+            "listener.csv:3: address 192.0.2.1 port 5060: is already in line 2",
+        ),
+        ("time_window.csv", "id,days\n7,someday\n", "time_window.csv:2: days someday: has 'someday'"),
+        ("time_window.csv", "id,from\n7,25:00\n", "time_window.csv:2: from 25:00: must be a time of day"),
+        (
+            "time_window.csv",
+            "id,date_from,date_to\n7,2026-12-31,2026-01-01\n",
+            "time_window.csv:2: date_to 2026-01-01: is before date_from",
+        ),
+        ("media_node.csv", "id,host,port\n1,,2223\n", "media_node.csv:2: host: is empty"),
+    ];
+    for (file, text, expected) in cases {
+        let complaints = Set::with(file, text).complaints();
+        assert!(complaints.len() == 1 && complaints[0].starts_with(expected), "{expected}\n  got {complaints:#?}");
+    }
+}
+
+#[test]
+fn all_problems_are_told_at_once_and_the_last_good_image_stays() {
+    let set = Set::good();
+    set.compiled();
+    let before = fs::read(set.image()).expect("readable");
+    set.write("gateway.csv", "id,host,port\n1,nowhere,5060\n2,203.0.113.2,99999\n3,203.0.113.3,\n");
+    set.write("route.csv", "id,routing_group,prefix,carrier_id\n1,1,x,1\n2,1,44,9\n3,,44,1\n");
+    fs::remove_file(set.dir.path().join("carrier_gateway.csv")).expect("was there");
+    let complaints = set.complaints();
+    for expected in [
+        "gateway.csv:2: host nowhere:",
+        "gateway.csv:3: port 99999:",
+        "route.csv:2: prefix x:",
+        "route.csv:3: carrier_id 9:",
+        "route.csv:4: routing_group:",
+        "carrier_gateway.csv: cannot be read",
+    ] {
+        assert!(complaints.iter().any(|complaint| complaint.starts_with(expected)), "{expected} in {complaints:#?}");
+    }
+    assert_eq!(complaints.len(), 6);
+    assert_eq!(fs::read(set.image()).expect("readable"), before);
+}
+
+#[test]
+fn too_many_routes_of_a_prefix_and_gateways_of_a_carrier_are_refused() {
+    let header = "id,routing_group,prefix,carrier_id\n".to_string();
+    let routes = (1..=65).fold(header, |text, id| text + &format!("{id},1,44,1\n"));
+    let complaints = Set::with("route.csv", &routes).complaints();
+    assert!(
+        complaints.len() == 1 && complaints[0].starts_with("route.csv:66: prefix 44: is the route number 65"),
+        "{complaints:?}"
+    );
+
+    let set = Set::good();
+    let gateways = (1..=65).fold("id,host\n".to_string(), |text, id| text + &format!("{id},203.0.113.{id}\n"));
+    let members = (1..=65).fold("carrier_id,gateway_id\n".to_string(), |text, id| text + &format!("1,{id}\n"));
+    set.write("gateway.csv", &gateways);
+    set.write("carrier_gateway.csv", &members);
+    let complaints = set.complaints();
+    assert!(
+        complaints[0].starts_with("carrier_gateway.csv:66: carrier_id 1: has more than 64 gateways"),
+        "{complaints:?}"
+    );
+}
+
+#[test]
+fn slots_stay_with_their_ids_over_generations() {
+    let set = Set::good();
+    set.compiled();
+    // Gateway 1 goes, gateway 9 comes, the order of rows changes.
+    set.write("gateway.csv", "id,name,host\n9,new,203.0.113.9\n3,off,203.0.113.3\n2,two,203.0.113.2\n");
+    set.write("carrier_gateway.csv", "carrier_id,gateway_id\n1,2\n2,9\n");
+    let compiled = set.compiled();
+    assert_eq!(compiled.generation, 2);
+    assert_eq!(compiled.stat.slots[2], ("gateways", 3, 4));
+    let bytes = super::file::read(&set.image()).expect("readable");
+    let image = Image::open(&bytes).expect("opens");
+    let id = |slot| image.gateway(GatewaySlot(slot)).map(|gateway| gateway.id);
+    assert_eq!([id(0), id(1), id(2), id(3)], [None, Some(2), Some(3), Some(9)]);
+    let warnings: Vec<_> = compiled.warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        warnings,
+        ["gateway.csv:3: id 3: is in no carrier, so no call reaches it; add it to carrier_gateway.csv"]
+    );
+}
+
+#[test]
+fn an_unusable_image_is_replaced_and_said_so() {
+    let set = Set::good();
+    set.compiled();
+    let mut bytes = fs::read(set.image()).expect("readable");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0xFF;
+    fs::write(set.image(), &bytes).expect("writable");
+    let Err(FileError::Image { error, .. }) = verify(&set.image()) else { panic!("a changed byte is noticed") };
+    assert!(matches!(error, ImageError::Checksum | ImageError::Malformed));
+    let compiled = set.compiled();
+    assert_eq!((compiled.generation, compiled.previous_unusable), (1, Some(error)));
+
+    bytes[8..12].copy_from_slice(&0u32.to_le_bytes());
+    fs::write(set.image(), &bytes).expect("writable");
+    let message = verify(&set.image()).expect_err("another layout").to_string();
+    assert!(
+        message.contains("routes.image: image layout 0, this version reads layout 1; compile the routes again"),
+        "{message}"
+    );
+    fs::write(set.image(), &bytes[..64]).expect("writable");
+    assert!(verify(&set.image()).expect_err("cut").to_string().contains("cut short"));
+    fs::write(set.image(), "id,name\n").expect("writable");
+    assert!(stat(&set.image()).expect_err("a table").to_string().contains("not a routing image"));
+    let message = stat(&set.dir.path().join("none")).expect_err("no file").to_string();
+    assert!(message.contains("name the image that `routes compile` wrote"), "{message}");
+}
+
+#[test]
+fn what_looks_wrong_is_warned_about() {
+    let set = Set::good();
+    set.write("provider.csv", "id,routing_group,max_calls,media_set\n1,1,100,4\n2,5,200,\n3,1,50,\n");
+    set.write(
+        "gateway.csv",
+        "id,host,max_calls,enabled\n1,203.0.113.1,60,1\n2,203.0.113.2,30,1\n3,203.0.113.3,500,0\n",
+    );
+    set.write("carrier_gateway.csv", "carrier_id,gateway_id\n1,1\n2,3\n");
+    let warnings: Vec<_> = set.compiled().warnings.iter().map(ToString::to_string).collect();
+    for expected in [
+        "gateway.csv:3: id 2: is in no carrier",
+        "carrier.csv:3: id 2: has no enabled gateway",
+        "provider.csv:2: media_set 4: has no enabled media node",
+        "provider.csv:3: routing_group 5: has no enabled route",
+        "provider.csv:4: id 3: has no address",
+        "provider.csv: providers' max_calls add up to 350, the gateways take 90",
+    ] {
+        assert!(warnings.iter().any(|warning| warning.starts_with(expected)), "{expected} in {warnings:#?}");
+    }
+    assert_eq!(warnings.len(), 6);
+}
+
+#[test]
+fn disabled_rows_leave_the_hunt() {
+    let set = Set::good();
+    set.write("gateway.csv", "id,name,host,enabled\n1,one,203.0.113.1,0\n2,two,203.0.113.2,1\n3,off,203.0.113.3,0\n");
+    set.write("carrier.csv", "id,enabled\n1,1\n2,0\n");
+    set.write("route.csv", "id,routing_group,prefix,carrier_id,enabled\n1,1,44,1,1\n2,1,442,2,1\n3,1,443,2,0\n");
+    let tables = load(set.dir.path()).expect("right");
+    let bytes = compile(&tables, None).expect("compiles");
+    let image = Image::open(&bytes).expect("opens");
+    let names = |number: &[u8]| {
+        let found = image.select(1, number, 1);
+        found.map(|all| {
+            all.iter().map(|one| image.gateway(one.gateway).expect("known").name.to_string()).collect::<Vec<_>>()
+        })
+    };
+    assert_eq!(names(b"441"), Ok(vec!["two".to_string()]));
+    assert_eq!(
+        names(b"442"),
+        Err(corelane_core::routing::NoCandidate::NoneUsable),
+        "a disabled carrier does not shorten"
+    );
+    assert_eq!(names(b"443"), Ok(vec!["two".to_string()]), "a disabled route is not there");
+}
+
+#[test]
+fn a_lookup_explains_itself() {
+    let set = Set::good();
+    set.compiled();
+    let told = |source, number: &str| {
+        super::with_image(&set.image(), |image, _| Ok(lookup(image, source, number, 1))).expect("opens")
+    };
+    let text = told(Source::Peer(peer("198.51.100.1:5060"), Some(1)), "+44207").to_string();
+    for expected in [
+        "provider 1 (acme): '+44207' becomes '44207'",
+        "prefix '44'",
+        "route 1: carrier first, priority 1, weight 1, cost 0.500000",
+        "route 2: carrier second, priority 2, weight 1, has a time window",
+        "1. gateway one at 203.0.113.1:5060, through first",
+    ] {
+        assert!(text.contains(expected), "{expected} in\n{text}");
+    }
+    assert!(told(Source::Provider(2), "144").to_string().contains("'144' becomes '9944'"));
+    assert!(told(Source::Group(1), "33").to_string().contains("no prefix of '33' is routed: 404"));
+    assert_eq!(told(Source::Peer(peer("203.0.113.1:5060"), None), "44").outcome, Outcome::Unknown);
+}

@@ -31,7 +31,7 @@ pub(crate) const OUTGOING_MAX: usize = 64 + EFFECTS_MAX;
 /// How a shard talks to the kernel.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
 pub enum IoKind {
-    /// `recvmmsg`, `sendmmsg` and `ppoll`.
+    /// `recvmmsg`, `sendmmsg` and `ppoll`: the default by measurement (docs/adr/0003-io-backend.md).
     #[default]
     Mmsg,
     /// An io_uring per shard.

@@ -6,6 +6,8 @@
 //! write them).
 
 pub(crate) mod address;
+pub(crate) mod bpf;
+pub(crate) mod cpu;
 pub(crate) mod error_queue;
 pub(crate) mod event;
 pub(crate) mod map;

@@ -42,7 +42,7 @@ const COMPLETIONS: u32 = 512;
 const GROUP: u16 = 0;
 
 const _: () = assert!(BUFFERS.is_power_of_two());
-const _: () = assert!(PREFIX + MESSAGE_SIZE_MAX <= STRIDE && STRIDE % 64 == 0 && (STRIDE / 64) % 2 == 1);
+const _: () = assert!(PREFIX + MESSAGE_SIZE_MAX <= STRIDE && STRIDE.is_multiple_of(64) && (STRIDE / 64) % 2 == 1);
 const _: () = assert!(OUTGOING_MAX + LISTENERS_MAX < SUBMISSIONS as usize, "a turn's entries fit one submit");
 // Each completion is a receive that holds a buffer, the end of a multishot receive, a send, or the wake-up.
 const _: () = assert!(BUFFERS + LISTENERS_MAX + OUTGOING_MAX < COMPLETIONS as usize, "completions never overflow");

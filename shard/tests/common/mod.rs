@@ -133,7 +133,7 @@ pub fn peer(address: &str) -> UdpSocket {
 
 /// The next datagram as text.
 pub fn hear(socket: &UdpSocket) -> String {
-    let mut buffer = [0; 65_536];
+    let mut buffer = [0; 1024];
     let length = socket.recv(&mut buffer).expect("a datagram");
     String::from_utf8(buffer[..length].to_vec()).expect("text")
 }

@@ -7,7 +7,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::routing::build::{BuildError, RouteRow, trie};
-use crate::routing::layout::{Group, Origins, Prefix, ROUTES_PER_PREFIX_MAX, RouteEntry, Routes, SET_BITS, Trie};
+use crate::routing::layout::{Group, Origins, ROUTES_PER_PREFIX_MAX, RouteEntry, Routes, Trie};
 
 /// What rows are sorted by. Symbols before length: a prefix comes before what extends it.
 fn key(row: &RouteRow) -> (u32, u128, u8, RouteEntry, u32) {
@@ -16,8 +16,8 @@ fn key(row: &RouteRow) -> (u32, u128, u8, RouteEntry, u32) {
 
 pub(super) fn build(mut rows: Vec<RouteRow>) -> Result<(Trie, Routes, Origins), BuildError> {
     // Stable, because tables usually come sorted and then cost one pass.
-    rows.sort_by(|left, right| key(left).cmp(&key(right)));
-    let mut out = Trie { prefixes: Vec::with_capacity(rows.len()), ..Trie::default() };
+    rows.sort_by_key(key);
+    let mut out = Trie { sets: Vec::with_capacity(rows.len()), ..Trie::default() };
     let mut sets = Sets { routes: Routes::empty(), places: BTreeMap::new(), last: None };
     let mut origins = Origins::with_capacity(rows.len());
     let mut keys: Vec<trie::Key> = Vec::with_capacity(rows.len());
@@ -36,8 +36,10 @@ pub(super) fn build(mut rows: Vec<RouteRow>) -> Result<(Trie, Routes, Origins), 
             }
             let set = sets.place(same)?;
             let parent = open.last().map_or(0, |outer| outer.number);
-            out.prefixes.push(Prefix { parent, packed: u32::from(prefix.len()) << SET_BITS | set });
-            let number = u32::try_from(out.prefixes.len()).map_err(|_| BuildError::TooLarge)?;
+            out.sets.push(set);
+            out.parents.push(parent);
+            out.lengths.push(prefix.len());
+            let number = u32::try_from(out.sets.len()).map_err(|_| BuildError::TooLarge)?;
             let key = trie::Key { prefix, number };
             keys.push(key);
             open.push(key);
@@ -71,9 +73,6 @@ impl Sets {
             Some(place) => *place,
             None => {
                 let place = self.routes.first.len() as u32 - 1;
-                if place >> SET_BITS != 0 {
-                    return Err(BuildError::TooLarge);
-                }
                 self.routes.entries.extend_from_slice(&entries);
                 let end = u32::try_from(self.routes.entries.len()).map_err(|_| BuildError::TooLarge)?;
                 self.routes.first.push(end);
