@@ -171,11 +171,7 @@ row 'calls answered' 1000 "$(value calls_answered)"
 row 'calls refused with 404' 50 "$(value rejected_404)"
 row 'requests from an unknown source' 20 "$(value unknown_source)"
 row 'calls started, and ended' "$(value calls_started)" "$(value calls_ended)"
-if grep -q 'steering forward' "$here/corelane.out"; then
-    printf '  %-52s %9s %9s   forwarded\n' 'messages met on the wrong shard (kernel steers not)' any "$(value datagrams_foreign)"
-else
-    row 'messages met on the wrong shard' 0 "$(value datagrams_foreign)"
-fi
+row 'messages met on the wrong shard' 0 "$(value datagrams_foreign)"
 row 'datagrams lost between shards or refused by the kernel' 0 "$(($(value forward_dropped) + $(value send_failed)))"
 row 'slots still in use, all slabs, after the linger' 0 "$(slots)"
 printf '\n  datagrams in %s, out %s, handed between shards %s, sent again %s\n' \
