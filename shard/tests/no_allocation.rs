@@ -2,12 +2,12 @@
 
 #![allow(unsafe_code, reason = "an allocator that counts is the named exception")]
 
-mod common;
+mod echo;
 
 use std::alloc::{GlobalAlloc, Layout as Shape, System};
 use std::cell::Cell;
 
-use common::{BOTH, Echo, hear, layout, peer};
+use echo::{BOTH, Echo, hear, layout, peer};
 use corelane_core::{BufferRef, Counter, Counters, Effects, Input, Instant, Now};
 use corelane_shard::{Node, Protocol};
 

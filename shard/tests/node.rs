@@ -1,11 +1,11 @@
 //! Whole nodes on loopback: the loop, the timers, the ways between shards, start and stop.
 
-mod common;
+mod echo;
 
 use std::net::SocketAddr;
 use std::sync::mpsc;
 
-use common::{BOTH, Echo, echoes, hear, layout, peer, table};
+use echo::{BOTH, Echo, echoes, hear, layout, peer, table};
 use corelane_core::steering::ShardIndex;
 use corelane_core::{BufferRef, Counter, Counters, Effects, Input, Instant, Now};
 use corelane_shard::{IoKind, Node, Protocol, StartError, SteeringInUse, SteeringMode};

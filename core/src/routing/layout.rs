@@ -77,6 +77,7 @@ impl Section {
 
 /// A place in a slot table.
 #[derive(Archive, Serialize, Clone, PartialEq, Debug)]
+#[rkyv(attr(allow(missing_docs)))]
 pub enum Place<T> {
     /// Nobody's. `vacated` is the generation that removed the last owner, so that the longest vacant place is reused first.
     Vacant {
