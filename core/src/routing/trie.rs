@@ -11,7 +11,7 @@
 //!
 //! A table answers by itself: a slot without a node below holds the longest prefix that covers it, so nothing is
 //! remembered on the way down. With a million prefixes a look-up touches the root table (in L2), mostly one node, one bucket
-//! of one or two cache lines: `docs/adr/0002-prefix-trie.md` has the figures and what else was tried.
+//! of one or two cache lines: `docs/adr/0002-prefix-trie.md` has the figures and what else was considered.
 //!
 //! **Numbers that end early.** Symbols behind the end of a number are zeros, and so is, in a table of radix 10, a symbol that is no
 //! digit and all that follows it (no prefix below has one there). The answer for the number so filled up may be too long; the
