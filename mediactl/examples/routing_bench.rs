@@ -5,11 +5,16 @@
 //! Two number plans, both generated from fixed seeds: `plan` looks like a carrier's (country and area codes, number
 //! ranges nested in them, some single ported numbers), `random` is uniformly random digits, 4 to 15 of them, which no tree likes.
 //!
-//! How a look-up is timed. A clock read costs a good part of a look-up, so groups of [`GROUP`] look-ups are timed, in an order that is
-//! a random walk over all prefixes, and the cost of two clock reads around nothing (its median) is taken off. The percentiles are of groups
-//! divided by their size, which hides the spread inside a group; so the same is done once more one look-up at a time
-//! (`single`), where the clock's own jitter is in the figure. Each number is parsed from its text, as it is on a call. Two
-//! rounds over all numbers warm the caches as far as they go.
+//! How a look-up is timed. A clock read costs a good part of a look-up, so groups of [`GROUP`] look-ups are timed, and the
+//! cost of two clock reads around nothing (its median) is taken off. The percentiles are of groups divided by their size, which hides
+//! the spread inside a group; so the same is done one look-up at a time (`single`), where the clock's own jitter is in the figure.
+//! Each number is parsed from its text, as it is on a call, and its prefix is drawn evenly from all prefixes, which no traffic does:
+//!
+//! - `warm`: 10,000 numbers again and again: what was dialled lately over an image of full size;
+//! - `sweep`: a million numbers one after the other, so that hardly anything but the root is cached: the price of cold lines.
+//!
+//! Both are done in [`ROUNDS`] rounds; `median` is the median over rounds of each round's percentile, `best` the least. On a shared machine
+//! the two differ by what the neighbours did to caches and clock; the yardstick line says what one cache miss costs at that moment.
 #![allow(clippy::print_stdout)] // A benchmark prints.
 
 use std::fmt::Write as _;
@@ -22,6 +27,12 @@ use corelane_mediactl::routes;
 
 /// Look-ups between two clock reads.
 const GROUP: usize = 8;
+/// Rounds over all numbers.
+const ROUNDS: usize = 11;
+/// Numbers that were dialled lately.
+const WARM: usize = 10_000;
+/// A dialled number.
+type Number = [u8; 15];
 
 struct Draws(u64);
 
@@ -137,13 +148,14 @@ fn random_load_ns(bytes: usize) -> f64 {
     start.elapsed().as_nanos() as f64 / f64::from(steps)
 }
 
-/// Nanoseconds per look-up: p50, p99, p99.9 over groups of `group`.
-fn time_groups(numbers: &[Vec<u8>], group: usize, mut look_up: impl FnMut(&[u8]) -> usize) -> [f64; 3] {
+/// Nanoseconds per look-up, p50 and p99 over groups of `group`: (median, best) over the rounds.
+fn time_groups(numbers: &[Number], group: usize, mut look_up: impl FnMut(&[u8]) -> usize) -> [(f64, f64); 2] {
     let mut empty: Vec<f64> = (0..10_000).map(|_| Instant::now().elapsed().as_nanos() as f64).collect();
     empty.sort_by(f64::total_cmp);
     let overhead = percentile(&empty, 0.5);
+    let mut rounds = [const { Vec::new() }; 2];
     let mut samples = Vec::with_capacity(numbers.len() / group);
-    for round in 0..3 {
+    for round in 0..=ROUNDS {
         samples.clear();
         for numbers in numbers.chunks_exact(group) {
             let start = Instant::now();
@@ -152,10 +164,17 @@ fn time_groups(numbers: &[Vec<u8>], group: usize, mut look_up: impl FnMut(&[u8])
             }
             samples.push((start.elapsed().as_nanos() as f64 - overhead).max(0.0) / group as f64);
         }
-        black_box(round);
+        samples.sort_by(f64::total_cmp);
+        // The first round warms up.
+        if round > 0 {
+            rounds[0].push(percentile(&samples, 0.5));
+            rounds[1].push(percentile(&samples, 0.99));
+        }
     }
-    samples.sort_by(f64::total_cmp);
-    [0.5, 0.99, 0.999].map(|share| percentile(&samples, share))
+    rounds.map(|mut round| {
+        round.sort_by(f64::total_cmp);
+        (percentile(&round, 0.5), round[0])
+    })
 }
 
 fn bench(name: &str, prefixes: &[String]) {
@@ -194,22 +213,29 @@ fn measure(image_file: &Path, prefixes: &[String]) {
         let load = random_load_ns(18 << 20);
         println!("  one random load in 18 MiB   {load:.0} ns: what this machine charges, at this moment, for a miss");
         let mut draws = Draws(99);
-        let numbers: Vec<Vec<u8>> = (0..prefixes.len())
+        let numbers: Vec<Number> = (0..prefixes.len())
             .map(|_| {
                 let prefix = &prefixes[draws.below(prefixes.len() as u64) as usize];
-                let left = 15usize.saturating_sub(prefix.len()) as u64;
-                format!("{prefix}{}", draws.digits(left)).into_bytes()
+                let dialled = format!("{prefix}{}", draws.digits(15usize.saturating_sub(prefix.len()) as u64));
+                let mut number = [0; 15];
+                number.copy_from_slice(&dialled.as_bytes()[..15]);
+                number
             })
             .collect();
         let found =
             |number: &[u8]| image.longest_prefix(1, Digits::leading(number)).map_or(0, |prefix| prefix.0 as usize);
-        for (how, group) in [("groups of 8", GROUP), ("single", 1)] {
-            let [p50, p99, p999] = time_groups(&numbers, group, found);
-            println!("  look-up, {how:<12}       p50 {p50:.0} ns, p99 {p99:.0} ns, p99.9 {p999:.0} ns");
-        }
         let select = |number: &[u8]| image.select(1, number, 7).map_or(0, |candidates| candidates.len());
-        let [p50, p99, _] = time_groups(&numbers, GROUP, select);
-        println!("  select, groups of 8         p50 {p50:.0} ns, p99 {p99:.0} ns");
+        for (set, numbers) in [("warm", &numbers[..WARM.min(numbers.len())]), ("sweep", &numbers[..])] {
+            let show = |what: &str, [p50, p99]: [(f64, f64); 2]| {
+                println!(
+                    "  {set:<5} {what:<19}  median: p50 {:.0} p99 {:.0} ns   best: p50 {:.0} p99 {:.0} ns",
+                    p50.0, p99.0, p50.1, p99.1
+                );
+            };
+            show("look-up, groups", time_groups(numbers, GROUP, found));
+            show("look-up, single", time_groups(numbers, 1, found));
+            show("select, groups", time_groups(numbers, GROUP, select));
+        }
         Ok(())
     })
     .expect("the image that was just written");

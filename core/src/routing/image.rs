@@ -282,7 +282,7 @@ pub(super) fn header_checksum(header: &[u8]) -> u32 {
 fn at<T: rkyv::Archive>(places: &[ArchivedPlace<T>], slot: u16) -> Option<&Archived<T>> {
     match places.get(usize::from(slot))? {
         Archived::<Place<T>>::Taken(record) => Some(record),
-        Archived::<Place<T>>::Vacant { .. } => None,
+        Archived::<Place<T>>::Vacant(_) => None,
     }
 }
 

@@ -79,11 +79,8 @@ impl Section {
 #[derive(Archive, Serialize, Clone, PartialEq, Debug)]
 #[rkyv(attr(allow(missing_docs)))]
 pub enum Place<T> {
-    /// Nobody's. `vacated` is the generation that removed the last owner, so that the longest vacant place is reused first.
-    Vacant {
-        /// Generation in which the owner was gone.
-        vacated: u64,
-    },
+    /// Nobody's, since the generation that removed the last owner: the longest vacant place is reused first.
+    Vacant(u64),
     /// Somebody's.
     Taken(T),
 }
@@ -92,7 +89,7 @@ impl<T> Place<T> {
     /// The record, if there is one.
     pub fn record(&self) -> Option<&T> {
         match self {
-            Place::Vacant { .. } => None,
+            Place::Vacant(_) => None,
             Place::Taken(record) => Some(record),
         }
     }

@@ -155,6 +155,43 @@ proptest! {
     }
 }
 
+/// Enough prefixes for a root table of four digits, tables of three below it, and, in group 2, of symbols that are no digits.
+#[test]
+fn agrees_with_a_naive_search_on_fifty_thousand() {
+    let mut state = 0x5EED_u64;
+    let mut draw = |bound: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % bound
+    };
+    let mut text = |len: u64, alphabet: &[u8]| -> String {
+        (0..len).map(|_| char::from(alphabet[draw(alphabet.len() as u64) as usize])).collect()
+    };
+    let (digits, all) = (b"0123456789", b"0123456789*#ABCD");
+    let mut prefixes = BTreeMap::new();
+    for round in 0..100_000u64 {
+        prefixes.insert((1, text(round % 11, digits)), ());
+        if round % 4 == 0 {
+            prefixes.insert((2, text(round % 7, all)), ());
+        }
+        // Crowded below one country, as ported numbers are.
+        if round % 3 == 0 {
+            prefixes.insert((1, std::format!("4915{}", text(7, b"012"))), ());
+        }
+    }
+    prefixes.remove(&(1, String::new()));
+    let bytes = built(&prefixes);
+    let image = open(&bytes);
+    assert!(image.counts().prefixes > 50_000);
+    let made = (0..20_000u64).map(|round| text(round % 16, if round % 5 == 0 { b"0123456789*#ABCDx" } else { digits }));
+    let made: Vec<String> = made.collect();
+    let known: Vec<String> = prefixes.keys().map(|(_, prefix)| prefix.clone() + "x").collect();
+    for number in made.iter().chain(&known) {
+        for group in [1, 2] {
+            assert_eq!(longest(&image, group, number).as_deref(), naive(&prefixes, group, number), "{group} {number}");
+        }
+    }
+}
+
 /// Something of everything, small enough that a random change is likely to meet a number.
 fn sample() -> ImageBytes {
     let mut builder = Builder::new();

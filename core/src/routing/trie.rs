@@ -11,7 +11,7 @@
 //!
 //! A table answers by itself: a slot without a node below holds the longest prefix that covers it, so nothing is
 //! remembered on the way down. With a million prefixes a look-up touches the root table (in L2), mostly one node, one bucket
-//! of one or two cache lines, and the prefix: `docs/adr/0002-prefix-trie.md` has the figures and what else was tried.
+//! of one or two cache lines: `docs/adr/0002-prefix-trie.md` has the figures and what else was considered.
 //!
 //! **Numbers that end early.** Symbols behind the end of a number are zeros, and so is, in a table of radix 10, a symbol that is no
 //! digit and all that follows it (no prefix below has one there). The answer for the number so filled up may be too long; the
@@ -90,47 +90,53 @@ pub const fn place_of(reference: u32) -> usize {
 
 /// The number that is left to match, seen from the root of one group.
 struct Walk {
-    symbols: u128,
+    /// Symbols not yet walked, at the top.
+    rest: u128,
+    /// Symbols of the number.
     len: u32,
+    /// Symbols walked.
     depth: u32,
 }
 
 impl Walk {
-    /// What follows the symbols that were walked, at the top.
     #[inline]
-    fn rest(&self) -> u128 {
-        self.symbols.checked_shl(4 * self.depth).unwrap_or(0)
+    fn step(&mut self, count: u32) {
+        self.rest = self.rest.checked_shl(4 * count).unwrap_or(0);
+        self.depth += count;
     }
 
     /// Place in a table of radix 16, one step down.
     #[inline]
     fn symbols(&mut self, count: u32) -> usize {
-        let place = (self.rest() >> (128 - 4 * count)) as usize;
-        self.depth += count;
+        let place = (self.rest >> (128 - 4 * count)) as usize;
+        self.step(count);
         place
     }
 
     /// Place in a table of radix 10, one step down. A symbol that is no digit ends the number.
     #[inline]
     fn digits(&mut self, count: u32) -> usize {
-        let rest = self.rest();
-        let mut place = 0;
-        for step in 0..count {
-            let symbol = (rest >> (124 - 4 * step)) as usize & 15;
-            if symbol >= 10 {
-                self.end_at(self.depth + step);
-                return self.digits(count);
-            }
-            place = place * 10 + symbol;
+        let mut window = (self.rest >> (128 - 4 * count)) as u64;
+        // A nibble is above 9 when its bit 3 is set and bit 2 or bit 1.
+        let above_nine = window & (window << 1 | window << 2) & 0x8888_8888_8888_8888;
+        if above_nine != 0 {
+            self.end_before(count, above_nine);
+            window = (self.rest >> (128 - 4 * count)) as u64;
         }
-        self.depth += count;
+        let mut place = 0;
+        for step in (0..count).rev() {
+            place = place * 10 + (window >> (4 * step)) as usize % 16;
+        }
+        self.step(count);
         place
     }
 
+    /// Ends the number before the first of the next `count` symbols that has its bit set in `above_nine`.
     #[cold]
-    fn end_at(&mut self, len: u32) {
-        self.len = self.len.min(len);
-        self.symbols &= u128::MAX.checked_shl(4 * (PREFIX_MAX as u32).saturating_sub(len)).unwrap_or(0);
+    fn end_before(&mut self, count: u32, above_nine: u64) {
+        let left = count - 1 - above_nine.ilog2() / 4;
+        self.rest &= !u128::MAX.checked_shr(4 * left).unwrap_or(0);
+        self.len = self.len.min(self.depth + left);
     }
 }
 
@@ -140,7 +146,7 @@ pub(super) fn find(trie: &Archived<Trie>, routing_group: u32, digits: Digits) ->
     let groups = trie.groups.as_slice();
     let place = groups.binary_search_by_key(&routing_group, |group| group.routing_group.to_native()).ok()?;
     let group = groups.get(place)?;
-    let mut walk = Walk { symbols: digits.symbols(), len: u32::from(digits.len()), depth: 0 };
+    let mut walk = Walk { rest: digits.symbols(), len: u32::from(digits.len()), depth: 0 };
     let slots = trie.slots.as_slice();
     let mut reference = match group.root_digits.to_native() {
         0 => group.root.to_native(),
@@ -152,7 +158,7 @@ pub(super) fn find(trie: &Archived<Trie>, routing_group: u32, digits: Digits) ->
             Kind::Leaf => return fitting(trie, place as u32, &walk),
             Kind::Bucket => {
                 // With the number's end in the bucket, what fits may still be too long.
-                let found = in_bucket(trie.words.as_slice(), place, walk.rest())?;
+                let found = in_bucket(trie.words.as_slice(), place, walk.rest)?;
                 walk.depth += found.1;
                 return fitting(trie, found.0, &walk);
             }
@@ -162,10 +168,10 @@ pub(super) fn find(trie: &Archived<Trie>, routing_group: u32, digits: Digits) ->
                 };
                 let (pattern, covering) = (pattern.to_native(), covering.to_native());
                 let count = pattern & 15;
-                if (pattern ^ (walk.rest() >> 96) as u32).wrapping_shr(32u32.wrapping_sub(4 * count)) != 0 {
+                if (pattern ^ (walk.rest >> 96) as u32).wrapping_shr(32u32.wrapping_sub(4 * count)) != 0 {
                     return fitting(trie, covering, &walk);
                 }
-                walk.depth += count;
+                walk.step(count);
                 reference = below.to_native();
                 continue;
             }

@@ -46,7 +46,7 @@ macro_rules! owners {
             let places = image.tables().$table.iter();
             let owners = places.map(|place| match place {
                 ArchivedPlace::Taken(record) => Ok(record.id.to_native()),
-                ArchivedPlace::Vacant { vacated } => Err(vacated.to_native()),
+                ArchivedPlace::Vacant(vacated) => Err(vacated.to_native()),
             });
             owners.collect()
         })

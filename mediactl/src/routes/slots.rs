@@ -62,7 +62,7 @@ pub(super) fn assign(before: &Before, ids: &[u32], generation: u64) -> Assigned 
 impl Assigned {
     /// The table by slot.
     pub(super) fn place<T>(&self, records: impl IntoIterator<Item = (u32, T)>) -> Vec<Place<T>> {
-        let vacant = |since: &Option<u64>| Place::Vacant { vacated: since.unwrap_or(0) };
+        let vacant = |since: &Option<u64>| Place::Vacant(since.unwrap_or(0));
         let mut table: Vec<Place<T>> = self.vacated.iter().map(vacant).collect();
         for (id, record) in records {
             table[usize::from(self.slots[&id])] = Place::Taken(record);

@@ -168,8 +168,8 @@ fn each_bad_row_is_named_with_its_cure() {
         ),
         (
             "route.csv",
-            "id,routing_group,prefix,carrier\n1,1,44,1\n",
-            "route.csv:1: column 'carrier': no such column; there are id,",
+            "id,routing_group,prefix,carrier_id,comment\n1,1,44,1,x\n",
+            "route.csv:1: column 'comment': no such column; there are id,",
         ),
         (
             "route.csv",

@@ -162,7 +162,7 @@ impl Builder {
     pub fn edit_gateway(&mut self, slot: GatewaySlot, edit: impl FnOnce(&mut GatewayRecord)) -> &mut Builder {
         match &mut self.plan.tables.gateways[usize::from(slot.0)] {
             Place::Taken(record) => edit(record),
-            Place::Vacant { .. } => panic!("no such gateway"),
+            Place::Vacant(_) => panic!("no such gateway"),
         }
         self
     }
