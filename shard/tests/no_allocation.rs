@@ -7,9 +7,9 @@ mod echo;
 use std::alloc::{GlobalAlloc, Layout as Shape, System};
 use std::cell::Cell;
 
-use echo::{BOTH, Echo, hear, layout, peer};
 use corelane_core::{BufferRef, Counter, Counters, Effects, Input, Instant, Now};
 use corelane_shard::{Node, Protocol};
+use echo::{BOTH, Echo, hear, layout, peer};
 
 thread_local! {
     /// Allocations and frees of this thread while it is watched; `None` while it is not.

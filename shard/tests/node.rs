@@ -5,10 +5,10 @@ mod echo;
 use std::net::SocketAddr;
 use std::sync::mpsc;
 
-use echo::{BOTH, Echo, echoes, hear, layout, peer, table};
 use corelane_core::steering::ShardIndex;
 use corelane_core::{BufferRef, Counter, Counters, Effects, Input, Instant, Now};
 use corelane_shard::{IoKind, Node, Protocol, StartError, SteeringInUse, SteeringMode};
+use echo::{BOTH, Echo, echoes, hear, layout, peer, table};
 
 fn message(line: &str, call_id: &str) -> Vec<u8> {
     format!("{line}\r\nVia: x\r\nCall-ID: {call_id}\r\n\r\n").into_bytes()

@@ -77,7 +77,6 @@ impl Section {
 
 /// A place in a slot table.
 #[derive(Archive, Serialize, Clone, PartialEq, Debug)]
-#[rkyv(attr(allow(missing_docs)))]
 pub enum Place<T> {
     /// Nobody's, since the generation that removed the last owner: the longest vacant place is reused first.
     Vacant(u64),
