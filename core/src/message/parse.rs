@@ -45,10 +45,8 @@ impl Noted {
 #[expect(clippy::result_large_err, reason = "an error keeps what can be answered, and there is no heap to box it on")]
 pub(super) fn parse(datagram: &[u8]) -> Result<Message<'_>, Malformed<'_>> {
     // RFC 3261 §7.5: empty lines before the start line are ignored. `steering::find_call_id` does the same.
-    let mut bytes = datagram;
-    while let [b'\r', b'\n', message @ ..] = bytes {
-        bytes = message;
-    }
+    let blank = datagram.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+    let bytes = &datagram[blank..];
     let mut result = Ok(Message {
         bytes,
         start: StartLine::Response { status: 0, reason: Span::default() },
