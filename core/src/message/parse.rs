@@ -166,10 +166,10 @@ impl Message<'_> {
         let mut at = first;
         while let Some(feed) = lines.next_feed() {
             let next = feed.wrapping_add(1);
-            let (name, value) = match usual_field(bytes, at, feed) {
+            let (name, start, end) = match usual_field(bytes, at, feed) {
                 Some(usual) => usual,
                 None => match any_line(bytes, at, feed) {
-                    Line::Field(name, value) => (name, value),
+                    Line::Field(name, value) => (name, value.first(), value.last()),
                     Line::Empty => return (at, Some(next)),
                     Line::Fold if at > first => {
                         self.unfold(at, feed);
@@ -184,7 +184,8 @@ impl Message<'_> {
                 },
             };
             let place = self.fields.len() as u8;
-            if self.fields.try_push(Field { name, line: Span::new(at, next), value }).is_err() {
+            let field = Field { name, line: Span::new(at, next), value: Span::new(start, end) };
+            if self.fields.try_push(field).is_err() {
                 noted.note(ParseError::TooManyHeaders);
                 return (at, None);
             }
@@ -317,9 +318,10 @@ enum Line {
 /// The form that nearly always comes: a name of up to 15 bytes, a colon, one blank, a value, CR LF. `None` decides nothing. What
 /// is found is what [`any_line`] finds.
 #[inline(always)]
-fn usual_field(bytes: &[u8], at: usize, feed: usize) -> Option<(Name, Span)> {
-    let block: &[u8; 16] = bytes.get(at..)?.first_chunk()?;
-    let line = bytes.get(at..feed)?;
+fn usual_field(bytes: &[u8], at: usize, feed: usize) -> Option<(Name, usize, usize)> {
+    let rest = bytes.get(at..)?;
+    let block: &[u8; 16] = rest.first_chunk()?;
+    let line = rest.get(..feed.wrapping_sub(at))?;
     // Bit 16 stands for a colon that is not in the block.
     let length = (Block::new(block).equal(b':').bits() | 1 << 16).trailing_zeros() as usize;
     let [.., last, b'\r'] = line else { return None };
@@ -332,8 +334,8 @@ fn usual_field(bytes: &[u8], at: usize, feed: usize) -> Option<(Name, Span)> {
         return None;
     }
     let name = Name::of_block(block, length);
-    (name != Name::Other || Block::new(block).plain().leading() == length)
-        .then(|| (name, Span::new(at + length + 2, feed - 1)))
+    let known = name != Name::Other || Block::new(block).plain().leading() == length;
+    known.then(|| (name, at.wrapping_add(length + 2), feed.wrapping_sub(1)))
 }
 
 /// Every form.
