@@ -19,8 +19,36 @@ impl CSeq {
     pub(super) const NONE: CSeq = CSeq { number: 0, method: Method::Other, name: Span { start: 0, end: 0 } };
 }
 
-/// Reads the value from `start` to the end of `bytes`.
-pub(super) fn read(bytes: &[u8], start: usize) -> Option<CSeq> {
+/// Reads the value from `start` to `end`.
+#[inline(always)]
+pub(super) fn read(message: &[u8], start: usize, end: usize) -> Option<CSeq> {
+    usual(message, start, end).or_else(|| any(&message[..end], start))
+}
+
+/// The form that nearly always comes: nine digits at most, one blank, a method that we know. `None` decides nothing. What is found is
+/// what [`any`] finds.
+#[inline(always)]
+fn usual(message: &[u8], start: usize, end: usize) -> Option<CSeq> {
+    let value = message.get(start..end)?;
+    let (mut number, mut digits) = (0u32, 0);
+    while let Some(byte) = value.get(digits)
+        && byte.wrapping_sub(b'0') <= 9
+    {
+        number = number.wrapping_mul(10).wrapping_add(u32::from(byte & 0xF));
+        digits += 1;
+    }
+    let name = value.get(digits..)?.strip_prefix(b" ")?;
+    let method = Method::parse(name);
+    (digits.wrapping_sub(1) < 9 && method != Method::Other).then(|| CSeq {
+        number,
+        method,
+        name: Span::new(end - name.len(), end),
+    })
+}
+
+/// Every form, to the end of `bytes`.
+#[inline(never)]
+fn any(bytes: &[u8], start: usize) -> Option<CSeq> {
     let (number, digits_end) = digits(bytes, start)?;
     let name_start = blanks(bytes, digits_end);
     let end = skip(bytes, name_start, TOKEN);

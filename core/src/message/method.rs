@@ -23,6 +23,7 @@ pub enum Method {
 
 impl Method {
     /// The method of this name.
+    #[inline]
     #[must_use]
     pub fn parse(name: &[u8]) -> Method {
         match name {

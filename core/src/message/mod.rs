@@ -17,6 +17,7 @@
 //! a status line without the blank before an empty reason, `_` in host names, parameter values of any visible bytes that do not
 //! end them, UTF-8 in a display name without quotes, Call-IDs of any visible bytes.
 
+mod block;
 mod cseq;
 mod error;
 mod method;
@@ -222,9 +223,8 @@ impl<'a> Message<'a> {
     /// # Errors
     /// [`ParseError::BadHeader`] with [`Name::Via`].
     pub fn parse_via(&self, value: Span) -> Result<Via, ParseError> {
-        let bytes = &self.bytes[..value.last()];
-        match via::read(bytes, value.first()) {
-            Some((via, end)) if end == bytes.len() => Ok(via),
+        match via::read(self.bytes, value.first(), value.last()) {
+            Some((via, end)) if end == value.last() => Ok(via),
             _ => Err(ParseError::BadHeader(Name::Via)),
         }
     }
@@ -234,7 +234,7 @@ impl<'a> Message<'a> {
     /// # Errors
     /// [`ParseError::Address`].
     pub fn parse_name_addr(&self, value: Span) -> Result<NameAddr, ParseError> {
-        name_addr::read(&self.bytes[..value.last()], value.first()).ok_or(ParseError::Address)
+        name_addr::read(self.bytes, value.first(), value.last()).ok_or(ParseError::Address)
     }
 
     /// Reads a URI.
@@ -242,7 +242,7 @@ impl<'a> Message<'a> {
     /// # Errors
     /// [`ParseError::Uri`].
     pub fn parse_uri(&self, uri: Span) -> Result<Uri, ParseError> {
-        uri::read(&self.bytes[..uri.last()], uri.first()).ok_or(ParseError::Uri)
+        uri::read(self.bytes, uri.first(), uri.last()).ok_or(ParseError::Uri)
     }
 }
 

@@ -1,33 +1,52 @@
 //! Header field names (RFC 3261 §7.3.1, §20): one table, long and compact forms.
 //!
-//! A name is compared as one 128-bit word: up to 16 bytes, bit 0x20 set in each (which lowers letters and leaves `-` and
-//! digits alone), zeros behind. Since the table holds letters and `-` only and the caller has seen to it that there is no CR
-//! among the bytes, equal words mean equal names. Three names are longer and are compared as bytes.
+//! A name of up to 15 bytes has one place in a table that its length, its first and its last byte lead to, so that it is compared with
+//! one name only: as a block of 16 bytes, bit 0x20 set in each (which lowers letters and leaves `-` and digits alone). Since
+//! the table holds letters and `-` only and the caller has seen to it that there is no CR among the bytes, equal blocks mean
+//! equal names. Three names are longer and are compared as bytes.
 
-/// Bit 0x20 in each byte: lower case for letters.
-const LOWER: u128 = u128::from_le_bytes([0x20; 16]);
+use super::block::Block;
 
-/// All ones in the first bytes, as many as the index says.
-static USED: [u128; 17] = {
-    let mut used = [u128::MAX; 17];
-    let mut length = 0;
-    while length < 16 {
-        used[length] = (1 << (8 * length)) - 1;
-        length += 1;
+/// What the table has at a place: a name in either form.
+#[derive(Copy, Clone)]
+struct Known {
+    name: Name,
+    /// Bit 0x20 set in each byte of the name; a colon, zeros behind.
+    lower: [u8; 16],
+}
+
+const PLACES: usize = 128;
+
+/// The table. That no two names fall on one place is made sure of while compiling.
+static KNOWN: [Known; PLACES] = {
+    let mut known = [Known { name: Name::Other, lower: [0; 16] }; PLACES];
+    let mut at = 0;
+    while at < Name::FORMS.len() {
+        let (text, name) = Name::FORMS[at];
+        let bytes = text.as_bytes();
+        at += 1;
+        if bytes.is_empty() || bytes.len() > 15 {
+            continue;
+        }
+        let mut lower = [0; 16];
+        let mut byte = 0;
+        while byte < bytes.len() {
+            lower[byte] = bytes[byte] | 0x20;
+            byte += 1;
+        }
+        lower[byte] = b':';
+        let place = place(bytes[0], bytes[bytes.len() - 1], bytes.len());
+        assert!(matches!(known[place].name, Name::Other), "two names on one place: choose other factors");
+        known[place] = Known { name, lower };
     }
-    used
+    known
 };
 
-/// The word of a name, or of its first 16 bytes.
-const fn word(name: &str) -> u128 {
-    let bytes = name.as_bytes();
-    let mut word = 0;
-    let mut at = 0;
-    while at < bytes.len() && at < 16 {
-        word |= ((bytes[at] | 0x20) as u128) << (8 * at);
-        at += 1;
-    }
-    word
+/// Where the table has a name of this length with these bytes first and last, in either case.
+#[inline(always)]
+const fn place(first: u8, last: u8, length: usize) -> usize {
+    // Factors found by trying.
+    ((first as usize) << 5).wrapping_add((last & 0x1F) as usize * 3).wrapping_add(length << 2) % PLACES
 }
 
 macro_rules! names {
@@ -54,18 +73,8 @@ macro_rules! names {
                 }
             }
 
-            /// The name of `LENGTH` bytes and this word; what has another length is not even compiled.
-            #[inline]
-            fn of_length<const LENGTH: usize>(lower: u128) -> Name {
-                $(
-                    if (const { $long.len() == LENGTH } && lower == const { word($long) })
-                        $(|| (const { $compact.len() == LENGTH } && lower == const { word($compact) }))?
-                    {
-                        return Name::$name;
-                    }
-                )*
-                Name::Other
-            }
+            /// Every form of every name.
+            const FORMS: &[(&str, Name)] = &[$(($long, Name::$name), $(($compact, Name::$name),)?)*];
         }
     };
 }
@@ -109,7 +118,7 @@ impl Name {
     /// How many there are, `Other` included.
     pub(super) const COUNT: usize = Name::Other as usize + 1;
 
-    /// The names of more than 16 bytes.
+    /// The names of more than 15 bytes.
     const LONG: [Name; 3] = [Name::ProxyAuthorization, Name::PAssertedIdentity, Name::PPreferredIdentity];
 
     /// May be there once (RFC 3261 §7.3.1; here only those on which everything else rests).
@@ -118,70 +127,30 @@ impl Name {
         matches!(self, Name::From | Name::To | Name::CallId | Name::CSeq | Name::MaxForwards | Name::ContentLength)
     }
 
-    /// The name of `length` bytes, 16 at most, and this word.
-    #[inline]
-    fn of_word(lower: u128, length: usize) -> Name {
-        match length {
-            1 => Name::of_length::<1>(lower),
-            2 => Name::of_length::<2>(lower),
-            3 => Name::of_length::<3>(lower),
-            4 => Name::of_length::<4>(lower),
-            5 => Name::of_length::<5>(lower),
-            6 => Name::of_length::<6>(lower),
-            7 => Name::of_length::<7>(lower),
-            8 => Name::of_length::<8>(lower),
-            9 => Name::of_length::<9>(lower),
-            10 => Name::of_length::<10>(lower),
-            11 => Name::of_length::<11>(lower),
-            12 => Name::of_length::<12>(lower),
-            13 => Name::of_length::<13>(lower),
-            14 => Name::of_length::<14>(lower),
-            15 => Name::of_length::<15>(lower),
-            16 => Name::of_length::<16>(lower),
-            _ => Name::Other,
-        }
-    }
-
-    /// The name at the start of `block`, when it is one of the table in at most 15 bytes right before a colon, and how many bytes it has.
-    /// Everything else goes through [`Name::parse`].
-    #[inline]
-    pub(super) fn at(block: &[u8; 16]) -> Option<(Name, usize)> {
-        let word = u128::from_le_bytes(*block);
-        let length = first_colon(word)?;
-        let lower = (word | LOWER) & USED[length];
-        match Name::of_word(lower, length) {
-            Name::Other => None,
-            name => Some((name, length)),
-        }
+    /// The name of `length` bytes, 1 to 15, at the start of `block`; a colon is behind it.
+    #[inline(always)]
+    pub(super) fn of_block(block: &[u8; 16], length: usize) -> Name {
+        let known = &KNOWN[place(block[0], block[length.wrapping_sub(1) % 16], length)];
+        // The colon too is compared, so that no shorter name can be the same: behind its colon are zeros, which bit 0x20 is not.
+        let same = Block::new(block).lower().same(Block::new(&known.lower)).leading();
+        if same > length { known.name } else { Name::Other }
     }
 
     /// The header of this name, long or compact, any case (RFC 3261 §7.3.1); `name` has no CR in it.
     #[must_use]
     pub fn parse(name: &[u8]) -> Name {
-        if name.len() > 16 {
-            let same = |known: &&Name| name.eq_ignore_ascii_case(known.text().as_bytes());
-            return Name::LONG.iter().find(same).copied().unwrap_or(Name::Other);
+        match name {
+            [] => Name::Other,
+            _ if name.len() < 16 => {
+                let mut block = [b':'; 16];
+                block[..name.len()].copy_from_slice(name);
+                Name::of_block(&block, name.len())
+            }
+            _ => {
+                let same = |known: &&Name| name.eq_ignore_ascii_case(known.text().as_bytes());
+                Name::LONG.iter().find(same).copied().unwrap_or(Name::Other)
+            }
         }
-        let mut block = [0; 16];
-        block[..name.len()].copy_from_slice(name);
-        Name::of_word((u128::from_le_bytes(block) | LOWER) & USED[name.len()], name.len())
-    }
-}
-
-/// Which of the 16 bytes is the first `:`.
-#[inline]
-fn first_colon(word: u128) -> Option<usize> {
-    // The lowest byte that becomes zero is found exactly; a borrow can only mark bytes above it.
-    let zero_at_colon = |half: u64| {
-        let bytes = half ^ u64::from_le_bytes([b':'; 8]);
-        bytes.wrapping_sub(0x0101_0101_0101_0101) & !bytes & 0x8080_8080_8080_8080
-    };
-    match zero_at_colon(word as u64) {
-        0 => match zero_at_colon((word >> 64) as u64) {
-            0 => None,
-            mark => Some(8 + mark.trailing_zeros() as usize / 8),
-        },
-        mark => Some(mark.trailing_zeros() as usize / 8),
     }
 }
 
@@ -197,12 +166,6 @@ mod tests {
             let long = name.text();
             for spelled in [long.into(), long.to_ascii_uppercase(), long.to_ascii_lowercase()] {
                 assert_eq!(Name::parse(spelled.as_bytes()), name, "{spelled}");
-                let mut block = [b'x'; 16];
-                if spelled.len() < 16 {
-                    block[..spelled.len()].copy_from_slice(spelled.as_bytes());
-                    block[spelled.len()] = b':';
-                    assert_eq!(Name::at(&block), Some((name, spelled.len())), "{spelled}");
-                }
             }
             assert_eq!(Name::parse(&[b"x", long.as_bytes()].concat()), Name::Other);
             assert_eq!(Name::parse(&[long.as_bytes(), b"x"].concat()), Name::Other);

@@ -11,6 +11,7 @@
 //! name of other bytes than tokens without quotes, an open quote, an empty parameter, `tag` twice. What the URI itself says is
 //! read by [`parse_uri`](super::Message::parse_uri) where somebody needs it.
 
+use super::block::{skip_bracketed, skip_quoted, skip_value};
 use super::scan::{BLANK, TOKEN, VALUE, blanks, byte, quoted, skip, visible};
 use super::{Span, param};
 
@@ -31,8 +32,50 @@ impl NameAddr {
         NameAddr { value: Span { start: 0, end: 0 }, uri: Span { start: 0, end: 0 }, tag: None };
 }
 
-/// Reads the value from `start` to the end of `bytes`.
-pub(super) fn read(bytes: &[u8], start: usize) -> Option<NameAddr> {
+/// Reads the value from `start` to `end`.
+#[inline(always)]
+pub(super) fn read(message: &[u8], start: usize, end: usize) -> Option<NameAddr> {
+    usual(message, start, end).or_else(|| any(&message[..end], start))
+}
+
+/// The form that nearly always comes: a `sip:` URI in brackets, a display name in quotes before it or none, `tag` or nothing
+/// behind it. `None` decides nothing. What is found is what [`any`] finds.
+#[inline(always)]
+fn usual(message: &[u8], start: usize, end: usize) -> Option<NameAddr> {
+    let mut open = start;
+    if byte(message, start) == b'"' {
+        let close = skip_quoted(message, start + 1);
+        open = close + 1;
+        if byte(message, close) != b'"' {
+            return None;
+        }
+        if byte(message, open) == b' ' {
+            open += 1;
+        }
+    }
+    let head: &[u8; 5] = message.get(open..)?.first_chunk()?;
+    let uri_end = skip_bracketed(message, open + 5);
+    if head != b"<sip:" || uri_end == open + 5 || byte(message, uri_end) != b'>' || uri_end >= end {
+        return None;
+    }
+    let uri = Span::new(open + 1, uri_end);
+    let value = Span::new(start, end);
+    let at = uri_end + 1;
+    if at == end {
+        return Some(NameAddr { value, uri, tag: None });
+    }
+    let head: &[u8; 5] = message.get(at..)?.first_chunk()?;
+    let tag_end = skip_value(message, at + 5);
+    (head == b";tag=" && tag_end > at + 5 && tag_end == end).then(|| NameAddr {
+        value,
+        uri,
+        tag: Some(Span::new(at + 5, end)),
+    })
+}
+
+/// Every form, to the end of `bytes`.
+#[inline(never)]
+fn any(bytes: &[u8], start: usize) -> Option<NameAddr> {
     let (uri, mut end) = address(bytes, start)?;
     let mut tag = None;
     loop {

@@ -11,7 +11,8 @@
 
 use arrayvec::ArrayVec;
 
-use super::scan::{BLANK, TOKEN, blanks, byte, is, lone_cr, number, skip, visible};
+use super::block::{Block, Lines, skip_visible};
+use super::scan::{BLANK, TOKEN, blanks, byte, is, lone_cr, number, skip};
 use super::{
     CSeq, Field, Malformed, Message, Method, NOWHERE, Name, NameAddr, ParseError, Span, StartLine, Via, cseq,
     name_addr, uri, via,
@@ -42,11 +43,15 @@ impl Noted {
     }
 }
 
+#[inline]
 #[expect(clippy::result_large_err, reason = "an error keeps what can be answered, and there is no heap to box it on")]
 pub(super) fn parse(datagram: &[u8]) -> Result<Message<'_>, Malformed<'_>> {
     // RFC 3261 §7.5: empty lines before the start line are ignored. `steering::find_call_id` does the same.
-    let blank = datagram.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
-    let bytes = &datagram[blank..];
+    let mut bytes = datagram;
+    while let [b'\r' | b'\n', message @ ..] = bytes {
+        bytes = message;
+    }
+    // Read where it will be given back: a message is 1.5 KB long, and every move of it a copy.
     let mut result = Ok(Message {
         bytes,
         start: StartLine::Response { status: 0, reason: Span::default() },
@@ -61,20 +66,27 @@ pub(super) fn parse(datagram: &[u8]) -> Result<Message<'_>, Malformed<'_>> {
         cseq: CSeq::NONE,
         max_forwards: None,
     });
-    // Read where it will be given back: a message is 1.5 KB long, and every move of it a copy.
-    let fault = result.as_mut().ok().and_then(|message: &mut Message<'_>| message.read().err());
-    match fault {
-        None => result,
-        Some(fault) => Err(malformed(fault, result.ok())),
+    if let Ok(message) = &mut result
+        && let Err(fault) = message.read()
+    {
+        give_up(fault, &mut result);
     }
+    result
 }
 
 #[cold]
-fn malformed(fault: Fault, message: Option<Message<'_>>) -> Malformed<'_> {
+#[inline(never)]
+fn give_up<'m>(fault: Fault, result: &mut Result<Message<'m>, Malformed<'m>>) {
     // RFC 3261 §8.2.1, §17.1.1.3: an ACK gets no response, and a response none either.
     let asks =
         |message: &Message<'_>| matches!(message.start, StartLine::Request { method, .. } if method != Method::Ack);
-    Malformed { error: fault.error, partial: message.filter(|message| fault.answerable && asks(message)) }
+    let nothing = Err(Malformed { error: fault.error, partial: None });
+    if let Ok(message) = core::mem::replace(result, nothing)
+        && fault.answerable
+        && asks(&message)
+    {
+        *result = Err(Malformed { error: fault.error, partial: Some(message) });
+    }
 }
 
 impl Message<'_> {
@@ -84,10 +96,11 @@ impl Message<'_> {
             noted.note(ParseError::TooLarge);
             self.bytes = &self.bytes[..MESSAGE_SIZE_MAX];
         }
-        let first = self.start_line(&mut noted)?;
-        let (fields_end, body) = self.header_fields(first, &mut noted);
+        let mut lines = Lines::new(self.bytes);
+        let first = self.start_line(&mut lines, &mut noted)?;
+        let (fields_end, body) = self.header_fields(first, &mut lines, &mut noted);
         // What takes a lone CR for a line end would see other header fields than we do.
-        if lone_cr(&self.bytes[..fields_end]) {
+        if (lines.lone_cr() || body.is_none()) && lone_cr(&self.bytes[..fields_end]) {
             noted.note(ParseError::HeaderLine);
         }
         self.mandatory(&mut noted)?;
@@ -100,17 +113,25 @@ impl Message<'_> {
 
     /// RFC 3261 §7.1, §7.2. Gives the offset of the first header field.
     #[inline]
-    fn start_line(&mut self, noted: &mut Noted) -> Result<usize, Fault> {
+    fn start_line(&mut self, lines: &mut Lines<'_>, noted: &mut Noted) -> Result<usize, Fault> {
         let bytes = self.bytes;
-        let Some((end, next)) = line_end(bytes, 0) else {
+        let Some(feed) = lines.next_feed() else {
             return Err(noted.give_up(if bytes.is_empty() { ParseError::StartLine } else { ParseError::Truncated }));
         };
+        let (end, next) = (text_end(bytes, 0, feed), feed + 1);
         let line = &bytes[..end];
-        if line.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"SIP/")) {
+        if line.get(..4).is_some_and(|start| start == b"SIP/" || start.eq_ignore_ascii_case(b"SIP/")) {
             self.start = status_line(line).map_err(|error| noted.give_up(error))?;
             return Ok(next);
         }
-        let name_end = skip(line, 0, TOKEN);
+        // A method that we know is a token; of any other it is to be seen.
+        let blank = (!Block::at(line, 0).equal(b' ').bits()).trailing_ones() as usize;
+        let mut name_end = blank.min(line.len());
+        let mut method = Method::parse(&line[..name_end]);
+        if method == Method::Other {
+            name_end = skip(line, 0, TOKEN);
+            method = Method::parse(&line[..name_end]);
+        }
         if name_end == 0 || byte(line, name_end) != b' ' {
             return Err(noted.give_up(ParseError::StartLine));
         }
@@ -128,9 +149,9 @@ impl Message<'_> {
         };
         let name = Span::new(0, name_end);
         let uri = Span::new(uri_start, uri_end);
-        self.start = StartLine::Request { method: Method::parse(name.of(bytes)), name, uri };
+        self.start = StartLine::Request { method, name, uri };
         // §19.1.1: no headers in a Request-URI. A blank is a fault of the line (RFC 4475 §3.1.2.8, §3.1.2.9).
-        self.uri = uri::read(&bytes[..uri_end], uri_start).filter(|uri| uri.headers.is_empty());
+        self.uri = uri::read(bytes, uri_start, uri_end).filter(|uri| uri.headers.is_empty());
         if self.uri.is_none() {
             let blank = memchr::memchr2(b' ', b'\t', uri.of(bytes)).is_some();
             noted.note(if blank || uri.is_empty() { ParseError::StartLine } else { ParseError::Uri });
@@ -139,44 +160,34 @@ impl Message<'_> {
     }
 
     /// RFC 3261 §7.3. Gives where the fields end, and where the body starts when an empty line was there.
-    #[inline]
-    fn header_fields(&mut self, first: usize, noted: &mut Noted) -> (usize, Option<usize>) {
+    #[inline(always)]
+    fn header_fields(&mut self, first: usize, lines: &mut Lines<'_>, noted: &mut Noted) -> (usize, Option<usize>) {
         let bytes = self.bytes;
         let mut at = first;
-        loop {
-            match bytes.get(at..) {
-                Some([b'\n', ..]) => return (at, Some(at + 1)),
-                Some([b'\r', b'\n', ..]) => return (at, Some(at + 2)),
-                _ => {}
-            }
-            let line_start = at;
-            // The first line of the field has its name; the following ones that start blank go with it (§7.3.1).
-            let Some((first_end, mut next)) = line_end(bytes, at) else {
-                noted.note(ParseError::Truncated);
-                return (at, None);
+        while let Some(feed) = lines.next_feed() {
+            let next = feed.wrapping_add(1);
+            let (name, start, end) = match usual_field(bytes, at, feed) {
+                Some(usual) => usual,
+                None => match any_line(bytes, at, feed) {
+                    Line::Field(name, value) => (name, value.first(), value.last()),
+                    Line::Empty => return (at, Some(next)),
+                    Line::Fold if at > first => {
+                        self.unfold(at, feed);
+                        at = next;
+                        continue;
+                    }
+                    Line::Fold | Line::Nothing => {
+                        noted.note(ParseError::HeaderLine);
+                        at = next;
+                        continue;
+                    }
+                },
             };
-            let mut end = first_end;
-            while matches!(bytes.get(next), Some(b' ' | b'\t')) {
-                let Some(more) = line_end(bytes, next) else {
-                    noted.note(ParseError::Truncated);
-                    return (at, None);
-                };
-                (end, next) = more;
-            }
-            at = next;
-            let Some((name, colon)) = field_name(bytes, line_start, first_end) else {
-                noted.note(ParseError::HeaderLine);
-                continue;
-            };
-            let start = blanks(&bytes[..end], colon + 1);
-            while end > start && bytes[end - 1] <= b' ' && is(bytes[end - 1], BLANK) {
-                end -= 1;
-            }
-            let field = Field { name, line: Span::new(line_start, next), value: Span::new(start, end) };
             let place = self.fields.len() as u8;
+            let field = Field { name, line: Span::new(at, next), value: Span::new(start, end) };
             if self.fields.try_push(field).is_err() {
                 noted.note(ParseError::TooManyHeaders);
-                return (line_start, None);
+                return (at, None);
             }
             let first = &mut self.places[name as usize];
             if *first == NOWHERE {
@@ -184,6 +195,42 @@ impl Message<'_> {
             } else if name.single() {
                 noted.note(ParseError::DuplicateHeader(name));
             }
+            at = next;
+        }
+        noted.note(ParseError::Truncated);
+        (self.drop_open_field(at), None)
+    }
+
+    /// The datagram ends within the line at `at`: when this is a fold, the field that it goes on with is no better. Gives where
+    /// the fields end.
+    #[cold]
+    #[inline(never)]
+    fn drop_open_field(&mut self, at: usize) -> usize {
+        match (self.bytes.get(at), self.fields.last()) {
+            (Some(b' ' | b'\t'), Some(last)) if last.line.last() == at => {
+                let field = *last;
+                self.fields.pop();
+                let place = &mut self.places[field.name as usize];
+                if usize::from(*place) == self.fields.len() {
+                    *place = NOWHERE;
+                }
+                field.line.first()
+            }
+            _ => at,
+        }
+    }
+
+    /// A line that starts blank goes on with the field before (RFC 3261 §7.3.1), or with what was there and is none.
+    #[cold]
+    #[inline(never)]
+    fn unfold(&mut self, at: usize, feed: usize) {
+        let bytes = self.bytes;
+        if let Some(field) = self.fields.last_mut()
+            && field.line.last() == at
+            && let Some((_, colon)) = field_name(&bytes[..at], field.line.first())
+        {
+            field.line.end = Span::new(at, feed + 1).end;
+            field.value = trimmed(bytes, colon + 1, text_end(bytes, at, feed));
         }
     }
 
@@ -193,25 +240,25 @@ impl Message<'_> {
         let bytes = self.bytes;
         let there = |message: &Self, name, noted: &Noted| {
             let field = message.first(name).ok_or_else(|| noted.give_up(ParseError::MissingHeader(name)))?;
-            Ok((&bytes[..field.value.last()], field.value.first()))
+            Ok((field.value.first(), field.value.last()))
         };
         let bad = |name, noted: &Noted| noted.give_up(ParseError::BadHeader(name));
 
-        let (value, at) = there(self, Name::Via, noted)?;
-        (self.via, _) = via::read(value, at).ok_or_else(|| bad(Name::Via, noted))?;
-        let (value, at) = there(self, Name::From, noted)?;
-        self.from = name_addr::read(value, at).ok_or_else(|| bad(Name::From, noted))?;
-        let (value, at) = there(self, Name::To, noted)?;
-        self.to = name_addr::read(value, at).ok_or_else(|| bad(Name::To, noted))?;
+        let (at, end) = there(self, Name::Via, noted)?;
+        (self.via, _) = via::read(bytes, at, end).ok_or_else(|| bad(Name::Via, noted))?;
+        let (at, end) = there(self, Name::From, noted)?;
+        self.from = name_addr::read(bytes, at, end).ok_or_else(|| bad(Name::From, noted))?;
+        let (at, end) = there(self, Name::To, noted)?;
+        self.to = name_addr::read(bytes, at, end).ok_or_else(|| bad(Name::To, noted))?;
         // Any visible bytes: `word [ "@" word ]` is too narrow for what peers send, and nothing reads inside it. What matters
         // is that it ends where steering says it does: at the first blank.
-        let (value, at) = there(self, Name::CallId, noted)?;
-        self.call_id = Span::new(at, value.len());
-        if at == value.len() || !visible(&value[at..]) {
+        let (at, end) = there(self, Name::CallId, noted)?;
+        self.call_id = Span::new(at, end);
+        if at == end || skip_visible(bytes, at) < end {
             return Err(bad(Name::CallId, noted));
         }
-        let (value, at) = there(self, Name::CSeq, noted)?;
-        self.cseq = cseq::read(value, at).ok_or_else(|| bad(Name::CSeq, noted))?;
+        let (at, end) = there(self, Name::CSeq, noted)?;
+        self.cseq = cseq::read(bytes, at, end).ok_or_else(|| bad(Name::CSeq, noted))?;
         // §8.1.1.5: the method of a request is that of its CSeq.
         if let StartLine::Request { name, method, .. } = self.start
             && (method != self.cseq.method || (method == Method::Other && name.of(bytes) != self.cseq.name.of(bytes)))
@@ -251,26 +298,74 @@ impl Message<'_> {
     }
 }
 
-/// The end of the line that `at` is in, without and with its line end: LF, and the CR before it.
-#[inline]
-fn line_end(bytes: &[u8], at: usize) -> Option<(usize, usize)> {
-    let end = at + memchr::memchr(b'\n', bytes.get(at..)?)?;
-    let end_of_text = if end > at && bytes[end - 1] == b'\r' { end - 1 } else { end };
-    Some((end_of_text, end + 1))
+/// The end of the line from `start` to the LF at `feed`, without the CR before it.
+#[inline(always)]
+fn text_end(bytes: &[u8], start: usize, feed: usize) -> usize {
+    if feed > start && bytes[feed - 1] == b'\r' { feed - 1 } else { feed }
 }
 
-/// The name at `at` and where its colon is: `token HCOLON` (RFC 3261 §25.1), the colon before `end`.
-#[inline]
-fn field_name(bytes: &[u8], at: usize, end: usize) -> Option<(Name, usize)> {
-    if let Some(block) = bytes[at..].first_chunk()
-        && let Some((name, length)) = Name::at(block)
-        && at + length < end
-    {
-        return Some((name, at + length));
+/// What a line behind the first can be.
+enum Line {
+    Field(Name, Span),
+    /// The end of the header fields.
+    Empty,
+    /// It goes on with the line before.
+    Fold,
+    /// None of these.
+    Nothing,
+}
+
+/// The form that nearly always comes: a name of up to 15 bytes, a colon, one blank, a value, CR LF. `None` decides nothing. What
+/// is found is what [`any_line`] finds.
+#[inline(always)]
+fn usual_field(bytes: &[u8], at: usize, feed: usize) -> Option<(Name, usize, usize)> {
+    let rest = bytes.get(at..)?;
+    let block: &[u8; 16] = rest.first_chunk()?;
+    let line = rest.get(..feed.wrapping_sub(at))?;
+    // Bit 16 stands for a colon that is not in the block.
+    let length = (Block::new(block).equal(b':').bits() | 1 << 16).trailing_zeros() as usize;
+    let [.., last, b'\r'] = line else { return None };
+    let usual = length.wrapping_sub(1) < 15
+        && length + 2 < line.len()
+        && line[length + 1] == b' '
+        && line[length + 2] > b' '
+        && *last > b' ';
+    if !usual {
+        return None;
     }
-    let line = &bytes[..end];
+    let name = Name::of_block(block, length);
+    let known = name != Name::Other || Block::new(block).plain().leading() == length;
+    known.then(|| (name, at.wrapping_add(length + 2), feed.wrapping_sub(1)))
+}
+
+/// Every form.
+#[cold]
+#[inline(never)]
+fn any_line(bytes: &[u8], at: usize, feed: usize) -> Line {
+    let end = text_end(bytes, at, feed);
+    match &bytes[at..end] {
+        [] => Line::Empty,
+        [b' ' | b'\t', ..] => Line::Fold,
+        _ => match field_name(&bytes[..end], at) {
+            Some((name, colon)) => Line::Field(name, trimmed(bytes, colon + 1, end)),
+            None => Line::Nothing,
+        },
+    }
+}
+
+/// Without blanks at both ends.
+fn trimmed(bytes: &[u8], start: usize, mut end: usize) -> Span {
+    let start = blanks(&bytes[..end], start);
+    while end > start && is(bytes[end - 1], BLANK) {
+        end -= 1;
+    }
+    Span::new(start, end)
+}
+
+/// The name at `at` and where its colon is: `token HCOLON` (RFC 3261 §25.1), within `line`, which may have the lines before it.
+fn field_name(line: &[u8], at: usize) -> Option<(Name, usize)> {
     let name_end = skip(line, at, TOKEN);
-    // Blanks before the colon are space and tab only; a line end is not within `line`.
+    // Blanks before the colon are space and tab; a CR is none of a line end here, and is found as a lone one.
     let colon = skip(line, name_end, BLANK);
     (name_end > at && byte(line, colon) == b':').then(|| (Name::parse(&line[at..name_end]), colon))
 }

@@ -116,6 +116,29 @@ pub(super) fn digits(bytes: &[u8], at: usize) -> Option<(u32, usize)> {
     (end > at).then_some((number as u32, end))
 }
 
+/// A number of at most five digits and 65,535 at `at`, and the offset behind it. `None` decides nothing: it may have zeros in front.
+#[inline(always)]
+pub(super) fn short_number(bytes: &[u8], at: usize) -> Option<(u16, usize)> {
+    let mut number = 0u32;
+    let mut end = at;
+    while let Some(byte) = bytes.get(end)
+        && byte.wrapping_sub(b'0') <= 9
+    {
+        number = number.wrapping_mul(10).wrapping_add(u32::from(byte & 0xF));
+        end += 1;
+    }
+    (end > at && end - at <= 5 && number <= 65535).then_some((number as u16, end))
+}
+
+/// `[ ":" port ]` without blanks, and the offset behind it.
+#[inline(always)]
+pub(super) fn port(bytes: &[u8], at: usize) -> Option<(Option<u16>, usize)> {
+    if byte(bytes, at) != b':' {
+        return Some((None, at));
+    }
+    short_number(bytes, at + 1).map(|(port, end)| (Some(port), end))
+}
+
 /// There is a CR that no LF follows. Without a branch, so that the compiler takes many bytes at a step.
 #[inline]
 pub(super) fn lone_cr(bytes: &[u8]) -> bool {

@@ -14,7 +14,8 @@
 //! 65535, a tel: number without a digit. An IPv6 reference is only looked at byte by byte (RFC 5118 §4.10).
 
 use super::Span;
-use super::scan::{PARAMETERS, TELEPHONE, USER, byte, host_port, skip, skip_escaped, visible};
+use super::block::{skip_parameters, skip_plain, skip_user};
+use super::scan::{PARAMETERS, TELEPHONE, USER, byte, host_port, port, skip, skip_escaped, visible};
 
 /// Scheme of a URI.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -56,8 +57,42 @@ impl Uri {
     }
 }
 
-/// Reads the URI from `start` to the end of `bytes`.
-pub(super) fn read(bytes: &[u8], start: usize) -> Option<Uri> {
+/// Reads the URI from `start` to `end`.
+#[inline(always)]
+pub(super) fn read(message: &[u8], start: usize, end: usize) -> Option<Uri> {
+    usual(message, start, end).or_else(|| any(&message[..end], start))
+}
+
+/// The form that nearly always comes: `sip:user@host:port;params` of usual bytes, each part but the host left out as it likes.
+/// `None` decides nothing. What is found is what [`any`] finds.
+#[inline(always)]
+fn usual(message: &[u8], start: usize, end: usize) -> Option<Uri> {
+    let head: &[u8; 4] = message.get(start..)?.first_chunk()?;
+    let user_start = start + 4;
+    let user_end = skip_user(message, user_start);
+    let at_sign = byte(message, user_end) == b'@' && user_end < end;
+    let user = at_sign.then(|| Span::new(user_start, user_end));
+    let host_start = if at_sign { user_end + 1 } else { user_start };
+    let host_end = skip_plain(message, host_start);
+    if head != b"sip:" || host_end == host_start || (at_sign && user_start == user_end) {
+        return None;
+    }
+    let (port, at) = port(message, host_end)?;
+    // To the end there is no other `@`: it is in none of the classes passed.
+    let params_end = if byte(message, at) == b';' && at < end { skip_parameters(message, at) } else { at };
+    (params_end == end).then(|| Uri {
+        scheme: Scheme::Sip,
+        user,
+        host: Span::new(host_start, host_end),
+        port,
+        params: Span::new(at, end),
+        headers: Span::new(end, end),
+    })
+}
+
+/// Every form, to the end of `bytes`.
+#[inline(never)]
+fn any(bytes: &[u8], start: usize) -> Option<Uri> {
     let uri = bytes.get(start..)?;
     // The usual one first; all others in any case (RFC 3261 §19.1.4).
     let (scheme, at) = if uri.starts_with(b"sip:") {

@@ -7,7 +7,8 @@
 //!
 //! Refused: an empty parameter, `branch`, `rport` or `received` twice (§7.3.1), `received` without a value, a port over 65535.
 
-use super::scan::{TOKEN, blanks, byte, host_port, number, skip};
+use super::block::{skip_plain, skip_value};
+use super::scan::{TOKEN, blanks, byte, host_port, number, port, short_number, skip};
 use super::{Span, param};
 
 /// One Via value (RFC 3261 §20.42).
@@ -45,8 +46,71 @@ impl Via {
     };
 }
 
-/// Reads the value that starts at `start`, up to the end of `bytes` or a comma; gives the offset of that too.
-pub(super) fn read(bytes: &[u8], start: usize) -> Option<(Via, usize)> {
+/// Reads the value from `start` to `end`, or to a comma before it; gives the offset of that too.
+#[inline(always)]
+pub(super) fn read(message: &[u8], start: usize, end: usize) -> Option<(Via, usize)> {
+    match usual(message, start, end) {
+        Some(via) => Some((via, end)),
+        None => any(&message[..end], start),
+    }
+}
+
+/// The form that nearly always comes: `SIP/2.0/UDP host[:port]` and of the parameters those that we read, without a blank
+/// too many. `None` decides nothing. What is found is what [`any`] finds.
+#[inline(always)]
+fn usual(message: &[u8], start: usize, end: usize) -> Option<Via> {
+    let head: &[u8; 12] = message.get(start..)?.first_chunk()?;
+    let host_start = start + 12;
+    let host_end = skip_plain(message, host_start);
+    if head != b"SIP/2.0/UDP " || host_end == host_start {
+        return None;
+    }
+    let (port, mut at) = port(message, host_end)?;
+    let (mut branch, mut rport, mut rport_param, mut received) = (None, None, Span::default(), None);
+    while at < end {
+        // `;` and seven bytes of the name and what is behind it.
+        let name_start = at + 1;
+        let head: &[u8; 8] = message.get(at..)?.first_chunk()?;
+        let slot = match head {
+            b";branch=" => &mut branch,
+            b";receive" if message.get(at + 8..at + 10) == Some(b"d=") => {
+                at += 2;
+                &mut received
+            }
+            [b';', b'r', b'p', b'o', b'r', b't', next, _] => {
+                let digits_end = if *next == b'=' {
+                    let (value, end) = short_number(message, at + 7)?;
+                    rport.replace(Some(value)).is_none().then_some(end)?
+                } else {
+                    rport.replace(None).is_none().then_some(at + 6)?
+                };
+                at = digits_end;
+                rport_param = Span::new(name_start, at);
+                continue;
+            }
+            _ => return None,
+        };
+        let value_end = skip_value(message, at + 8);
+        if value_end == at + 8 || slot.replace(Span::new(at + 8, value_end)).is_some() {
+            return None;
+        }
+        at = value_end;
+    }
+    (at == end).then(|| Via {
+        value: Span::new(start, end),
+        transport: Span::new(start + 8, start + 11),
+        host: Span::new(host_start, host_end),
+        port,
+        branch,
+        rport,
+        rport_param,
+        received,
+    })
+}
+
+/// Every form.
+#[inline(never)]
+fn any(bytes: &[u8], start: usize) -> Option<(Via, usize)> {
     let transport_start = protocol(bytes, start)?;
     // RFC 3261 §18: over UDP a peer says UDP.
     let transport_end = match bytes.get(transport_start..)? {

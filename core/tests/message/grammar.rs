@@ -149,7 +149,7 @@ fn header_fields() {
         "\n\n\nOPTIONS sip:x SIP/2.0\ncseq\t : 7\n\tOPTIONS  \nI:c1@h \nf :\n \"A, \\\"B\\\" <x>\"\n <sip:a@a>\n ;tag = t1 \n\
          T: sip:b@b;tag=t2\nv:SIP / 2.0 / UDP\n h : 5062 ;branch = z9hG4bK1\nSubject:\nX-Empty:   \nx-Folded: a\n b\n \n\tc\nl : 0\n\n",
     );
-    for bytes in [bytes.clone(), String::from_utf8(bytes).expect("text").replace('\r', "").into_bytes()] {
+    for bytes in [bytes.clone(), String::from_utf8(bytes).expect("text").replace('\r', "").trim_start().into()] {
         let message = parse(&bytes);
         assert_eq!((message.cseq().number, message.cseq().method), (7, Method::Options));
         assert_eq!(message.call_id(), b"c1@h");

@@ -21,6 +21,18 @@ pub struct Answer<'e> {
     pub lines: &'e [u8],
 }
 
+/// The names of the fields that an answer has from its request, a bit each.
+const COPIED: u64 = {
+    let names = [Name::Via, Name::From, Name::To, Name::CallId, Name::CSeq, Name::Timestamp];
+    let (mut bits, mut at) = (0, 0);
+    while at < names.len() {
+        bits |= 1u64 << names[at] as u8;
+        at += 1;
+    }
+    bits
+};
+const _: () = assert!(Name::COUNT <= 64, "a bit for each name");
+
 /// Writes an answer to `request` (RFC 3261 §8.2.6): every Via, From, To, Call-ID, CSeq in order (and Timestamp in a 100, §8.2.6.1), `lines`,
 /// no body. A [`Malformed::partial`](crate::message::Malformed::partial) can be answered too.
 pub fn write_answer(request: &Message<'_>, answer: &Answer<'_>, out: &mut Writer<'_>) {
@@ -30,16 +42,16 @@ pub fn write_answer(request: &Message<'_>, answer: &Answer<'_>, out: &mut Writer
     out.put(answer.reason);
     out.put(b"\r\n");
     let mut copier = Copier::new(request, out);
-    let mut written = [false; Name::COUNT];
+    let mut written = 0u64;
     for field in request.fields() {
-        let first = !core::mem::replace(&mut written[field.name as usize], true);
-        let copied = match field.name {
-            Name::Via => true,
-            Name::From | Name::To | Name::CallId | Name::CSeq => first,
-            Name::Timestamp => first && answer.status == 100,
-            _ => false,
-        };
-        if !copied {
+        let bit = 1u64 << (field.name as u8 % 64);
+        if COPIED & bit == 0 {
+            continue;
+        }
+        let first = written & bit == 0;
+        written |= bit;
+        // Of what may be there once a request with a fault may have two (`Malformed::partial`).
+        if !(first || field.name == Name::Via) || (field.name == Name::Timestamp && answer.status != 100) {
             continue;
         }
         copier.drop_to(field.line.first());

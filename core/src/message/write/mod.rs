@@ -37,13 +37,13 @@ impl<'m, 'w, 'b> Copier<'m, 'w, 'b> {
     }
 
     /// Keeps up to `end`.
-    #[inline]
+    #[inline(always)]
     fn keep_to(&mut self, end: usize) {
         self.run.1 = end;
     }
 
     /// Leaves out up to `start`.
-    #[inline]
+    #[inline(always)]
     fn drop_to(&mut self, start: usize) {
         if self.run.1 != start {
             self.finish();
@@ -52,37 +52,39 @@ impl<'m, 'w, 'b> Copier<'m, 'w, 'b> {
     }
 
     /// Puts in what is new.
-    #[inline]
+    #[inline(always)]
     fn put(&mut self, bytes: &[u8]) {
         self.finish();
         self.out.put(bytes);
     }
 
     /// Puts in a number.
+    #[inline(always)]
     fn put_number(&mut self, number: u32) {
         self.finish();
         self.out.put_number(number);
     }
 
     /// Puts in an address as `received` has it.
+    #[inline(always)]
     fn put_ip(&mut self, ip: IpAddr) {
         self.finish();
         self.out.put_ip(ip, false);
     }
 
     /// Keeps the rest.
-    #[inline]
+    #[inline(always)]
     fn keep_rest(mut self) {
         self.keep_to(self.bytes.len());
         self.finish();
     }
 
     /// Copies what is kept so far.
-    #[inline]
+    #[inline(always)]
     fn finish(&mut self) {
         let (start, end) = self.run;
         if start < end {
-            self.out.put(&self.bytes[start..end]);
+            self.out.put_part(self.bytes, start, end);
             self.run.0 = end;
         }
     }
@@ -90,7 +92,25 @@ impl<'m, 'w, 'b> Copier<'m, 'w, 'b> {
     /// Copies the topmost Via value with what the transport learned (RFC 3261 §18.2.1, RFC 3581 §4): `received` is put in place
     /// of the one there or behind the value, `rport` filled in where the peer asked for it. Starts wherever the copier is
     /// before the value, ends within it or at its end.
+    #[inline(always)]
     fn stamp(&mut self, via: &Via, received: Option<IpAddr>, rport: Option<u16>) {
+        if via.received.is_some() {
+            return self.stamp_again(via, received, rport);
+        }
+        if let (Some(port), Some(_)) = (rport, via.rport) {
+            self.fill_rport(via, port);
+        }
+        if let Some(ip) = received {
+            self.keep_to(via.value.last());
+            self.put(b";received=");
+            self.put_ip(ip);
+        }
+    }
+
+    /// The same where a `received` is there already.
+    #[cold]
+    #[inline(never)]
+    fn stamp_again(&mut self, via: &Via, received: Option<IpAddr>, rport: Option<u16>) {
         let old = received.and(via.received);
         let early = old.filter(|old| old.start < via.rport_param.start);
         let late = old.filter(|old| old.start >= via.rport_param.start);
@@ -100,20 +120,20 @@ impl<'m, 'w, 'b> Copier<'m, 'w, 'b> {
             self.drop_to(old.last());
         }
         if let (Some(port), Some(_)) = (rport, via.rport) {
-            self.keep_to(via.rport_param.first());
-            self.put(b"rport=");
-            self.put_number(u32::from(port));
-            self.drop_to(via.rport_param.last());
+            self.fill_rport(via, port);
         }
         if let (Some(ip), Some(old)) = (received, late) {
             self.keep_to(old.first());
             self.put_ip(ip);
             self.drop_to(old.last());
         }
-        if let (Some(ip), None) = (received, via.received) {
-            self.keep_to(via.value.last());
-            self.put(b";received=");
-            self.put_ip(ip);
-        }
+    }
+
+    #[inline(always)]
+    fn fill_rport(&mut self, via: &Via, port: u16) {
+        self.keep_to(via.rport_param.first());
+        self.put(b"rport=");
+        self.put_number(u32::from(port));
+        self.drop_to(via.rport_param.last());
     }
 }

@@ -62,6 +62,9 @@ pub fn write_request(message: &Message<'_>, edits: &RequestEdits<'_>, out: &mut 
     let (mut via_seen, mut in_vias) = (false, false);
     let has = |name| message.first(name).is_some();
     for field in fields {
+        if !in_vias && !matches!(field.name, Name::Via | Name::RecordRoute | Name::Route | Name::MaxForwards) {
+            continue;
+        }
         if in_vias && field.name != Name::Via {
             in_vias = false;
             if !has(Name::RecordRoute) {
@@ -97,6 +100,7 @@ pub fn write_request(message: &Message<'_>, edits: &RequestEdits<'_>, out: &mut 
 }
 
 impl Copier<'_, '_, '_> {
+    #[inline(always)]
     fn put_record_routes(&mut self, at: usize, values: Option<&[&[u8]]>) {
         let Some(values) = values else { return };
         self.keep_to(at);
@@ -107,6 +111,7 @@ impl Copier<'_, '_, '_> {
         }
     }
 
+    #[inline(always)]
     fn put_max_forwards(&mut self, at: usize, hops: Option<u8>) {
         let Some(hops) = hops else { return };
         self.keep_to(at);

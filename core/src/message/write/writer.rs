@@ -1,7 +1,7 @@
 //! The output: a slice and how far it is filled.
 
 use core::fmt::{self, Write};
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv6Addr};
 
 use crate::memory::{Full, Resource};
 
@@ -20,41 +20,83 @@ impl<'b> Writer<'b> {
     }
 
     /// Appends bytes.
-    #[inline]
+    #[inline(always)]
     pub fn put(&mut self, bytes: &[u8]) {
         match self.out.get_mut(self.length..).and_then(|room| room.get_mut(..bytes.len())) {
             Some(room) => {
                 room.copy_from_slice(bytes);
-                self.length += bytes.len();
+                self.length = self.length.wrapping_add(bytes.len());
             }
             None => self.overflow = true,
         }
     }
 
+    /// Appends the first `length` bytes of `bytes`. They go as one block, and what comes next overwrites those behind: no call, no
+    /// loop.
+    #[inline(always)]
+    fn put_block<const SIZE: usize>(&mut self, bytes: &[u8; SIZE], length: usize) {
+        match self.out.get_mut(self.length..).and_then(<[u8]>::first_chunk_mut) {
+            Some(room) => {
+                *room = *bytes;
+                self.length = self.length.wrapping_add(length);
+            }
+            None => self.put(&bytes[..length]),
+        }
+    }
+
+    /// Appends a part of a message.
+    #[inline(always)]
+    pub(super) fn put_part(&mut self, message: &[u8], start: usize, end: usize) {
+        let length = end.wrapping_sub(start);
+        match message.get(start..).and_then(<[u8]>::first_chunk::<32>) {
+            Some(block) if length <= 32 => self.put_block(block, length),
+            _ => self.put(&message[start..end]),
+        }
+    }
+
     /// Appends a decimal number.
+    #[inline]
     pub fn put_number(&mut self, number: u32) {
-        let mut digits = [0; 10];
-        let start = decimal(number, &mut digits);
-        self.put(&digits[start..]);
+        if number < 10_000 {
+            let (high, low) = (number / 100, number % 100);
+            let digits = [high / 10, high % 10, low / 10, low % 10].map(|digit| b'0' + digit as u8);
+            let length = 1 + usize::from(number > 9) + usize::from(number > 99) + usize::from(number > 999);
+            // The digits in front that do not count go.
+            let word = u32::from_le_bytes(digits) >> (8 * (4 - length));
+            self.put_block(&word.to_le_bytes(), length);
+        } else {
+            let mut digits = [0; 10];
+            let start = decimal(number, &mut digits);
+            self.put(&digits[start..]);
+        }
     }
 
     /// Appends an address; IPv6 in brackets where `reference` (sent-by, URIs), bare otherwise (`received`).
+    #[inline]
     pub fn put_ip(&mut self, ip: IpAddr, reference: bool) {
         match ip {
             IpAddr::V4(ip) => {
-                // From the last octet to the first, in one buffer: one copy.
-                let mut text = [b'.'; 15];
-                let mut start = text.len();
-                for (place, octet) in ip.octets().into_iter().enumerate().rev() {
-                    start = decimal(u32::from(octet), &mut text[..start]) - usize::from(place > 0);
+                // An octet is four bytes at most with the dot behind it; the last dot is left out.
+                let mut text = [0; 16];
+                let mut length = 0;
+                for octet in ip.octets() {
+                    let (word, digits) = OCTETS[usize::from(octet)];
+                    if let Some(room) = text.get_mut(length..).and_then(<[u8]>::first_chunk_mut) {
+                        *room = word;
+                    }
+                    length += usize::from(digits) + 1;
                 }
-                self.put(&text[start..]);
+                self.put_block(&text, length - 1);
             }
             // RFC 5952, as the standard library writes it. The sink never fails: it remembers.
-            IpAddr::V6(ip) => {
-                let _ = if reference { write!(Sink(self), "[{ip}]") } else { write!(Sink(self), "{ip}") };
-            }
+            IpAddr::V6(ip) => self.put_ip6(ip, reference),
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn put_ip6(&mut self, ip: Ipv6Addr, reference: bool) {
+        let _ = if reference { write!(Sink(self), "[{ip}]") } else { write!(Sink(self), "{ip}") };
     }
 
     /// Bytes written so far.
@@ -77,6 +119,24 @@ impl<'b> Writer<'b> {
         if self.overflow { Err(Full(Resource::MessageSize)) } else { Ok(&self.out[..self.length]) }
     }
 }
+
+/// Each octet in decimal with a dot behind it, and how many digits it has.
+static OCTETS: [([u8; 4], u8); 256] = {
+    let mut octets = [([b'.'; 4], 0); 256];
+    let mut octet = 0;
+    while octet < 256 {
+        let digits = 1 + (octet > 9) as usize + (octet > 99) as usize;
+        let (mut at, mut rest) = (digits, octet);
+        while at > 0 {
+            at -= 1;
+            octets[octet].0[at] = b'0' + (rest % 10) as u8;
+            rest /= 10;
+        }
+        octets[octet].1 = digits as u8;
+        octet += 1;
+    }
+    octets
+};
 
 /// Writes a number at the end of `text`, which has room for it, and says where it starts.
 #[inline]
@@ -105,6 +165,7 @@ impl Write for Sink<'_, '_> {
 mod tests {
     use super::Writer;
     use crate::memory::{Full, Resource};
+    use std::string::ToString;
 
     #[test]
     fn numbers_and_addresses() {
@@ -124,6 +185,26 @@ mod tests {
         let expected = "0 7 10 255 65535 4294967295 0.0.0.0 0.0.0.0 192.0.2.255 192.0.2.255 \
                         2001:db8::9:1 [2001:db8::9:1] ::ffff:192.0.2.2 [::ffff:192.0.2.2] ";
         assert_eq!(writer.finish(), Ok(expected.as_bytes()));
+    }
+
+    #[test]
+    fn every_short_number_and_octet() {
+        for number in 0..11_000u32 {
+            let mut out = [0; 24];
+            // Room for whole blocks, and no more than is needed.
+            for room in [number.to_string().len(), 24] {
+                let mut writer = Writer::new(&mut out[..room]);
+                writer.put_number(number);
+                assert_eq!(writer.finish(), Ok(number.to_string().as_bytes()));
+            }
+            let octet = number as u8;
+            let ip = core::net::Ipv4Addr::new(octet, 9, 99, !octet);
+            for room in [ip.to_string().len(), 24] {
+                let mut writer = Writer::new(&mut out[..room]);
+                writer.put_ip(ip.into(), false);
+                assert_eq!(writer.finish(), Ok(ip.to_string().as_bytes()));
+            }
+        }
     }
 
     #[test]
