@@ -57,7 +57,8 @@ counters! {
     Rejected482, "rejected_482", "total", "Looped requests (RFC 5393).";
     Rejected483, "rejected_483", "total", "Requests out of Max-Forwards.";
     Rejected500, "rejected_500", "total", "Requests that failed here for a reason of ours.";
-    Rejected503, "rejected_503", "total", "Calls without a usable gateway.";
+    Rejected503, "rejected_503", "total", "Requests answered 503: no usable gateway, or a full slab.";
+    Rejected505, "rejected_505", "total", "Requests of another SIP version.";
     Rejected513, "rejected_513", "total", "Requests above the size limit.";
     Unreachable, "unreachable", "total", "Peers that the kernel reported unreachable (ICMP).";
     Full, "full", "total", "Requests refused because a slab was full.";
@@ -66,7 +67,8 @@ counters! {
     CallsStarted, "calls_started", "total", "Calls that got a record.";
     CallsAnswered, "calls_answered", "total", "Calls that got a 2xx.";
     CallsEnded, "calls_ended", "total", "Calls that ended, each once.";
-    CallsTimedOut, "calls_timed_out", "total", "Calls that a timer ended.";
+    CallsTimedOut, "calls_timed_out", "total", "Calls that noack_timeout or default_timeout ended.";
+    ForksForgotten, "forks_forgotten", "total", "Dialogs of a fork for which a call had no room.";
     CallsLive, "calls_live", "now", "Call records in use.";
     CallsCapacity, "calls_capacity", "now", "Call records that exist.";
     ServerTransactionsLive, "server_transactions_live", "now", "Server transactions in use, lingering ones included.";

@@ -30,7 +30,7 @@ use arrayvec::ArrayVec;
 use crate::call::Call;
 use crate::counter::{Counter, Counters};
 use crate::flow::Flow;
-use crate::limits::{EFFECTS_MAX, MESSAGE_SIZE_MAX};
+use crate::limits::{EFFECTS_MAX, MESSAGE_SIZE_MAX, RESERVED_FOR_CALLS};
 use crate::memory::{BufferPool, BufferRef, Full, Index, Resource, Slab, TimerWheel};
 use crate::routing::Image;
 use crate::siphash::{Hasher, Key};
@@ -41,6 +41,7 @@ use crate::token::Tokens;
 pub use budget::{BillLine, Budget};
 pub use settings::{Listener, Settings, Timers, UnknownSource};
 
+pub(crate) use records::ServerRef;
 use records::{ClientTransaction, Places, ServerTransaction};
 
 /// What happened.
@@ -208,6 +209,18 @@ impl Engine {
     pub(crate) fn send(&mut self, turn: &mut Turn<'_>, flow: Flow, buffer: BufferRef) {
         self.counters.count(Counter::DatagramsOut);
         turn.effects.push(Effect::Send { flow, buffer });
+    }
+
+    /// Whether a new call may be taken: one part in [`RESERVED_FOR_CALLS`] of each resource is for the calls that run.
+    pub(crate) fn has_room_for_a_call(&self) -> bool {
+        let room = |live: u32, capacity: u32| live < capacity - capacity / RESERVED_FOR_CALLS;
+        let budget = &self.settings.budget;
+        let live = self.pool.live_by_class();
+        room(self.servers.live(), budget.server_transactions)
+            && room(self.clients.live(), budget.client_transactions)
+            && room(live[0], budget.buffers[0])
+            && room(live.iter().sum(), budget.buffers.iter().sum())
+            && self.calls.live() < self.calls.capacity()
     }
 
     /// Stores what `write` writes in a buffer of count 1.

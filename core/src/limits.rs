@@ -7,6 +7,10 @@ pub const MESSAGE_SIZE_MAX: usize = 8 * 1024;
 /// Header fields (lines after unfolding) of one message. A call through a dozen proxies carries about forty.
 pub const HEADERS_MAX: usize = 128;
 
+/// Fields that a forwarded request may have more than it came with: Via, two Record-Routes, Max-Forwards. What comes in leaves room for
+/// them, because Corelane reads its own requests again to acknowledge and to cancel them.
+pub const HEADERS_ADDED_MAX: usize = 4;
+
 /// Datagrams that one [`Engine::handle`](crate::Engine::handle) may send. The largest step is a final response that also
 /// cancels: one message upstream, one ACK downstream, one CANCEL per branch.
 pub const EFFECTS_MAX: usize = 32;
@@ -35,9 +39,13 @@ pub const RINGING_SECONDS: u32 = 12;
 /// Room above the planned number of lingering transactions, in percent, for bursts above `--cps-max`.
 pub const LINGER_HEADROOM_PERCENT: u32 = 25;
 
+/// One in how many records is kept from new calls, so that BYE, CANCEL and what else belongs to a running call finds room (I8).
+pub const RESERVED_FOR_CALLS: u32 = 8;
+
 /// Buffers of messages that no transaction holds and that the kernel has not taken yet: a full batch of sends on each ring, and more.
 pub const BUFFERS_IN_FLIGHT: u32 = 1024;
 
 const _: () = assert!(MESSAGE_SIZE_MAX <= u16::MAX as usize, "spans are 16 bits wide");
 const _: () = assert!(HEADERS_MAX <= u8::MAX as usize, "header places are 8 bits wide");
+const _: () = assert!(HEADERS_ADDED_MAX < HEADERS_MAX);
 const _: () = assert!(CANDIDATES_MAX + 8 <= EFFECTS_MAX, "a final answer may cancel every branch");

@@ -2,7 +2,7 @@
 
 use super::CallRef;
 use crate::counter::Counter;
-use crate::engine::Engine;
+use crate::engine::{Engine, ServerRef};
 
 /// Why a call ended.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -18,15 +18,22 @@ pub enum EndReason {
 }
 
 impl Engine {
-    /// Ends a call and gives back all that it holds. The second caller gets `None`.
-    pub(crate) fn end_call(&mut self, at: CallRef, reason: EndReason) -> Option<EndReason> {
-        let call = self.calls.remove(at)?;
+    /// Ends a call and gives back all that it holds. False for the second caller: it ended before.
+    pub(crate) fn end_call(&mut self, at: CallRef, reason: EndReason) -> bool {
+        let Some(call) = self.calls.remove(at) else { return false };
         self.call_index.remove(super::Call::key(call.call_hash, call.pass));
         self.wheel.clear(self.places.call(at));
         self.counters.count(Counter::CallsEnded);
         if matches!(reason, EndReason::Unacknowledged | EndReason::Expired) {
             self.counters.count(Counter::CallsTimedOut);
         }
-        Some(reason)
+        true
+    }
+
+    /// Ends the call that a server transaction belongs to, if it still has one.
+    pub(crate) fn end_call_of(&mut self, at: ServerRef, reason: EndReason) {
+        if let Some(call) = self.servers.find(at).and_then(|transaction| transaction.call) {
+            self.end_call(call, reason);
+        }
     }
 }

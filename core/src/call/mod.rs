@@ -66,11 +66,18 @@ impl Dialogs {
         self.tags.contains(&tag)
     }
 
-    /// Confirms the dialog of a tag.
-    pub fn confirm(&mut self, tag: u64) {
+    /// Confirms the dialog of a tag. Where there is no room, it takes that of an early dialog: a fork that answered counts more
+    /// than one that only rang. False when every other fork answered as well.
+    pub fn confirm(&mut self, tag: u64) -> bool {
+        if !self.learn(tag) {
+            let early = (0..self.tags.len()).find(|at| self.confirmed & 1 << at == 0);
+            let Some(at) = early else { return false };
+            self.tags[at] = tag;
+        }
         if let Some(at) = self.tags.iter().position(|known| *known == tag) {
             self.confirmed |= 1 << at;
         }
+        true
     }
 
     /// A dialog was ended by BYE: true when no confirmed one is left.
@@ -91,6 +98,8 @@ pub struct Call {
     pub call_hash: u64,
     /// Tells this passage from another one of the same Call-ID (a spiral).
     pub pass: u32,
+    /// CSeq number of the INVITE: that of its ACK.
+    pub cseq: u32,
     /// Keyed hash of the caller's tag.
     pub caller_tag: u64,
     /// Who called.
@@ -150,9 +159,7 @@ mod tests {
     #[test]
     fn the_last_confirmed_dialog_ends_the_call() {
         let mut dialogs = Dialogs::default();
-        assert!(dialogs.learn(1) && dialogs.learn(2));
-        dialogs.confirm(1);
-        dialogs.confirm(2);
+        assert!(dialogs.confirm(1) && dialogs.confirm(2));
         assert!(!dialogs.end(1));
         assert!(dialogs.end(2));
     }
@@ -166,5 +173,13 @@ mod tests {
         assert!(!dialogs.learn(99));
         assert!(dialogs.learn(3), "a known tag needs no room");
         assert!(!dialogs.knows(99));
+        assert!(
+            dialogs.confirm(99) && dialogs.knows(99) && !dialogs.knows(0),
+            "an answer takes a ringing fork's place"
+        );
+        for tag in 1..EARLY_DIALOGS_MAX as u64 {
+            assert!(dialogs.confirm(tag));
+        }
+        assert!(!dialogs.confirm(100), "all have answered");
     }
 }

@@ -8,7 +8,7 @@ use super::records::{ServerEvent, ServerRef};
 use super::{Engine, Turn};
 use crate::counter::Counter;
 use crate::flow::{Endpoint, Flow};
-use crate::memory::BufferRef;
+use crate::memory::{BufferRef, Full, Resource};
 use crate::message::{Answer, Message, StartLine, Via, parse_ip, write_answer};
 use crate::siphash::Hasher;
 
@@ -75,6 +75,7 @@ const fn reason(status: u16) -> &'static [u8] {
         487 => b"Request Terminated",
         500 => b"Server Internal Error",
         503 => b"Service Unavailable",
+        505 => b"Version Not Supported",
         513 => b"Message Too Large",
         _ => b"Refused",
     }
@@ -95,9 +96,29 @@ const fn rejection(status: u16) -> Option<Counter> {
         483 => Counter::Rejected483,
         500 => Counter::Rejected500,
         503 => Counter::Rejected503,
+        505 => Counter::Rejected505,
         513 => Counter::Rejected513,
         _ => return None,
     })
+}
+
+/// Why a request is refused: a status and the header lines that go with it.
+pub(crate) struct Refusal {
+    pub(crate) status: u16,
+    pub(crate) lines: ArrayVec<u8, 512>,
+}
+
+impl Refusal {
+    pub(crate) fn new(status: u16) -> Refusal {
+        Refusal { status, lines: ArrayVec::new() }
+    }
+
+    /// Adds a header line where there is room for it.
+    pub(crate) fn add_line(&mut self, name: &[u8], value: &[u8]) {
+        if self.lines.remaining_capacity() >= name.len() + value.len() + 2 {
+            self.lines.extend(name.iter().chain(value).chain(b"\r\n").copied());
+        }
+    }
 }
 
 impl Engine {
@@ -115,18 +136,18 @@ impl Engine {
         if let Some(counter) = rejection(status) {
             self.counters.count(counter);
         }
-        let tag = self.own_tag(incoming.call_hash, incoming.key);
+        let tag = self.own_tag(incoming.call_hash, status);
         if let Some(buffer) = self.compose_answer(incoming.message, incoming.source, status, &tag, lines) {
             self.send(turn, incoming.source.reply, buffer);
         }
     }
 
-    /// Answers through a server transaction, from the request that it holds or, where it holds none, from `request`.
+    /// Answers through a server transaction: from its request where that is at hand, else from the INVITE that it holds.
     pub(crate) fn answer_server(
         &mut self,
         turn: &mut Turn<'_>,
         at: ServerRef,
-        request: Option<&Message<'_>>,
+        incoming: Option<&Incoming<'_, '_>>,
         status: u16,
         lines: &[u8],
     ) {
@@ -134,23 +155,20 @@ impl Engine {
         // A final answer replaces the provisional one. Its buffer is given back first, and the request's where that is at hand,
         // so that a refusal for want of memory finds the memory to be told.
         if status >= 200 {
-            let stored = if request.is_some() { transaction.request.take() } else { None };
+            let stored = if incoming.is_some() { transaction.request.take() } else { None };
             for buffer in transaction.last.take().into_iter().chain(stored) {
                 self.pool.release(buffer);
             }
         }
-        let (call_hash, key, flow, held) =
-            (transaction.call_hash, transaction.key, transaction.source, transaction.request);
+        let (call_hash, flow, held) = (transaction.call_hash, transaction.source, transaction.request);
         if status >= 300
             && let Some(counter) = rejection(status)
         {
             self.counters.count(counter);
         }
-        let tag = self.own_tag(call_hash, key);
-        let buffer = match (request, held) {
-            (Some(request), _) => {
-                self.compose_answer(request, Source::new(&request.via(), request, flow), status, &tag, lines)
-            }
+        let tag = self.own_tag(call_hash, status);
+        let buffer = match (incoming, held) {
+            (Some(incoming), _) => self.compose_answer(incoming.message, incoming.source, status, &tag, lines),
             (None, Some(held)) => {
                 let mut writer = crate::message::Writer::new(&mut self.scratch);
                 let written = Message::parse(self.pool.bytes(held)).ok().and_then(|request| {
@@ -162,7 +180,7 @@ impl Engine {
             }
             (None, None) => None,
         };
-        // Without a buffer the answer is lost, the state still changes: the peer's next retransmission finds it.
+        // Without a buffer the answer is lost and not repeated; the state changes all the same, so that Timer H or J ends it.
         self.drive_server(turn, at, ServerEvent::Response(status), buffer);
     }
 
@@ -177,13 +195,26 @@ impl Engine {
         self.compose(|writer| write_answer(request, &answer(source, status, tag, lines), writer)).ok()
     }
 
-    /// The tag of an answer of our own to this transaction.
-    fn own_tag(&self, call_hash: u64, key: u64) -> [u8; 16] {
+    /// The tag of our own answers within a Call-ID: the same for a CANCEL as for its INVITE (RFC 3261 §9.2), and the same again when a
+    /// request comes again. A 100 has none.
+    fn own_tag(&self, call_hash: u64, status: u16) -> [u8; 16] {
+        if status == 100 {
+            return [0; 16];
+        }
         let mut hasher = Hasher::new(self.tag_key);
         hasher.word(call_hash);
-        hasher.word(key);
         let hash = hasher.finish();
         core::array::from_fn(|place| b"0123456789abcdef"[(hash >> (60 - 4 * place)) as usize & 15])
+    }
+
+    /// A branch could not be opened: 513 where the message grew too large, else the node is full.
+    pub(crate) fn answer_full(&mut self, turn: &mut Turn<'_>, at: ServerRef, incoming: &Incoming<'_, '_>, full: Full) {
+        if full.0 == Resource::MessageSize {
+            return self.answer_server(turn, at, Some(incoming), 513, b"");
+        }
+        self.counters.count(Counter::Full);
+        let lines = self.retry_after();
+        self.answer_server(turn, at, Some(incoming), 503, &lines);
     }
 
     /// `Retry-After: n` with n drawn from 1 to 5 seconds, so that refused peers do not come back together.

@@ -1,7 +1,7 @@
 //! CANCEL: from the caller, and our own towards a gateway (RFC 3261 §9 and §16.10).
 
 use super::answer::Incoming;
-use super::records::{Cancel, ClientRef, ClientState, ClientTransaction, TransactionTimers};
+use super::records::{Cancel, ClientRef, ClientState, ClientTransaction, Role, TransactionTimers};
 use super::{Engine, Turn};
 use crate::memory::Ref;
 use crate::message::{Message, Method, write_cancel};
@@ -10,12 +10,15 @@ use crate::transaction::{client, invite_client};
 impl Engine {
     pub(crate) fn on_cancel(&mut self, turn: &mut Turn<'_>, incoming: &Incoming<'_, '_>) {
         let message = incoming.message;
-        let invite_key = self.server_key(message, &message.via(), Method::Invite);
+        let invite_key = self.server_key(message, &message.via(), Method::Invite, incoming.call_hash);
         let Some(invite) = self.find_server(invite_key) else {
             return self.refuse_unknown_dialog(turn, incoming);
         };
-        let Some(server) = self.open_server(turn, incoming, Method::Cancel, None) else { return };
-        self.answer_server(turn, server, Some(message), 200, b"");
+        // A CANCEL is obeyed also where there is no room to remember that it was.
+        match self.open_server(incoming, turn, Method::Cancel, None) {
+            Ok(server) => self.answer_server(turn, server, Some(incoming), 200, b""),
+            Err(_) => self.answer_stateless(turn, incoming, 200, b""),
+        }
         let Some(transaction) = self.servers.find(invite) else { return };
         if !transaction.state.pending() {
             return; // RFC 3261 §9.2: a final response was sent, the CANCEL changes nothing.
@@ -28,8 +31,9 @@ impl Engine {
     /// Cancels a branch now, or as soon as its first 1xx comes (RFC 3261 §9.1).
     pub(crate) fn cancel(&mut self, turn: &mut Turn<'_>, at: ClientRef, why: Cancel) {
         let Some(transaction) = self.clients.find_mut(at) else { return };
-        if transaction.cancel == Cancel::No {
-            transaction.cancel = why;
+        // The caller's wish counts more than our own: after both he gets his 487.
+        if transaction.role.cancel == Cancel::No || why == Cancel::ByCaller {
+            transaction.role.cancel = why;
         }
         let ready = transaction.state == ClientState::Invite(invite_client::State::Proceeding);
         if ready && transaction.cancel_branch.is_none() {
@@ -41,7 +45,8 @@ impl Engine {
         let timers = self.settings.timers;
         let Some(transaction) = self.clients.find_mut(invite) else { return };
         // RFC 3261 §9.1: a peer that never answers the INVITE after a CANCEL is given 64·T1.
-        transaction.timers.timeout_at = turn.now.monotonic.after(timers.linger());
+        let deadline = turn.now.monotonic.after(timers.linger());
+        transaction.timers.timeout_at = transaction.timers.timeout_at.min(deadline);
         let (flow, branch, call_hash, sent) =
             (transaction.flow, transaction.branch, transaction.call_hash, transaction.sent);
         self.wheel_client(invite);
@@ -58,16 +63,19 @@ impl Engine {
         own.apply(&action, turn.now.monotonic, false, &timers);
         let opened = self.clients.insert(ClientTransaction {
             state: ClientState::Other(state),
-            method: Method::Cancel,
+            role: Role {
+                method: Method::Cancel,
+                opens: false,
+                cancel: Cancel::No,
+                call: None,
+                server: None,
+                dialog: 0,
+            },
             branch,
             call_hash,
             flow,
-            call: None,
-            server: None,
             cancel_branch: None,
-            cancel: Cancel::No,
             sent: Some(buffer),
-            dialog: 0,
             timers: own,
         });
         match opened {
@@ -79,7 +87,7 @@ impl Engine {
                 self.wheel_client(at);
                 debug_assert!(Ref::index(at) != Ref::index(invite));
             }
-            // It is sent once, without a transaction that repeats it.
+            // No room to repeat it by: the next 1xx of the branch sends it again.
             Err(_) => self.counters.count(crate::counter::Counter::Full),
         }
         self.send(turn, flow, buffer);

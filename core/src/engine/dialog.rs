@@ -1,7 +1,7 @@
 //! Requests inside a dialog: found by our own token, the Call-ID and both tags; sent to the other side's learned peer
 //! (RFC 3261 §16.4, §16.6, §16.12).
 
-use super::answer::Incoming;
+use super::answer::{Incoming, Refusal};
 use super::forward::Forward;
 use super::{Engine, Turn};
 use crate::call::{Call, CallRef, Side, State};
@@ -25,14 +25,17 @@ impl Engine {
         let Some(found) = self.find_dialog(incoming) else {
             return self.refuse_unknown_dialog(turn, incoming);
         };
-        if !self.passes_checks(turn, incoming) {
-            return;
-        }
-        let Some(server) = self.open_server(turn, incoming, method, Some(found.call)) else { return };
-        if method == Method::Invite {
-            self.answer_server(turn, server, Some(incoming.message), 100, b"");
-        }
         let Some(mut forward) = self.dialog_forward(incoming, &found, method) else { return };
+        let Ok(server) = self.open_server(incoming, turn, method, Some(found.call)) else {
+            return self.refuse_full(turn, incoming);
+        };
+        // With state, so that the ACK of a refused re-INVITE ends here and not at the other side (RFC 3261 §17.1.1.3).
+        if let Some(refusal) = self.check(incoming.message).or_else(|| check_target(incoming.message, &found)) {
+            return self.answer_server(turn, server, Some(incoming), refusal.status, &refusal.lines);
+        }
+        if method == Method::Invite {
+            self.answer_server(turn, server, Some(incoming), 100, b"");
+        }
         forward.server = Some(server);
         match self.forward(turn, incoming, &forward) {
             Ok(client) => {
@@ -40,12 +43,13 @@ impl Engine {
                     transaction.client = Some(client);
                 }
             }
-            Err(_) => {
-                self.counters.count(Counter::Full);
-                let lines = self.retry_after();
-                self.answer_server(turn, server, Some(incoming.message), 503, &lines);
-            }
+            Err(full) => self.answer_full(turn, server, incoming, full),
         }
+    }
+
+    /// Whether the request belongs to a dialog that its token names, though it carries no To tag: the other side gave none.
+    pub(crate) fn names_dialog(&self, incoming: &Incoming<'_, '_>) -> bool {
+        incoming.message.first(Name::Route).is_some() && self.find_dialog(incoming).is_some()
     }
 
     /// The ACK for a 2xx: end to end, without a transaction.
@@ -57,6 +61,8 @@ impl Engine {
         };
         if let Some(call) = self.calls.find_mut(found.call)
             && call.state == State::Unacknowledged
+            && found.side == Side::Caller
+            && incoming.message.cseq().number == call.cseq
         {
             call.state = State::Confirmed;
             self.restart_default_timeout(turn, found.call);
@@ -156,4 +162,11 @@ impl Engine {
         let token = message.parse_uri(uri).ok()?.param(message.bytes(), TOKEN_NAME)??;
         self.tokens.read_dialog(call_hash, token)
     }
+}
+
+/// A strict router's target becomes the Request-URI: it must be one, and not empty-handed (RFC 3261 §19.1.1: no headers).
+fn check_target(message: &Message<'_>, found: &DialogMatch) -> Option<Refusal> {
+    let target = message.parse_uri(found.target?);
+    let usable = target.is_ok_and(|uri| uri.headers.is_empty());
+    (!usable).then(|| Refusal::new(400))
 }

@@ -3,7 +3,7 @@
 use arrayvec::ArrayVec;
 
 use super::answer::Incoming;
-use super::records::{Cancel, ClientRef, ClientState, ClientTransaction, ServerRef, TransactionTimers};
+use super::records::{Cancel, ClientRef, ClientState, ClientTransaction, Role, ServerRef, TransactionTimers};
 use super::{Engine, Turn};
 use crate::call::CallRef;
 use crate::counter::Counter;
@@ -151,16 +151,19 @@ impl Engine {
         timers.apply(&action, turn.now.monotonic, false, &self.settings.timers);
         let at = self.clients.insert(ClientTransaction {
             state,
-            method: forward.method,
+            role: Role {
+                method: forward.method,
+                opens: forward.record_route.is_some(),
+                cancel: Cancel::No,
+                call: forward.call,
+                server: forward.server,
+                dialog: forward.dialog,
+            },
             branch: [0; crate::token::BRANCH_LENGTH],
             call_hash: incoming.call_hash,
             flow: forward.to,
-            call: forward.call,
-            server: forward.server,
             cancel_branch: None,
-            cancel: Cancel::No,
             sent: None,
-            dialog: forward.dialog,
             timers,
         })?;
         let parts =

@@ -2,7 +2,6 @@
 
 use super::answer::Incoming;
 use super::forward::{Forward, GATEWAY_URI_MAX, Number, gateway_uri};
-use super::records::ServerRef;
 use super::{Engine, Turn};
 use crate::call::{Call, CallRef, Dialogs, EndReason, Leg, State};
 use crate::counter::Counter;
@@ -15,6 +14,14 @@ use crate::time::Instant;
 
 /// "No circuit/channel available", for refusals that are a trunk's and not the node's (SPEC §3 *Refusals*).
 const NO_CIRCUIT: &[u8] = b"Reason: Q.850;cause=34\r\n";
+
+/// Why an INVITE did not leave.
+enum Failure {
+    /// A status of our own.
+    Refused(u16),
+    /// Our limit.
+    Full(Full),
+}
 
 impl Engine {
     pub(crate) fn on_invite(
@@ -32,25 +39,18 @@ impl Engine {
         if self.loops(incoming, loop_hash) {
             return self.answer_stateless(turn, incoming, 482, b"");
         }
+        // New calls only: what is kept back is for the calls that run (I8).
+        if !self.has_room_for_a_call() {
+            return self.refuse_full(turn, incoming);
+        }
         let Ok((call, pass)) = self.open_call(turn, incoming, recognised) else {
             return self.refuse_full(turn, incoming);
         };
-        let Some(server) = self.open_server(turn, incoming, Method::Invite, Some(call)) else {
+        let Ok(server) = self.open_server(incoming, turn, Method::Invite, Some(call)) else {
             self.end_call(call, EndReason::Refused);
-            return;
+            return self.refuse_full(turn, incoming);
         };
-        self.answer_server(turn, server, Some(incoming.message), 100, b"");
-
-        let routed = self.route(turn, recognised, dialled);
-        let (candidate, number) = match routed {
-            Ok(routed) => routed,
-            Err(status) => {
-                let lines: &[u8] = if status == 404 { b"" } else { NO_CIRCUIT };
-                self.answer_server(turn, server, Some(incoming.message), status, lines);
-                self.end_call(call, EndReason::Refused);
-                return;
-            }
-        };
+        self.answer_server(turn, server, Some(incoming), 100, b"");
         let forward = Forward {
             method: Method::Invite,
             to: incoming.flow,
@@ -63,30 +63,43 @@ impl Engine {
             loop_hash,
             dialog: 0,
         };
-        if self.try_candidate(turn, incoming, candidate, number, &forward).is_err() {
-            let lines = self.retry_after();
-            self.answer_server(turn, server, Some(incoming.message), 503, &lines);
-            self.end_call(call, EndReason::Refused);
+        let outcome = self
+            .route(turn, recognised, dialled)
+            .and_then(|(candidate, number)| self.try_candidate(turn, incoming, candidate, number, &forward));
+        let Err(failure) = outcome else { return };
+        match failure {
+            Failure::Full(full) => self.answer_full(turn, server, incoming, full),
+            Failure::Refused(status) => {
+                // A number that leads nowhere is the caller's; anything else is a trunk's trouble, and says so.
+                let lines: &[u8] = if status == 404 { b"" } else { NO_CIRCUIT };
+                self.answer_server(turn, server, Some(incoming), status, lines);
+            }
         }
+        self.end_call(call, EndReason::Refused);
     }
 
     /// The number after the provider's rules, and the gateway for it; or the status of the refusal.
-    fn route(&mut self, turn: &Turn<'_>, recognised: Recognised, dialled: &Number) -> Result<(Candidate, Number), u16> {
+    fn route(
+        &mut self,
+        turn: &Turn<'_>,
+        recognised: Recognised,
+        dialled: &Number,
+    ) -> Result<(Candidate, Number), Failure> {
         let draw = self.draw();
-        let provider = turn.image.provider(recognised.provider).ok_or(500u16)?;
+        let provider = turn.image.provider(recognised.provider).ok_or(Failure::Refused(500))?;
         let mut number = dialled.clone();
         let fits = number.rewrite(recognised.tech_prefix.into(), b"")
             && number.rewrite(provider.strip.into(), provider.prepend);
         if !fits || number.digits.is_empty() {
-            return Err(404);
+            return Err(Failure::Refused(404));
         }
         let candidates =
             turn.image.select(provider.routing_group, &number.digits, draw).map_err(|reason| match reason {
-                NoCandidate::NoRoute => 404,
-                NoCandidate::NoneUsable => provider.refuse_code,
+                NoCandidate::NoRoute => Failure::Refused(404),
+                NoCandidate::NoneUsable => Failure::Refused(provider.refuse_code),
             })?;
         // Hunting over the others is the call lifecycle's work; the first one is the route's choice.
-        candidates.first().map(|first| (*first, number)).ok_or(provider.refuse_code)
+        candidates.first().map(|first| (*first, number)).ok_or(Failure::Refused(provider.refuse_code))
     }
 
     /// Sends the INVITE to one gateway.
@@ -97,18 +110,19 @@ impl Engine {
         candidate: Candidate,
         mut number: Number,
         forward: &Forward<'_>,
-    ) -> Result<(), Full> {
-        let Some(gateway) = turn.image.gateway(candidate.gateway) else {
-            return Err(Full(crate::memory::Resource::Calls));
-        };
+    ) -> Result<(), Failure> {
+        let gateway = turn.image.gateway(candidate.gateway).ok_or(Failure::Refused(500))?;
         let listener = gateway.listener.and_then(|slot| self.listener_of(slot)).unwrap_or(incoming.flow.listener);
-        number.rewrite(gateway.strip.into(), gateway.prepend);
+        if !number.rewrite(gateway.strip.into(), gateway.prepend) || number.digits.is_empty() {
+            return Err(Failure::Refused(404));
+        }
         let mut uri = [0; GATEWAY_URI_MAX];
-        let uri = gateway_uri(&number, &gateway, &mut uri)?;
+        let uri = gateway_uri(&number, &gateway, &mut uri).map_err(Failure::Full)?;
         let to = Flow { peer: gateway.endpoint, listener, transport: incoming.flow.transport };
         let server = forward.server;
         let call = forward.call;
-        let client = self.forward(turn, incoming, &Forward { to, request_uri: Some(uri), ..*forward })?;
+        let forward = Forward { to, request_uri: Some(uri), ..*forward };
+        let client = self.forward(turn, incoming, &forward).map_err(Failure::Full)?;
         if let Some(transaction) = server.and_then(|at| self.servers.find_mut(at)) {
             transaction.client = Some(client);
         }
@@ -128,12 +142,16 @@ impl Engine {
         recognised: Recognised,
     ) -> Result<(CallRef, u32), Full> {
         let message = incoming.message;
-        let pass = self.draw() as u32;
+        let mut pass = self.draw() as u32;
+        while self.call_index.find(Call::key(incoming.call_hash, pass)).is_some() {
+            pass = self.draw() as u32;
+        }
         let leg = Leg { flow: incoming.flow };
         let at = self.calls.insert(Call {
             state: State::Early,
             call_hash: incoming.call_hash,
             pass,
+            cseq: message.cseq().number,
             caller_tag: self.hash_tag(message.from().tag.map(|tag| message.text(tag))),
             caller: leg,
             callee: leg,
@@ -194,6 +212,10 @@ impl Engine {
         let tag = |tag: Option<crate::message::Span>| tag.map(|tag| message.text(tag)).unwrap_or_default();
         hasher.bytes(tag(message.from().tag));
         hasher.bytes(tag(message.to().tag));
+        // RFC 3261 §16.6 step 8: a request that comes again with credentials is another one.
+        for name in [Name::ProxyRequire, Name::ProxyAuthorization] {
+            hasher.bytes(message.first(name).map(|field| message.text(field.value)).unwrap_or_default());
+        }
         hasher.word(message.cseq().number.into());
         hasher.word(incoming.call_hash);
         hasher.finish() as u32
@@ -208,14 +230,5 @@ impl Engine {
                 .and_then(|branch| self.tokens.read_branch(incoming.call_hash, message.text(branch)))
                 .is_some_and(|parts| parts.loop_hash == loop_hash)
         })
-    }
-}
-
-impl Engine {
-    /// Ends the call that a server transaction belongs to, if it still has one.
-    pub(crate) fn end_call_of(&mut self, at: ServerRef, reason: EndReason) {
-        if let Some(call) = self.servers.find(at).and_then(|transaction| transaction.call) {
-            self.end_call(call, reason);
-        }
     }
 }

@@ -222,27 +222,35 @@ pub(crate) enum Cancel {
     ByRingTimeout,
 }
 
+/// What a branch is for. It is read before the record may go.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Role {
+    pub(crate) method: Method,
+    /// It is the INVITE that opens the call, and not one inside a dialog.
+    pub(crate) opens: bool,
+    pub(crate) cancel: Cancel,
+    /// The call, stale once that ended.
+    pub(crate) call: Option<CallRef>,
+    /// Whom the responses are for; none for a CANCEL of our own.
+    pub(crate) server: Option<ServerRef>,
+    /// For a BYE: the dialog (callee's tag) that it ends.
+    pub(crate) dialog: u64,
+}
+
 /// A client transaction (RFC 3261 §17.1): one branch.
 #[derive(Debug)]
 pub(crate) struct ClientTransaction {
     pub(crate) state: ClientState,
-    pub(crate) method: Method,
+    pub(crate) role: Role,
     pub(crate) branch: Branch,
     /// Keyed hash of the Call-ID.
     pub(crate) call_hash: u64,
     /// Where the request goes.
     pub(crate) flow: Flow,
-    /// The call, stale once that ended.
-    pub(crate) call: Option<CallRef>,
-    /// Whom the responses are for; none for a CANCEL of our own.
-    pub(crate) server: Option<ServerRef>,
     /// The CANCEL of this INVITE, which shares its branch.
     pub(crate) cancel_branch: Option<ClientRef>,
-    pub(crate) cancel: Cancel,
     /// The request as it was sent; in state Completed of an INVITE, the ACK.
     pub(crate) sent: Option<BufferRef>,
-    /// For a BYE: the dialog (callee's tag) that it ends.
-    pub(crate) dialog: u64,
     pub(crate) timers: TransactionTimers,
 }
 

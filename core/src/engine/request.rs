@@ -1,16 +1,19 @@
 //! A datagram comes in; a request finds its transaction, its dialog or its way (RFC 3261 §16.3 and §17.2.3).
 
-use super::answer::{ALLOW, Incoming, Source};
-use super::records::{ServerEvent, ServerRef};
+use super::answer::{ALLOW, Incoming, Refusal, Source};
+use super::forward::Number;
+use super::records::{ServerEvent, ServerRef, ServerState, ServerTransaction, TransactionTimers};
 use super::{Effect, Engine, Turn, UnknownSource};
+use crate::call::CallRef;
 use crate::counter::Counter;
-use crate::flow::{Endpoint, Flow};
-use crate::memory::Ref;
+use crate::flow::Flow;
+use crate::limits::{HEADERS_ADDED_MAX, HEADERS_MAX};
+use crate::memory::Full;
 use crate::message::{Malformed, Message, Method, Name, ParseError, Scheme, StartLine, Via};
 use crate::routing::Recognised;
 use crate::siphash::Hasher;
 use crate::token::MAGIC_COOKIE;
-use crate::transaction::Tell;
+use crate::transaction::{Tell, invite_server, server};
 
 impl Engine {
     pub(crate) fn on_datagram(&mut self, turn: &mut Turn<'_>, flow: Flow, bytes: &[u8], truncated: bool) {
@@ -20,8 +23,14 @@ impl Engine {
             return;
         }
         let message = match Message::parse(bytes) {
-            Ok(message) if !truncated => message,
-            Ok(message) => return self.refuse_malformed(turn, flow, ParseError::TooLarge, Some(&message)),
+            Ok(message) if truncated => {
+                return self.refuse_malformed(turn, flow, ParseError::TooLarge, Some(&message));
+            }
+            // Our own fields must fit as well, or we could not read what we sent.
+            Ok(message) if message.fields().len() > HEADERS_MAX - HEADERS_ADDED_MAX => {
+                return self.refuse_malformed(turn, flow, ParseError::TooManyHeaders, Some(&message));
+            }
+            Ok(message) => message,
             Err(Malformed { error, partial }) => {
                 let error = if truncated { ParseError::TooLarge } else { error };
                 return self.refuse_malformed(turn, flow, error, partial.as_ref());
@@ -36,14 +45,7 @@ impl Engine {
         match message.start() {
             StartLine::Request { method, .. } => {
                 self.counters.count(Counter::Requests);
-                let via = message.via();
-                let incoming = Incoming {
-                    message: &message,
-                    flow,
-                    call_hash,
-                    key: self.server_key(&message, &via, method),
-                    source: Source::new(&via, &message, flow),
-                };
+                let incoming = self.incoming(&message, flow, call_hash, method);
                 self.on_request(turn, &incoming, method);
             }
             StartLine::Response { status, .. } => {
@@ -53,34 +55,52 @@ impl Engine {
         }
     }
 
-    /// 400 or 513 where the top can be read, a counter in any case (SPEC §3 *Failure*).
+    fn incoming<'m, 'a>(
+        &self,
+        message: &'m Message<'a>,
+        flow: Flow,
+        call_hash: u64,
+        method: Method,
+    ) -> Incoming<'m, 'a> {
+        let via = message.via();
+        let key = self.server_key(message, &via, method, call_hash);
+        Incoming { message, flow, call_hash, key, source: Source::new(&via, message, flow) }
+    }
+
+    /// 400, 505 or 513 where the top can be read, a counter in any case (SPEC §3 *Failure*). A stranger gets silence here too:
+    /// an answer would go to whatever address a forged datagram names.
     fn refuse_malformed(&mut self, turn: &mut Turn<'_>, flow: Flow, error: ParseError, partial: Option<&Message<'_>>) {
-        let too_large = error == ParseError::TooLarge;
-        self.counters.count(if too_large { Counter::Oversized } else { Counter::ParseErrors });
+        let (counter, status) = match error {
+            ParseError::TooLarge => (Counter::Oversized, 513),
+            ParseError::Version => (Counter::ParseErrors, 505),
+            _ => (Counter::ParseErrors, 400),
+        };
+        self.counters.count(counter);
         let Some(message) = partial else { return };
         let StartLine::Request { method, .. } = message.start() else { return };
-        let via = message.via();
-        let incoming = Incoming {
-            message,
-            flow,
-            call_hash: self.settings.steering.hash_call_id(message.call_id()),
-            key: self.server_key(message, &via, method),
-            source: Source::new(&via, message, flow),
-        };
-        self.answer_stateless(turn, &incoming, if too_large { 513 } else { 400 }, b"");
+        if !self.known_source(turn, flow) {
+            return self.counters.count(Counter::UnknownSource);
+        }
+        let call_hash = self.settings.steering.hash_call_id(message.call_id());
+        let incoming = self.incoming(message, flow, call_hash, method);
+        self.answer_stateless(turn, &incoming, status, b"");
     }
 
     /// The key of a server transaction (RFC 3261 §17.2.3). An ACK has that of its INVITE.
-    pub(crate) fn server_key(&self, message: &Message<'_>, via: &Via, method: Method) -> u64 {
+    ///
+    /// The Call-ID counts as well, though the RFC does not name it: two calls that share a branch by a peer's fault stay two, whatever
+    /// shard they are on, and nobody cancels a call by guessing its branch.
+    pub(crate) fn server_key(&self, message: &Message<'_>, via: &Via, method: Method, call_hash: u64) -> u64 {
         let mut hasher = Hasher::new(self.transaction_key);
+        hasher.word(call_hash);
         let folded = if method == Method::Ack { Method::Invite } else { method };
         hasher.word(folded as u64 | u64::from(via.port.unwrap_or(0)) << 16);
         match via.branch.map(|branch| message.text(branch)) {
-            Some(branch) if branch.starts_with(MAGIC_COOKIE) => {
+            Some(branch) if branch.starts_with(MAGIC_COOKIE) && branch.len() > MAGIC_COOKIE.len() => {
                 hasher.bytes(branch);
                 hasher.bytes(message.text(via.host));
             }
-            // RFC 2543 peers: the whole of what identifies a transaction. The To tag is left out where an ACK must match its INVITE.
+            // RFC 2543 peers, and a bare cookie (RFC 4475 §3.2.1): the whole of what identifies a transaction. The To tag is left out where an ACK must match its INVITE.
             _ => {
                 if let StartLine::Request { uri, .. } = message.start() {
                     hasher.bytes(message.text(uri));
@@ -89,7 +109,6 @@ impl Engine {
                 if folded != Method::Invite {
                     hasher.bytes(message.to().tag.map(|tag| message.text(tag)).unwrap_or_default());
                 }
-                hasher.bytes(message.call_id());
                 hasher.word(message.cseq().number.into());
                 hasher.bytes(message.text(via.value));
             }
@@ -117,7 +136,7 @@ impl Engine {
         if method == Method::Cancel {
             return self.on_cancel(turn, incoming);
         }
-        let in_dialog = incoming.message.to().tag.is_some();
+        let in_dialog = incoming.message.to().tag.is_some() || self.names_dialog(incoming);
         if method == Method::Ack {
             if in_dialog {
                 self.on_dialog_ack(turn, incoming);
@@ -136,11 +155,10 @@ impl Engine {
     /// A request outside a dialog: its source decides first, so that a stranger learns nothing.
     fn on_new_request(&mut self, turn: &mut Turn<'_>, incoming: &Incoming<'_, '_>, method: Method) {
         let message = incoming.message;
-        let StartLine::Request { uri, .. } = message.start() else { return };
-        let target = message.parse_uri(uri);
-        let number = target.as_ref().map(|target| super::forward::Number::read(message, target)).unwrap_or_default();
+        let Some(target) = message.request_uri() else { return };
+        let number = Number::read(message, &target);
         let recognised = self.recognise(turn, incoming.flow, &number.digits);
-        if recognised.is_none() && turn.image.gateway_at(incoming.flow.peer).is_none() {
+        if recognised.is_none() && !self.known_source(turn, incoming.flow) {
             return self.refuse_stranger(turn, incoming);
         }
         match method {
@@ -150,26 +168,23 @@ impl Engine {
             }
             Method::Invite => {}
             // RFC 3261 §12.2.2: these belong to a dialog that the request does not name.
-            Method::Bye | Method::Prack | Method::Update | Method::Info => {
+            Method::Bye | Method::Prack | Method::Update | Method::Info | Method::Notify => {
                 return self.answer_stateless(turn, incoming, 481, b"");
             }
             _ => return self.answer_stateless(turn, incoming, 405, ALLOW),
         }
         let Some(recognised) = recognised else {
-            // A gateway that is no provider may ask how we are, not call.
+            // A gateway that is no provider may ask how we are, not call; nor may a provider without his tech prefix.
             return self.answer_stateless(turn, incoming, 403, b"");
         };
-        if !self.passes_checks(turn, incoming) {
-            return;
+        if let Some(refusal) = self.check(message) {
+            return self.answer_stateless(turn, incoming, refusal.status, &refusal.lines);
         }
-        match target {
-            Ok(target) if matches!(target.scheme, Scheme::Sip | Scheme::Tel) => {
-                self.on_invite(turn, incoming, recognised, &number);
-            }
-            // RFC 3261 §16.3 step 2; sips: cannot be honoured before TLS exists (RFC 5630 §4).
-            Ok(_) => self.answer_stateless(turn, incoming, 416, b""),
-            Err(_) => self.answer_stateless(turn, incoming, 400, b""),
+        // RFC 3261 §16.3 step 2; sips: cannot be honoured before TLS exists (RFC 5630 §4).
+        if !matches!(target.scheme, Scheme::Sip | Scheme::Tel) {
+            return self.answer_stateless(turn, incoming, 416, b"");
         }
+        self.on_invite(turn, incoming, recognised, &number);
     }
 
     /// Whose source a flow is.
@@ -186,53 +201,44 @@ impl Engine {
         }
     }
 
-    /// Whether anybody may speak from this address.
-    pub(crate) fn known_source(&self, turn: &Turn<'_>, peer: Endpoint, flow: Flow) -> bool {
-        self.recognise(turn, flow, b"").is_some() || turn.image.gateway_at(peer).is_some()
+    /// Whether a provider, under whatever tech prefix, or a gateway speaks from this address.
+    pub(crate) fn known_source(&self, turn: &Turn<'_>, flow: Flow) -> bool {
+        let listener = self.settings.listeners.get(usize::from(flow.listener.0));
+        listener.is_some_and(|listener| turn.image.knows(listener.slot, flow.peer))
+            || turn.image.gateway_at(flow.peer).is_some()
     }
 
     /// 481 to a request that names a dialog which is not there, silence to strangers.
     pub(crate) fn refuse_unknown_dialog(&mut self, turn: &mut Turn<'_>, incoming: &Incoming<'_, '_>) {
-        if self.known_source(turn, incoming.flow.peer, incoming.flow) {
+        if self.known_source(turn, incoming.flow) {
             self.answer_stateless(turn, incoming, 481, b"");
         } else {
             self.refuse_stranger(turn, incoming);
         }
     }
 
-    /// RFC 3261 §16.3 steps 3 and 5. True when the request may go on.
-    pub(crate) fn passes_checks(&mut self, turn: &mut Turn<'_>, incoming: &Incoming<'_, '_>) -> bool {
-        let message = incoming.message;
+    /// RFC 3261 §16.3 steps 3 and 5: why a request may not go on.
+    pub(crate) fn check(&self, message: &Message<'_>) -> Option<Refusal> {
         if message.max_forwards() == Some(0) {
-            self.answer_stateless(turn, incoming, 483, b"");
-            return false;
+            return Some(Refusal::new(483));
         }
-        if message.first(Name::ProxyRequire).is_some() {
-            // Corelane knows no extension that a proxy must support: all that is asked for is unsupported.
-            let mut lines = arrayvec::ArrayVec::<u8, 512>::new();
-            for value in message.values(Name::ProxyRequire) {
-                let text = message.text(value);
-                if lines.remaining_capacity() >= text.len() + 16 {
-                    lines.extend(b"Unsupported: ".iter().chain(text).chain(b"\r\n").copied());
-                }
-            }
-            self.answer_stateless(turn, incoming, 420, &lines);
-            return false;
+        message.first(Name::ProxyRequire)?;
+        // Corelane knows no extension that a proxy must support: all that is asked for is unsupported.
+        let mut refusal = Refusal::new(420);
+        for value in message.values(Name::ProxyRequire) {
+            refusal.add_line(b"Unsupported: ", message.text(value));
         }
-        true
+        Some(refusal)
     }
 
-    /// Opens a server transaction for a request that will be served with state. On a full slab the request gets a stateless 503:
-    /// new work is refused, what runs is untouched (I8).
+    /// Opens a server transaction for a request that will be served with state.
     pub(crate) fn open_server(
         &mut self,
-        turn: &mut Turn<'_>,
         incoming: &Incoming<'_, '_>,
+        turn: &Turn<'_>,
         method: Method,
-        call: Option<crate::call::CallRef>,
-    ) -> Option<ServerRef> {
-        use super::records::{ServerState, ServerTransaction, TransactionTimers};
-        use crate::transaction::{invite_server, server};
+        call: Option<CallRef>,
+    ) -> Result<ServerRef, Full> {
         let reliable = incoming.source.reply.transport.reliable();
         let invite = method == Method::Invite;
         let (state, action) = if invite {
@@ -243,38 +249,29 @@ impl Engine {
             (ServerState::Other(state), action)
         };
         // An INVITE is kept as it came: 408, 487 and 503 of our own are written from it.
-        let request = if invite { Some(self.pool.store(incoming.message.bytes())) } else { None };
-        let opened: Result<ServerRef, crate::memory::Full> = match request.transpose() {
-            Ok(request) => {
-                let mut timers = TransactionTimers::idle();
-                timers.apply(&action, turn.now.monotonic, false, &self.settings.timers);
-                let opened = self.servers.insert(ServerTransaction {
-                    state,
-                    key: incoming.key,
-                    call_hash: incoming.call_hash,
-                    reply: incoming.source.reply,
-                    call,
-                    client: None,
-                    request,
-                    source: incoming.flow,
-                    last: None,
-                    timers,
-                });
-                if opened.is_err() {
-                    request.into_iter().for_each(|buffer| self.pool.release(buffer));
-                }
-                opened
+        let request = if invite { Some(self.pool.store(incoming.message.bytes())?) } else { None };
+        let mut timers = TransactionTimers::idle();
+        timers.apply(&action, turn.now.monotonic, false, &self.settings.timers);
+        let opened = self.servers.insert(ServerTransaction {
+            state,
+            key: incoming.key,
+            call_hash: incoming.call_hash,
+            reply: incoming.source.reply,
+            call,
+            client: None,
+            request,
+            source: incoming.flow,
+            last: None,
+            timers,
+        });
+        match opened {
+            Ok(at) => {
+                self.server_index.insert(incoming.key, at.index());
+                self.wheel_server(at);
             }
-            Err(full) => Err(full),
-        };
-        if let Ok(at) = opened {
-            self.server_index.insert(incoming.key, Ref::index(at));
-            self.wheel_server(at);
-            Some(at)
-        } else {
-            self.refuse_full(turn, incoming);
-            None
+            Err(_) => request.into_iter().for_each(|buffer| self.pool.release(buffer)),
         }
+        opened
     }
 
     /// A slab is full: 503 with Retry-After, because it is the whole node that has no room.

@@ -1,6 +1,6 @@
 //! Time passed: due timers of transactions and calls.
 
-use super::records::{Cancel, ClientEvent, ClientRef, ClientState, Owner, ServerEvent, ServerRef};
+use super::records::{Cancel, ClientEvent, ClientRef, ClientState, Owner, Role, ServerEvent, ServerRef};
 use super::{Engine, Turn};
 use crate::call::{CallRef, EndReason, State};
 use crate::message::Method;
@@ -55,13 +55,14 @@ impl Engine {
                 transaction.timers.timeout_at = Instant::NEVER;
                 self.on_ring_timeout(turn, at);
             } else {
-                let (method, server, call, cancel, dialog) =
-                    (transaction.method, transaction.server, transaction.call, transaction.cancel, transaction.dialog);
+                let role = transaction.role;
                 if self.drive_client(turn, at, ClientEvent::Timeout, None) == Some(Tell::Timeout) {
-                    self.on_branch_timeout(turn, method, server, cancel);
-                    if method == Method::Bye {
-                        self.end_dialog(call, dialog);
+                    self.on_branch_timeout(turn, role);
+                    if role.method == Method::Bye {
+                        self.end_dialog(role.call, role.dialog);
                     }
+                } else if let Some(server) = role.server {
+                    self.forget_unanswered(server);
                 }
             }
         } else if transaction.timers.retransmit_at <= now {
@@ -74,28 +75,30 @@ impl Engine {
     /// Timer C (RFC 3261 §16.8), or 64·T1 after a CANCEL that nothing came back for (§9.1).
     fn on_ring_timeout(&mut self, turn: &mut Turn<'_>, at: ClientRef) {
         let Some(transaction) = self.clients.find(at) else { return };
-        if transaction.cancel == Cancel::No {
+        let role = transaction.role;
+        if role.cancel == Cancel::No {
             self.cancel(turn, at, Cancel::ByRingTimeout);
             return;
         }
-        let (server, cancel, method) = (transaction.server, transaction.cancel, transaction.method);
         self.remove_client(at);
-        self.on_branch_timeout(turn, method, server, cancel);
+        self.on_branch_timeout(turn, role);
+    }
+
+    /// A branch is gone that answered, and its answer never reached the server transaction for want of memory: nothing else
+    /// would ever end that one.
+    fn forget_unanswered(&mut self, at: ServerRef) {
+        if self.servers.find(at).is_some_and(|transaction| transaction.state.pending()) {
+            self.remove_server(at);
+        }
     }
 
     /// A branch got no final response.
-    fn on_branch_timeout(&mut self, turn: &mut Turn<'_>, method: Method, server: Option<ServerRef>, cancel: Cancel) {
-        let Some(server) = server else { return };
-        if method == Method::Invite {
-            let status = if cancel == Cancel::ByCaller { 487 } else { 408 };
-            let early = self
-                .servers
-                .find(server)
-                .and_then(|transaction| transaction.call)
-                .and_then(|call| self.calls.find(call))
-                .is_some_and(|call| call.state == State::Early);
+    fn on_branch_timeout(&mut self, turn: &mut Turn<'_>, role: Role) {
+        let Some(server) = role.server else { return };
+        if role.method == Method::Invite {
+            let status = if role.cancel == Cancel::ByCaller { 487 } else { 408 };
             self.answer_server(turn, server, None, status, b"");
-            if early {
+            if role.opens {
                 self.end_call_of(server, EndReason::Refused);
             }
         } else {

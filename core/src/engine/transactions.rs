@@ -97,9 +97,6 @@ impl Engine {
             }
             Send::Ack => {
                 let ack = sent.zip(response).and_then(|(buffer, response)| self.compose_ack(buffer, response));
-                if let Some(buffer) = sent {
-                    self.pool.release(buffer);
-                }
                 if let Some(buffer) = ack
                     && !state.terminated()
                 {
@@ -129,14 +126,17 @@ impl Engine {
         Some(action.tell)
     }
 
-    /// The ACK for a non-2xx final response (RFC 3261 §17.1.1.3).
+    /// The ACK for a non-2xx final response (RFC 3261 §17.1.1.3), in place of the request that it is written from: the request's
+    /// buffer is given back before one for the ACK is taken.
     fn compose_ack(&mut self, sent: BufferRef, response: &Message<'_>) -> Option<BufferRef> {
         let mut writer = crate::message::Writer::new(&mut self.scratch);
-        // What was sent was written here from a message that parsed.
-        let request = Message::parse(self.pool.bytes(sent)).ok()?;
-        write_ack(&request, response, &mut writer);
-        let bytes = writer.finish().ok()?;
-        self.pool.store(bytes).ok()
+        // What was sent was written here from a message that parsed and had room for our fields.
+        let written = Message::parse(self.pool.bytes(sent)).ok().and_then(|request| {
+            write_ack(&request, response, &mut writer);
+            writer.finish().ok()
+        });
+        self.pool.release(sent);
+        self.pool.store(written?).ok()
     }
 
     /// Brings the wheel in line with a record's timers.

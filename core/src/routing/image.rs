@@ -364,6 +364,16 @@ impl<'a> Image<'a> {
         })
     }
 
+    /// Whether an enabled provider sends from this address, under whatever tech prefix.
+    #[must_use]
+    pub fn knows(&self, listener: ListenerSlot, peer: Endpoint) -> bool {
+        sources::rows_of(self.sources, listener, peer).is_some_and(|mut rows| {
+            rows.any(|row| {
+                at(self.tables.providers.as_slice(), row.provider.to_native()).is_some_and(|row| row.enabled)
+            })
+        })
+    }
+
     /// The enabled gateway at this address, if any (for its OPTIONS): the one with this port, else the first of the host.
     #[must_use]
     pub fn gateway_at(&self, peer: Endpoint) -> Option<GatewaySlot> {

@@ -25,6 +25,27 @@ pub(super) fn find<'a>(
     peer: Endpoint,
     user: &[u8],
 ) -> Option<&'a Archived<SourceRow>> {
+    find_network(sources, peer, |rows| in_network(rows, listener, peer.port, user))
+}
+
+/// The rows for this listener and port, whatever their tech prefix, of the longest network that has any.
+pub(super) fn rows_of<'a>(
+    sources: &'a Archived<Sources>,
+    listener: ListenerSlot,
+    peer: Endpoint,
+) -> Option<impl Iterator<Item = &'a Archived<SourceRow>>> {
+    let fits = move |row: &&Archived<SourceRow>| {
+        [listener.0, NO_SLOT].contains(&row.listener.to_native()) && [peer.port, 0].contains(&row.port.to_native())
+    };
+    find_network(sources, peer, |rows| rows.iter().any(|row| fits(&row)).then(|| rows.iter().filter(fits)))
+}
+
+/// What `look` finds in the rows of the longest network around the peer, or of the next wider one.
+fn find_network<'a, T>(
+    sources: &'a Archived<Sources>,
+    peer: Endpoint,
+    look: impl Fn(&'a [Archived<SourceRow>]) -> Option<T>,
+) -> Option<T> {
     let (networks, address) = match peer.ip {
         IpAddr::V4(ip) => (sources.networks_v4.as_slice(), u128::from(ip.to_bits())),
         IpAddr::V6(ip) => (sources.networks_v6.as_slice(), ip.to_bits()),
@@ -36,8 +57,8 @@ pub(super) fn find<'a>(
         if address <= network.end.to_native() && network.start.to_native() <= address {
             let first = network.first_row.to_native() as usize;
             let rows = sources.rows.as_slice().get(first..first.checked_add(network.rows.to_native() as usize)?)?;
-            if let Some(row) = in_network(rows, listener, peer.port, user) {
-                return Some(row);
+            if let Some(found) = look(rows) {
+                return Some(found);
             }
         }
         place = above(network, place);

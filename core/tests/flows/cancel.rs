@@ -114,3 +114,30 @@ fn timer_c_cancels_and_gives_408() {
     assert_eq!(ladder(&sent), [format!("{GATEWAY} ACK"), format!("{CALLER} 408")]);
     world.settle();
 }
+
+/// RFC 3261 §9.2: one tag for the answer to the CANCEL and the 487 of its INVITE.
+#[test]
+fn cancel_and_invite_are_answered_under_one_tag() {
+    let mut world = World::new();
+    let request = invite("4930123456", "tag");
+    world.deliver(CALLER, &request.text());
+    let cancelled = world.deliver(CALLER, &request.hop("CANCEL").text())[0].header("To").to_owned();
+    let sent = world.advance(Duration::from_secs(33));
+    let terminated = sent.iter().find(|sent| sent.to == CALLER).expect("a 487");
+    assert_eq!((terminated.status(), terminated.header("To")), (487, cancelled.as_str()));
+    world.settle();
+}
+
+/// The caller's CANCEL after Timer C: he gets the 487 that he asked for.
+#[test]
+fn the_callers_cancel_counts_more_than_timer_c() {
+    let mut world = World::new();
+    let request = invite("4930123456", "both");
+    let forwarded = world.deliver(CALLER, &request.text())[1].clone();
+    world.deliver(GATEWAY, &response(&forwarded, 180, "t", &[]));
+    assert_eq!(ladder(&world.advance(Duration::from_secs(181)))[0], format!("{GATEWAY} CANCEL"));
+    world.deliver(CALLER, &request.hop("CANCEL").text());
+    let sent = world.deliver(GATEWAY, &response(&forwarded, 487, "t", &[]));
+    assert_eq!(ladder(&sent), [format!("{GATEWAY} ACK"), format!("{CALLER} 487")]);
+    world.settle();
+}

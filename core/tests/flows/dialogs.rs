@@ -124,3 +124,52 @@ fn two_answers_of_a_fork_make_two_dialogs() {
     world.deliver(GATEWAY, &response(&sent[0], 200, "", &[]));
     world.settle();
 }
+
+/// RFC 3261 §17.1.1.3: the ACK of what we refused ourselves ends here.
+#[test]
+fn the_ack_of_a_refused_reinvite_goes_no_further() {
+    let mut world = World::new();
+    let call = answered(&mut world, "sr");
+    let mut again = call.caller_sends("INVITE", "sr-2", 2);
+    again.extra.push("Proxy-Require: foo".into());
+    assert_eq!(world.deliver(CALLER, &again.text())[0].status(), 420);
+    let ack = call.caller_sends("ACK", "sr-2", 2);
+    assert!(world.deliver(CALLER, &ack.text()).is_empty());
+    world.settle();
+}
+
+/// RFC 4320: to a non-INVITE no provisional but 100, and no 408.
+#[test]
+fn what_a_non_invite_must_not_get_is_kept_back() {
+    let mut world = World::new();
+    let call = answered(&mut world, "nit");
+    let info = world.deliver(CALLER, &call.caller_sends("INFO", "nit-2", 2).text());
+    assert!(world.deliver(GATEWAY, &response(&info[0], 180, "", &[])).is_empty());
+    assert!(world.deliver(GATEWAY, &response(&info[0], 408, "", &[])).is_empty());
+    assert_eq!(world.count(Counter::CallsLive), 1);
+    world.settle();
+}
+
+/// RFC 3261 §16.7 step 3: a response with no Via but ours is for nobody.
+#[test]
+fn a_response_without_a_second_via_is_dropped() {
+    let mut world = World::new();
+    let forwarded = world.deliver(CALLER, &invite("4930123456", "nv").text())[1].clone();
+    let second = format!("Via: {}\r\n", forwarded.headers("Via")[1]);
+    let alone = response(&forwarded, 180, "t", &[]).replace(&second, "");
+    assert!(world.deliver(GATEWAY, &alone).is_empty());
+    assert_eq!(world.count(Counter::StrayResponses), 1);
+    world.settle();
+}
+
+/// RFC 3261 §19.1.1: what a strict router left as the target must be a Request-URI.
+#[test]
+fn a_repaired_target_with_headers_is_refused() {
+    let mut world = World::new();
+    let call = answered(&mut world, "sh");
+    let mut again = call.caller_sends("INVITE", "sh-2", 2);
+    again.uri = again.routes[0].trim_matches(['<', '>']).to_owned();
+    again.routes = vec!["<sip:bob@198.51.100.20?a=b>".into()];
+    assert_eq!(ladder(&world.deliver(CALLER, &again.text())), [format!("{CALLER} 400")]);
+    world.settle();
+}

@@ -2,9 +2,11 @@
 
 mod cancel;
 mod dialogs;
+mod forks;
 mod image;
 mod refusals;
 mod retransmission;
+mod scarcity;
 mod setup;
 mod tokens;
 mod world;

@@ -214,3 +214,33 @@ fn stateless_answers_are_repeatable() {
     let first = refused(&mut world, &request);
     assert_eq!(refused(&mut world, &request).text, first.text);
 }
+
+/// A forged datagram must not make us answer its victim.
+#[test]
+fn a_strangers_malformed_request_meets_silence() {
+    let mut world = World::new();
+    let lie = invite("4930123456", "lie").text().replace("Content-Length: 5", "Content-Length: 5000");
+    assert!(world.deliver(STRANGER, &lie).is_empty());
+}
+
+#[test]
+fn another_version_gets_505() {
+    let mut world = World::new();
+    let text = invite("4930123456", "v3").text().replacen("SIP/2.0\r\n", "SIP/3.0\r\n", 1);
+    assert_eq!(world.deliver(CALLER, &text)[0].status(), 505);
+}
+
+/// RFC 4475 §3.2.1: a branch of nothing but the cookie identifies nothing; nor does one branch merge two Call-IDs.
+#[test]
+fn equal_branches_do_not_merge_calls() {
+    for branch in ["z9hG4bK", "z9hG4bKsame"] {
+        let mut world = World::new();
+        for call in ["one", "two"] {
+            let mut request = invite("4930123456", call);
+            request.via = format!("SIP/2.0/UDP {CALLER};branch={branch}");
+            let sent = world.deliver(CALLER, &request.text());
+            assert_eq!(ladder(&sent), [format!("{CALLER} 100"), format!("{GATEWAY} INVITE")], "{branch} {call}");
+        }
+        world.settle();
+    }
+}

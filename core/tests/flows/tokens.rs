@@ -54,3 +54,15 @@ fn a_forged_branch_matches_nothing() {
     assert_eq!(world.deliver(GATEWAY, &real).len(), 1);
     world.settle();
 }
+
+/// The key outlives a restart, slab places start again: only the whole branch tells a transaction of this run from one of the last.
+#[test]
+fn a_branch_of_an_earlier_run_matches_nothing() {
+    let mut earlier = World::new();
+    let forwarded = earlier.deliver(CALLER, &invite("4930123456", "before").text())[1].clone();
+    let mut world = World::new();
+    world.deliver(CALLER, &invite("4930123456", "after").text());
+    assert!(world.deliver(GATEWAY, &response(&forwarded, 486, "t", &[])).is_empty());
+    assert_eq!(world.count(Counter::StrayResponses), 1);
+    world.settle();
+}

@@ -167,12 +167,18 @@ impl World {
         self.engine.counters().value(counter)
     }
 
-    /// Lets every timer run out and says that nothing is left.
-    pub(crate) fn settle(&mut self) {
-        self.advance(Duration::from_secs(3600));
+    /// The network takes all that it was given.
+    pub(crate) fn drain(&mut self) {
+        self.slow_ring = false;
         for buffer in std::mem::take(&mut self.unreleased) {
             self.engine.release(buffer);
         }
+    }
+
+    /// Lets every timer run out and says that nothing is left.
+    pub(crate) fn settle(&mut self) {
+        self.advance(Duration::from_secs(3600));
+        self.drain();
         for gauge in [
             Counter::CallsLive,
             Counter::ServerTransactionsLive,

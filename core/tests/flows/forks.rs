@@ -1,0 +1,149 @@
+//! Forks downstream, early dialogs, and peers that give no tag (RFC 3261 §12, §13.2.2.4, §15).
+
+use std::time::Duration;
+
+use corelane_core::Counter;
+
+use super::world::{Answered, CALLER, GATEWAY, World, answered, invite, ladder, response};
+
+/// An INVITE that rings in one early dialog, `callee`.
+fn ringing(world: &mut World, call: &str) -> Answered {
+    let invite = invite("4930123456", call);
+    let forwarded = world.deliver(CALLER, &invite.text())[1].clone();
+    let progress = world.deliver(GATEWAY, &response(&forwarded, 180, "callee", &[]));
+    Answered { invite, forwarded, ok: progress[0].clone() }
+}
+
+/// A second 2xx may come long after the first was acknowledged; its dialog needs its ACK and its BYE.
+#[test]
+fn a_second_answer_after_the_ack_has_a_dialog_too() {
+    let mut world = World::new();
+    let call = answered(&mut world, "late");
+    world.deliver(GATEWAY, &response(&call.forwarded, 200, "other", &[]));
+    let mut ack = call.caller_sends("ACK", "late-ack2", 1);
+    ack.to_tag = "other".into();
+    assert_eq!(ladder(&world.deliver(CALLER, &ack.text())), [format!("{GATEWAY} ACK")]);
+    for (tag, left) in [("other", 1), ("callee", 0)] {
+        let mut bye = call.caller_sends("BYE", tag, 2);
+        bye.to_tag = tag.into();
+        let sent = world.deliver(CALLER, &bye.text());
+        world.deliver(GATEWAY, &response(&sent[0], 200, "", &[]));
+        assert_eq!(world.count(Counter::CallsLive), left, "after the BYE of {tag}");
+    }
+    world.settle();
+}
+
+/// RFC 3261 §15: a BYE in an early dialog ends that dialog; another fork may still answer.
+#[test]
+fn a_bye_in_an_early_dialog_ends_only_that() {
+    let mut world = World::new();
+    let call = ringing(&mut world, "eb");
+    world.deliver(GATEWAY, &response(&call.forwarded, 180, "second", &[]));
+    let bye = world.deliver(CALLER, &call.caller_sends("BYE", "eb-bye", 2).text());
+    world.deliver(GATEWAY, &response(&bye[0], 200, "", &[]));
+    assert_eq!(world.count(Counter::CallsLive), 1);
+    assert_eq!(
+        ladder(&world.deliver(GATEWAY, &response(&call.forwarded, 200, "second", &[]))),
+        [format!("{CALLER} 200")]
+    );
+    world.settle();
+}
+
+/// RFC 3261 §14.2: an INVITE inside an early dialog is refused with 491 or 500; the call goes on.
+#[test]
+fn an_invite_in_an_early_dialog_does_not_touch_the_call() {
+    let mut world = World::new();
+    let call = ringing(&mut world, "inner");
+    let inner = world.deliver(CALLER, &call.caller_sends("INVITE", "inner-2", 2).text());
+    assert_eq!(ladder(&inner), [format!("{CALLER} 100"), format!("{GATEWAY} INVITE")]);
+    world.deliver(GATEWAY, &response(&inner[1], 491, "", &[]));
+    assert_eq!(world.count(Counter::CallsLive), 1);
+    let inner = world.deliver(GATEWAY, &call.callee_sends("INVITE", "inner-3", 1).text());
+    world.deliver(CALLER, &response(&inner[1], 200, "", &[]));
+    assert_eq!(world.count(Counter::CallsAnswered), 0, "only the opening INVITE answers the call");
+    world.deliver(GATEWAY, &response(&call.forwarded, 486, "callee", &[]));
+    assert_eq!(world.count(Counter::CallsLive), 0);
+    world.settle();
+}
+
+/// T.38 gateways send their re-INVITE before the caller's ACK is there.
+#[test]
+fn a_reinvite_before_the_ack_leaves_the_dialogs_alone() {
+    let mut world = World::new();
+    let mut call = ringing(&mut world, "fax");
+    call.ok = world.deliver(GATEWAY, &response(&call.forwarded, 200, "callee", &[]))[0].clone();
+    let again = world.deliver(GATEWAY, &call.callee_sends("INVITE", "fax-re", 2).text());
+    world.deliver(CALLER, &response(&again[1], 200, "", &[]));
+    assert_eq!(
+        ladder(&world.deliver(GATEWAY, &call.callee_sends("ACK", "fax-ack", 2).text())),
+        [format!("{CALLER} ACK")]
+    );
+    world.deliver(CALLER, &call.caller_sends("ACK", "fax-ack1", 1).text());
+    let bye = world.deliver(CALLER, &call.caller_sends("BYE", "fax-bye", 2).text());
+    world.deliver(GATEWAY, &response(&bye[0], 200, "", &[]));
+    assert_eq!(world.count(Counter::CallsLive), 0);
+    world.settle();
+}
+
+/// Only the caller's ACK of the INVITE itself starts `default_timeout`.
+#[test]
+fn another_ack_does_not_confirm_the_call() {
+    let mut world = World::new();
+    let mut call = ringing(&mut world, "noack");
+    call.ok = world.deliver(GATEWAY, &response(&call.forwarded, 200, "callee", &[]))[0].clone();
+    world.deliver(GATEWAY, &call.callee_sends("ACK", "noack-1", 1).text());
+    world.deliver(CALLER, &call.caller_sends("ACK", "noack-2", 7).text());
+    world.advance(Duration::from_secs(61));
+    assert_eq!(world.count(Counter::CallsLive), 0, "noack_timeout");
+    world.settle();
+}
+
+/// A fork that answers takes the room of one that only rang.
+#[test]
+fn the_ninth_fork_may_answer() {
+    let mut world = World::new();
+    let invite = invite("4930123456", "nine");
+    let forwarded = world.deliver(CALLER, &invite.text())[1].clone();
+    for fork in 0..8 {
+        world.deliver(GATEWAY, &response(&forwarded, 180, &format!("fork{fork}"), &[]));
+    }
+    let ok = world.deliver(GATEWAY, &response(&forwarded, 200, "callee", &[]))[0].clone();
+    let call = Answered { invite, forwarded, ok };
+    let ack = world.deliver(CALLER, &call.caller_sends("ACK", "nine-ack", 1).text());
+    assert_eq!(ladder(&ack), [format!("{GATEWAY} ACK")]);
+    world.settle();
+}
+
+/// RFC 3261 §12.1.2: an old peer without a To tag has a dialog all the same.
+#[test]
+fn a_callee_without_a_tag_is_served() {
+    let mut world = World::new();
+    let invite = invite("4930123456", "old");
+    let forwarded = world.deliver(CALLER, &invite.text())[1].clone();
+    let ok = world.deliver(GATEWAY, &response(&forwarded, 200, "", &[]))[0].clone();
+    let call = Answered { invite, forwarded, ok };
+    for (method, cseq) in [("ACK", 1), ("BYE", 2)] {
+        let mut request = call.caller_sends(method, method, cseq);
+        request.to_tag = String::new();
+        let sent = world.deliver(CALLER, &request.text());
+        assert_eq!(ladder(&sent), [format!("{GATEWAY} {method}")]);
+        if method == "BYE" {
+            world.deliver(GATEWAY, &response(&sent[0], 200, "", &[]));
+        }
+    }
+    assert_eq!(world.count(Counter::CallsLive), 0);
+    world.settle();
+}
+
+/// An INVITE that copies the token of a call but names no dialog of it opens its own call.
+#[test]
+fn a_copied_token_opens_nothing_of_another_call() {
+    let mut world = World::new();
+    let call = answered(&mut world, "copy");
+    let mut again = call.caller_sends("INVITE", "copy-2", 2);
+    again.to_tag = String::new();
+    again.uri = "sip:4940123456@10.0.0.1".into();
+    assert_eq!(ladder(&world.deliver(CALLER, &again.text())), [format!("{CALLER} 100"), format!("{GATEWAY} INVITE")]);
+    assert_eq!(world.count(Counter::CallsStarted), 2);
+    world.settle();
+}
