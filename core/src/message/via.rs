@@ -58,7 +58,7 @@ pub(super) fn read(message: &[u8], start: usize, end: usize) -> Option<(Via, usi
 /// The form that nearly always comes: `SIP/2.0/UDP host[:port]` and of the parameters those that we read, without a blank
 /// too many. `None` decides nothing. What is found is what [`any`] finds.
 #[inline(always)]
-fn usual(message: &[u8], start: usize, end: usize) -> Option<Via> {
+pub(super) fn usual(message: &[u8], start: usize, end: usize) -> Option<Via> {
     let head: &[u8; 12] = message.get(start..)?.first_chunk()?;
     let host_start = start + 12;
     let host_end = skip_plain(message, host_start);
@@ -110,7 +110,7 @@ fn usual(message: &[u8], start: usize, end: usize) -> Option<Via> {
 
 /// Every form.
 #[inline(never)]
-fn any(bytes: &[u8], start: usize) -> Option<(Via, usize)> {
+pub(super) fn any(bytes: &[u8], start: usize) -> Option<(Via, usize)> {
     let transport_start = protocol(bytes, start)?;
     // RFC 3261 §18: over UDP a peer says UDP.
     let transport_end = match bytes.get(transport_start..)? {
