@@ -285,8 +285,9 @@ mod tests {
     /// A byte at every place of a long run, and the end of the bytes behind it.
     #[test]
     fn a_skip_never_leaves_its_class() {
-        type Skip = fn(&[u8], usize) -> usize;
-        let classes: [(Skip, &dyn Fn(u8) -> bool, bool); 8] = [
+        /// The skip, its class, and whether it passes all of it.
+        type Case<'c> = (fn(&[u8], usize) -> usize, &'c dyn Fn(u8) -> bool, bool);
+        let classes: [Case<'_>; 8] = [
             (skip_plain, &|byte| scan::is(byte, HOST), false),
             (skip_plain, &|byte| scan::is(byte, TOKEN), false),
             (skip_user, &|byte| scan::is(byte, USER), false),

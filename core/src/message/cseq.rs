@@ -28,7 +28,7 @@ pub(super) fn read(message: &[u8], start: usize, end: usize) -> Option<CSeq> {
 /// The form that nearly always comes: nine digits at most, one blank, a method that we know. `None` decides nothing. What is found is
 /// what [`any`] finds.
 #[inline(always)]
-fn usual(message: &[u8], start: usize, end: usize) -> Option<CSeq> {
+pub(super) fn usual(message: &[u8], start: usize, end: usize) -> Option<CSeq> {
     let value = message.get(start..end)?;
     let (mut number, mut digits) = (0u32, 0);
     while let Some(byte) = value.get(digits)
@@ -48,7 +48,7 @@ fn usual(message: &[u8], start: usize, end: usize) -> Option<CSeq> {
 
 /// Every form, to the end of `bytes`.
 #[inline(never)]
-fn any(bytes: &[u8], start: usize) -> Option<CSeq> {
+pub(super) fn any(bytes: &[u8], start: usize) -> Option<CSeq> {
     let (number, digits_end) = digits(bytes, start)?;
     let name_start = blanks(bytes, digits_end);
     let end = skip(bytes, name_start, TOKEN);

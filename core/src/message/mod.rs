@@ -27,6 +27,8 @@ mod param;
 mod parse;
 mod scan;
 mod span;
+#[cfg(test)]
+mod tests;
 mod uri;
 mod values;
 mod via;

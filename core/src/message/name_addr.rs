@@ -41,7 +41,7 @@ pub(super) fn read(message: &[u8], start: usize, end: usize) -> Option<NameAddr>
 /// The form that nearly always comes: a `sip:` URI in brackets, a display name in quotes before it or none, `tag` or nothing
 /// behind it. `None` decides nothing. What is found is what [`any`] finds.
 #[inline(always)]
-fn usual(message: &[u8], start: usize, end: usize) -> Option<NameAddr> {
+pub(super) fn usual(message: &[u8], start: usize, end: usize) -> Option<NameAddr> {
     let mut open = start;
     if byte(message, start) == b'"' {
         let close = skip_quoted(message, start + 1);
@@ -75,7 +75,7 @@ fn usual(message: &[u8], start: usize, end: usize) -> Option<NameAddr> {
 
 /// Every form, to the end of `bytes`.
 #[inline(never)]
-fn any(bytes: &[u8], start: usize) -> Option<NameAddr> {
+pub(super) fn any(bytes: &[u8], start: usize) -> Option<NameAddr> {
     let (uri, mut end) = address(bytes, start)?;
     let mut tag = None;
     loop {

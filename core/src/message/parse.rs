@@ -51,7 +51,7 @@ pub(super) fn parse(datagram: &[u8]) -> Result<Message<'_>, Malformed<'_>> {
     while let [b'\r' | b'\n', message @ ..] = bytes {
         bytes = message;
     }
-    // Read where it will be given back: a message is 1.5 KB long, and every move of it a copy.
+    // Read where it stays: a message is 1.5 KB long, and every move of it a copy. One is left, into the caller's hands.
     let mut result = Ok(Message {
         bytes,
         start: StartLine::Response { status: 0, reason: Span::default() },
@@ -90,6 +90,7 @@ fn give_up<'m>(fault: Fault, result: &mut Result<Message<'m>, Malformed<'m>>) {
 }
 
 impl Message<'_> {
+    #[inline]
     fn read(&mut self) -> Result<(), Fault> {
         let mut noted = Noted::default();
         if self.bytes.len() > MESSAGE_SIZE_MAX {
@@ -305,7 +306,8 @@ fn text_end(bytes: &[u8], start: usize, feed: usize) -> usize {
 }
 
 /// What a line behind the first can be.
-enum Line {
+#[derive(PartialEq, Debug)]
+pub(super) enum Line {
     Field(Name, Span),
     /// The end of the header fields.
     Empty,
@@ -318,7 +320,7 @@ enum Line {
 /// The form that nearly always comes: a name of up to 15 bytes, a colon, one blank, a value, CR LF. `None` decides nothing. What
 /// is found is what [`any_line`] finds.
 #[inline(always)]
-fn usual_field(bytes: &[u8], at: usize, feed: usize) -> Option<(Name, usize, usize)> {
+pub(super) fn usual_field(bytes: &[u8], at: usize, feed: usize) -> Option<(Name, usize, usize)> {
     let rest = bytes.get(at..)?;
     let block: &[u8; 16] = rest.first_chunk()?;
     let line = rest.get(..feed.wrapping_sub(at))?;
@@ -341,7 +343,7 @@ fn usual_field(bytes: &[u8], at: usize, feed: usize) -> Option<(Name, usize, usi
 /// Every form.
 #[cold]
 #[inline(never)]
-fn any_line(bytes: &[u8], at: usize, feed: usize) -> Line {
+pub(super) fn any_line(bytes: &[u8], at: usize, feed: usize) -> Line {
     let end = text_end(bytes, at, feed);
     match &bytes[at..end] {
         [] => Line::Empty,

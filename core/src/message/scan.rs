@@ -162,7 +162,10 @@ pub(super) fn skip_escaped(bytes: &[u8], mut at: usize, class: u8) -> usize {
 /// The byte at `at`, or 0 at the end (no grammar here has a NUL in it).
 #[inline]
 pub(super) fn byte(bytes: &[u8], at: usize) -> u8 {
-    bytes.get(at).copied().unwrap_or(0)
+    match bytes.get(at) {
+        Some(byte) => *byte,
+        None => 0,
+    }
 }
 
 /// Where the `quoted-string` whose opening quote is at `at` ends (after the closing quote); `None` when it does not (§25.1:

@@ -66,7 +66,7 @@ pub(super) fn read(message: &[u8], start: usize, end: usize) -> Option<Uri> {
 /// The form that nearly always comes: `sip:user@host:port;params` of usual bytes, each part but the host left out as it likes.
 /// `None` decides nothing. What is found is what [`any`] finds.
 #[inline(always)]
-fn usual(message: &[u8], start: usize, end: usize) -> Option<Uri> {
+pub(super) fn usual(message: &[u8], start: usize, end: usize) -> Option<Uri> {
     let head: &[u8; 4] = message.get(start..)?.first_chunk()?;
     let user_start = start + 4;
     let user_end = skip_user(message, user_start);
@@ -92,7 +92,7 @@ fn usual(message: &[u8], start: usize, end: usize) -> Option<Uri> {
 
 /// Every form, to the end of `bytes`.
 #[inline(never)]
-fn any(bytes: &[u8], start: usize) -> Option<Uri> {
+pub(super) fn any(bytes: &[u8], start: usize) -> Option<Uri> {
     let uri = bytes.get(start..)?;
     // The usual one first; all others in any case (RFC 3261 §19.1.4).
     let (scheme, at) = if uri.starts_with(b"sip:") {

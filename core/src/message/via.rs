@@ -55,10 +55,16 @@ pub(super) fn read(message: &[u8], start: usize, end: usize) -> Option<(Via, usi
     }
 }
 
+/// How the parameters that we read begin, as words.
+const BRANCH: u64 = u64::from_le_bytes(*b";branch=");
+const RECEIVED: u64 = u64::from_le_bytes(*b";receive");
+const RPORT: u64 = u64::from_le_bytes(*b";rport\0\0");
+const RPORT_MASK: u64 = (1 << 48) - 1;
+
 /// The form that nearly always comes: `SIP/2.0/UDP host[:port]` and of the parameters those that we read, without a blank
 /// too many. `None` decides nothing. What is found is what [`any`] finds.
 #[inline(always)]
-fn usual(message: &[u8], start: usize, end: usize) -> Option<Via> {
+pub(super) fn usual(message: &[u8], start: usize, end: usize) -> Option<Via> {
     let head: &[u8; 12] = message.get(start..)?.first_chunk()?;
     let host_start = start + 12;
     let host_end = skip_plain(message, host_start);
@@ -70,23 +76,23 @@ fn usual(message: &[u8], start: usize, end: usize) -> Option<Via> {
     while at < end {
         // `;` and seven bytes of the name and what is behind it.
         let name_start = at + 1;
-        let head: &[u8; 8] = message.get(at..)?.first_chunk()?;
+        let head = u64::from_le_bytes(*message.get(at..)?.first_chunk()?);
+        if head & RPORT_MASK == RPORT {
+            let value_end = if head >> 48 & 0xFF == u64::from(b'=') {
+                let (value, end) = short_number(message, at + 7)?;
+                rport.replace(Some(value)).is_none().then_some(end)?
+            } else {
+                rport.replace(None).is_none().then_some(at + 6)?
+            };
+            at = value_end;
+            rport_param = Span::new(name_start, at);
+            continue;
+        }
         let slot = match head {
-            b";branch=" => &mut branch,
-            b";receive" if message.get(at + 8..at + 10) == Some(b"d=") => {
+            BRANCH => &mut branch,
+            RECEIVED if message.get(at + 8..at + 10) == Some(b"d=") => {
                 at += 2;
                 &mut received
-            }
-            [b';', b'r', b'p', b'o', b'r', b't', next, _] => {
-                let digits_end = if *next == b'=' {
-                    let (value, end) = short_number(message, at + 7)?;
-                    rport.replace(Some(value)).is_none().then_some(end)?
-                } else {
-                    rport.replace(None).is_none().then_some(at + 6)?
-                };
-                at = digits_end;
-                rport_param = Span::new(name_start, at);
-                continue;
             }
             _ => return None,
         };
@@ -110,7 +116,7 @@ fn usual(message: &[u8], start: usize, end: usize) -> Option<Via> {
 
 /// Every form.
 #[inline(never)]
-fn any(bytes: &[u8], start: usize) -> Option<(Via, usize)> {
+pub(super) fn any(bytes: &[u8], start: usize) -> Option<(Via, usize)> {
     let transport_start = protocol(bytes, start)?;
     // RFC 3261 §18: over UDP a peer says UDP.
     let transport_end = match bytes.get(transport_start..)? {
