@@ -9,7 +9,7 @@ use crate::counter::Counter;
 use crate::flow::Flow;
 use crate::limits::{HEADERS_ADDED_MAX, HEADERS_MAX};
 use crate::memory::Full;
-use crate::message::{Malformed, Message, Method, Name, ParseError, Scheme, StartLine, Via};
+use crate::message::{Fault, Message, Method, Name, ParseError, Scheme, StartLine, Via};
 use crate::routing::Recognised;
 use crate::siphash::Hasher;
 use crate::token::MAGIC_COOKIE;
@@ -22,20 +22,19 @@ impl Engine {
             self.counters.count(Counter::Keepalives);
             return;
         }
-        let message = match Message::parse(bytes) {
-            Ok(message) if truncated => {
-                return self.refuse_malformed(turn, flow, ParseError::TooLarge, Some(&message));
-            }
+        let mut message = Message::unread();
+        let fault = match message.read_in_place(bytes) {
+            Err(fault) => Some(if truncated { Fault { error: ParseError::TooLarge, ..fault } } else { fault }),
+            Ok(()) if truncated => Some(Fault { error: ParseError::TooLarge, answerable: true }),
             // Our own fields must fit as well, or we could not read what we sent.
-            Ok(message) if message.fields().len() > HEADERS_MAX - HEADERS_ADDED_MAX => {
-                return self.refuse_malformed(turn, flow, ParseError::TooManyHeaders, Some(&message));
+            Ok(()) if message.fields().len() > HEADERS_MAX - HEADERS_ADDED_MAX => {
+                Some(Fault { error: ParseError::TooManyHeaders, answerable: true })
             }
-            Ok(message) => message,
-            Err(Malformed { error, partial }) => {
-                let error = if truncated { ParseError::TooLarge } else { error };
-                return self.refuse_malformed(turn, flow, error, partial.as_ref());
-            }
+            Ok(()) => None,
         };
+        if let Some(fault) = fault {
+            return self.refuse_malformed(turn, flow, fault, &message);
+        }
         let call_hash = self.settings.steering.hash_call_id(message.call_id());
         if let Some(shard) = self.foreign_owner(call_hash) {
             self.counters.count(Counter::DatagramsForeign);
@@ -69,14 +68,16 @@ impl Engine {
 
     /// 400, 505 or 513 where the top can be read, a counter in any case (SPEC §3 *Failure*). A stranger gets silence here too:
     /// an answer would go to whatever address a forged datagram names.
-    fn refuse_malformed(&mut self, turn: &mut Turn<'_>, flow: Flow, error: ParseError, partial: Option<&Message<'_>>) {
-        let (counter, status) = match error {
+    fn refuse_malformed(&mut self, turn: &mut Turn<'_>, flow: Flow, fault: Fault, message: &Message<'_>) {
+        let (counter, status) = match fault.error {
             ParseError::TooLarge => (Counter::Oversized, 513),
             ParseError::Version => (Counter::ParseErrors, 505),
             _ => (Counter::ParseErrors, 400),
         };
         self.counters.count(counter);
-        let Some(message) = partial else { return };
+        if !fault.answerable {
+            return;
+        }
         let StartLine::Request { method, .. } = message.start() else { return };
         if !self.known_source(turn, flow) {
             return self.counters.count(Counter::UnknownSource);

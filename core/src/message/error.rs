@@ -50,6 +50,15 @@ pub enum ParseError {
     Address,
 }
 
+/// What is wrong with a message, and whether it can be answered all the same.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Fault {
+    /// What is wrong.
+    pub error: ParseError,
+    /// It is a request (not ACK) whose first Via, From, To, Call-ID and CSeq could be read: a 400, 505 or 513 can be written.
+    pub answerable: bool,
+}
+
 /// A message that cannot be served. `partial` is there when it is a request (not ACK) whose first Via, From, To, Call-ID and
 /// CSeq could be read, so that a 400, 505 or 513 can be written from it.
 #[derive(Debug)]

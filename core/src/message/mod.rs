@@ -42,7 +42,7 @@ use arrayvec::ArrayVec;
 use crate::limits::HEADERS_MAX;
 
 pub use cseq::CSeq;
-pub use error::{Malformed, ParseError};
+pub use error::{Fault, Malformed, ParseError};
 pub use method::Method;
 pub use name::Name;
 pub use name_addr::NameAddr;

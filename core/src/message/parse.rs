@@ -14,17 +14,10 @@ use arrayvec::ArrayVec;
 use super::block::{Block, Lines, skip_visible};
 use super::scan::{BLANK, TOKEN, blanks, byte, is, lone_cr, number, skip};
 use super::{
-    CSeq, Field, Malformed, Message, Method, NOWHERE, Name, NameAddr, ParseError, Span, StartLine, Via, cseq,
+    CSeq, Fault, Field, Malformed, Message, Method, NOWHERE, Name, NameAddr, ParseError, Span, StartLine, Via, cseq,
     name_addr, uri, via,
 };
 use crate::limits::MESSAGE_SIZE_MAX;
-
-/// What went wrong, and whether the message can be answered all the same.
-#[derive(Copy, Clone)]
-struct Fault {
-    error: ParseError,
-    answerable: bool,
-}
 
 /// Faults noted so far: the first.
 #[derive(Default)]
@@ -43,49 +36,53 @@ impl Noted {
     }
 }
 
-#[inline]
-#[expect(clippy::result_large_err, reason = "an error keeps what can be answered, and there is no heap to box it on")]
-pub(super) fn parse(datagram: &[u8]) -> Result<Message<'_>, Malformed<'_>> {
-    // RFC 3261 §7.5: empty lines before the start line are ignored. `steering::find_call_id` does the same.
-    let mut bytes = datagram;
-    while let [b'\r' | b'\n', message @ ..] = bytes {
-        bytes = message;
+impl<'a> Message<'a> {
+    /// A message that nothing was read into yet: a place for [`Message::read_in_place`].
+    #[must_use]
+    pub const fn unread() -> Message<'a> {
+        Message {
+            bytes: &[],
+            start: StartLine::Response { status: 0, reason: Span { start: 0, end: 0 } },
+            fields: ArrayVec::new_const(),
+            places: [NOWHERE; Name::COUNT],
+            body: Span { start: 0, end: 0 },
+            uri: None,
+            via: Via::NONE,
+            from: NameAddr::NONE,
+            to: NameAddr::NONE,
+            call_id: Span { start: 0, end: 0 },
+            cseq: CSeq::NONE,
+            max_forwards: None,
+        }
     }
-    // Read where it stays: a message is 1.5 KB long, and every move of it a copy. One is left, into the caller's hands.
-    let mut result = Ok(Message {
-        bytes,
-        start: StartLine::Response { status: 0, reason: Span::default() },
-        fields: ArrayVec::new(),
-        places: [NOWHERE; Name::COUNT],
-        body: Span::default(),
-        uri: None,
-        via: Via::NONE,
-        from: NameAddr::NONE,
-        to: NameAddr::NONE,
-        call_id: Span::default(),
-        cseq: CSeq::NONE,
-        max_forwards: None,
-    });
-    if let Ok(message) = &mut result
-        && let Err(fault) = message.read()
-    {
-        give_up(fault, &mut result);
+
+    /// [`Message::parse`] without moving the message, which is 1.5 KB long. `self` is [`Message::unread`]; after a [`Fault`]
+    /// it is of use only where that says `answerable`.
+    ///
+    /// # Errors
+    /// [`Fault`] says what is wrong.
+    #[inline]
+    pub fn read_in_place(&mut self, datagram: &'a [u8]) -> Result<(), Fault> {
+        // RFC 3261 §7.5: empty lines before the start line are ignored. `steering::find_call_id` does the same.
+        let mut bytes = datagram;
+        while let [b'\r' | b'\n', message @ ..] = bytes {
+            bytes = message;
+        }
+        self.bytes = bytes;
+        self.read().map_err(|fault| {
+            // RFC 3261 §8.2.1, §17.1.1.3: an ACK gets no response, and a response none either.
+            let asks = matches!(self.start, StartLine::Request { method, .. } if method != Method::Ack);
+            Fault { answerable: fault.answerable && asks, ..fault }
+        })
     }
-    result
 }
 
-#[cold]
-#[inline(never)]
-fn give_up<'m>(fault: Fault, result: &mut Result<Message<'m>, Malformed<'m>>) {
-    // RFC 3261 §8.2.1, §17.1.1.3: an ACK gets no response, and a response none either.
-    let asks =
-        |message: &Message<'_>| matches!(message.start, StartLine::Request { method, .. } if method != Method::Ack);
-    let nothing = Err(Malformed { error: fault.error, partial: None });
-    if let Ok(message) = core::mem::replace(result, nothing)
-        && fault.answerable
-        && asks(&message)
-    {
-        *result = Err(Malformed { error: fault.error, partial: Some(message) });
+#[expect(clippy::result_large_err, reason = "an error keeps what can be answered, and there is no heap to box it on")]
+pub(super) fn parse(datagram: &[u8]) -> Result<Message<'_>, Malformed<'_>> {
+    let mut message = Message::unread();
+    match message.read_in_place(datagram) {
+        Ok(()) => Ok(message),
+        Err(Fault { error, answerable }) => Err(Malformed { error, partial: answerable.then_some(message) }),
     }
 }
 
