@@ -95,6 +95,14 @@ impl Tokens {
         (slot == slot_of_hash(call_hash) && word(&raw, 14) == self.branch_mac(call_hash, parts)).then_some(parts)
     }
 
+    /// The place and generation that a branch names, unchecked: for who compares the whole branch with what it knows.
+    #[must_use]
+    pub fn branch_hint(text: &[u8]) -> Option<(u32, u32)> {
+        let text: &Branch = text.try_into().ok()?;
+        let raw: [u8; 12] = decode(&text[7..23])?;
+        Some((word(&raw, 2), word(&raw, 6)))
+    }
+
     /// Writes the dialog token of pass `pass` of a call.
     #[must_use]
     pub fn dialog(&self, call_hash: u64, pass: u32) -> DialogToken {
@@ -152,6 +160,7 @@ const VALUES: [u8; 256] = {
 };
 
 /// Three bytes to four characters; `raw` is a multiple of three long.
+#[inline]
 fn encode(raw: &[u8], text: &mut [u8]) {
     for (three, four) in raw.as_chunks::<3>().0.iter().zip(text.as_chunks_mut::<4>().0) {
         let bits = u32::from_be_bytes([0, three[0], three[1], three[2]]);
@@ -167,18 +176,14 @@ fn decode<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
         return None;
     }
     let mut raw = [0u8; N];
+    let mut seen = 0;
     for (four, three) in text.as_chunks::<4>().0.iter().zip(raw.as_chunks_mut::<3>().0) {
-        let mut bits = 0u32;
-        for character in four {
-            let value = VALUES[usize::from(*character)];
-            if value == NOT_IN_ALPHABET {
-                return None;
-            }
-            bits = bits << 6 | u32::from(value);
-        }
-        three.copy_from_slice(&bits.to_be_bytes()[1..]);
+        let [a, b, c, d] = four.map(|character| VALUES[usize::from(character)]);
+        seen |= a | b | c | d;
+        *three = [a << 2 | b >> 4, b << 4 | c >> 2, c << 6 | d];
     }
-    Some(raw)
+    // All bits of a value outside the alphabet are set, and no value of the alphabet has the highest.
+    (seen != NOT_IN_ALPHABET && seen < 64).then_some(raw)
 }
 
 #[cfg(test)]
@@ -197,6 +202,7 @@ mod tests {
         ] {
             let text = tokens.branch(CALL, parts);
             assert_eq!(tokens.read_branch(CALL, &text), Some(parts));
+            assert_eq!(Tokens::branch_hint(&text), Some((parts.place, parts.generation)));
             assert_eq!(tokens.read_branch(CALL ^ 1, &text), None, "another call");
         }
     }
@@ -224,6 +230,7 @@ mod tests {
         let tokens = Tokens::new(Key { k0: 1, k1: 2 });
         for text in [&b""[..], b"z9hG4bK", b"z9hG4bKabc", b"1", b"z9hG4bK%%%%%%%%%%%%%%%%%%%%%%%%"] {
             assert_eq!(tokens.read_branch(CALL, text), None);
+            assert_eq!(Tokens::branch_hint(text), None);
             assert_eq!(tokens.read_dialog(CALL, text), None);
         }
     }

@@ -1,13 +1,13 @@
 //! Responses: to their branch, and from there upstream (RFC 3261 §16.7).
 
-use super::records::{Cancel, ClientEvent, ClientRef, Role, ServerEvent, ServerRef};
+use super::records::{Cancel, ClientEvent, ClientRef, ClientTransaction, Role, ServerEvent, ServerRef};
 use super::{Engine, Turn};
 use crate::call::{CallRef, EndReason, State};
 use crate::counter::Counter;
 use crate::memory::Ref;
 use crate::message::{Message, Method, Name, write_response};
 use crate::time::Instant;
-use crate::token::NO_PLACE;
+use crate::token::Tokens;
 use crate::transaction::Tell;
 
 impl Engine {
@@ -52,16 +52,15 @@ impl Engine {
         }
     }
 
-    /// The client transaction of a response, by our own branch token (RFC 3261 §17.1.3).
+    /// The client transaction of a response, by our own branch token (RFC 3261 §17.1.3). The branch says where to look, and as a
+    /// whole whether it is this one: nobody guesses its MAC, and one of an earlier run is another.
     fn find_branch(&self, message: &Message<'_>, call_hash: u64) -> Option<ClientRef> {
         let branch = message.text(message.via().branch?);
-        let parts = self.tokens.read_branch(call_hash, branch)?;
-        if parts.place == NO_PLACE {
-            return None;
-        }
-        let at = Ref::from_parts(parts.place, parts.generation);
-        // The MAC says that we wrote it once, in this run or in an earlier one; only the whole branch says that it is this one.
-        let transaction = self.clients.find(at).filter(|transaction| transaction.branch == *branch)?;
+        let (place, generation) = Tokens::branch_hint(branch)?;
+        let at = Ref::from_parts(place, generation);
+        let same =
+            |transaction: &&ClientTransaction| transaction.branch == *branch && transaction.call_hash == call_hash;
+        let transaction = self.clients.find(at).filter(same)?;
         let cseq = message.cseq();
         if cseq.method == transaction.role.method {
             return Some(at);

@@ -63,7 +63,7 @@ impl Engine {
         }
         if state.terminated() {
             self.remove_server(at);
-        } else {
+        } else if action.touches_timers() {
             self.wheel_server(at);
         }
         if let Some(buffer) = out {
@@ -117,7 +117,7 @@ impl Engine {
         }
         if state.terminated() {
             self.remove_client(at);
-        } else {
+        } else if action.touches_timers() {
             self.wheel_client(at);
         }
         if let Some(buffer) = out {

@@ -45,6 +45,10 @@ impl Iterator for Values<'_> {
             } else {
                 let name = self.name;
                 let field = self.fields.find(|field| field.name == name)?;
+                // One value, as nearly always: the whole field, which has no blanks around it.
+                if !field.value.is_empty() && memchr::memchr(b',', field.value.of(self.bytes)).is_none() {
+                    return Some(field.value);
+                }
                 self.at = field.value.first();
                 self.end = field.value.last();
             }

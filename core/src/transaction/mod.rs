@@ -113,6 +113,12 @@ impl Action {
     pub const ABSORB: Action =
         Action { send: Send::Nothing, tell: Tell::Nothing, retransmit: Change::Keep, timeout: Change::Keep };
 
+    /// Whether one of the timers changes.
+    #[must_use]
+    pub const fn touches_timers(&self) -> bool {
+        !matches!((self.retransmit, self.timeout), (Change::Keep, Change::Keep))
+    }
+
     /// The end of the transaction: no timer is left.
     pub const END: Action =
         Action { send: Send::Nothing, tell: Tell::Nothing, retransmit: Change::Stop, timeout: Change::Stop };

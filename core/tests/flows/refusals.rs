@@ -119,6 +119,10 @@ fn a_loop_is_482_and_a_spiral_a_second_call() {
     back.via =
         format!("SIP/2.0/UDP {CALLER};branch=z9hG4bK-between\r\nVia: {}", forwarded.headers("Via").join("\r\nVia: "));
     assert_eq!(refused(&mut world, &back).status(), 482);
+    // A gateway that is ourselves: our own Via is on top.
+    let mut direct = request.clone();
+    direct.via = forwarded.headers("Via").join("\r\nVia: ");
+    assert_eq!(refused(&mut world, &direct).status(), 482);
     back.uri = "sip:4940654321@10.0.0.1".into();
     let sent = world.deliver(CALLER, &back.text());
     assert_eq!(ladder(&sent), [format!("{CALLER} 100"), format!("{GATEWAY} INVITE")]);
