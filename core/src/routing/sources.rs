@@ -29,11 +29,11 @@ pub(super) fn find<'a>(
 }
 
 /// The rows for this listener and port, whatever their tech prefix, of the longest network that has any.
-pub(super) fn rows_of<'a>(
-    sources: &'a Archived<Sources>,
+pub(super) fn rows_of(
+    sources: &Archived<Sources>,
     listener: ListenerSlot,
     peer: Endpoint,
-) -> Option<impl Iterator<Item = &'a Archived<SourceRow>>> {
+) -> Option<impl Iterator<Item = &Archived<SourceRow>>> {
     let fits = move |row: &&Archived<SourceRow>| {
         [listener.0, NO_SLOT].contains(&row.listener.to_native()) && [peer.port, 0].contains(&row.port.to_native())
     };
