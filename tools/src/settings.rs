@@ -22,10 +22,10 @@ pub(crate) struct SettingsArgs {
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
     /// Bind a listener of the tables elsewhere on this node; ID (or name) may be left out when there is only one; port 0
-    /// takes a free one [repeatable]
+    /// takes a free one (repeatable)
     #[arg(long, value_name = "[ID=]ADDR:PORT")]
     listen: Vec<Listen>,
-    /// What a listener calls itself in Via and Record-Route on this node [repeatable]
+    /// What a listener calls itself in Via and Record-Route on this node (repeatable)
     #[arg(long, value_name = "[ID=]HOST[:PORT]")]
     advertise: Vec<Advertise>,
     /// Number of shards [default: one for each core but one]
