@@ -4,7 +4,7 @@
 //! corelane-tidy [ROOT]     errors and warnings, one per line, `path:line: what`; exit 1 when there is an error
 //! ```
 //!
-//! Each rule is a function from a [`Tree`](tree::Tree) to findings, so that its test feeds it a few lines that break it:
+//! Each rule is a function from a [`tree::Tree`] to findings, so that its test feeds it a few lines that break it:
 //! a rule that cannot fail is no rule. Without ROOT the workspace above the working directory is taken.
 
 mod documents;
