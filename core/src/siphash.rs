@@ -107,9 +107,13 @@ impl Hasher {
         for word in words {
             self.word(u64::from_le_bytes(*word));
         }
-        let mut last = [0u8; 8];
-        last[..tail.len()].copy_from_slice(tail);
-        self.word(u64::from_le_bytes(last) | (bytes.len() as u64) << 56);
+        let last = match (tail.len(), bytes.last_chunk::<8>()) {
+            (0, _) => 0,
+            // The tail is the end of the last eight bytes: shifted down, no copy of unknown length is needed.
+            (length, Some(block)) => u64::from_le_bytes(*block) >> (64 - 8 * length),
+            (_, None) => tail.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)),
+        };
+        self.word(last | (bytes.len() as u64) << 56);
     }
 
     /// The hash of all that was absorbed.
