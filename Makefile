@@ -32,6 +32,7 @@ bench: ## CPU per call against the floor, instructions and allocations per call
 	@scripts/setup.sh build valgrind
 	$(CARGO) build --profile bench --locked --workspace --bins
 	target/release/corelane-perf bench
+	target/release/corelane-perf engine --calls 20000
 	scripts/count-instructions.sh
 
 soak: ## CALLS=100000 calls of every outcome by SIPp; afterwards every slab is empty
