@@ -247,6 +247,29 @@ fn oddities() -> Vec<Vec<u8>> {
             all.push([&vec![b'x'; place][..], line].concat());
         }
     }
+    // Each byte in front of a line feed and behind it: what carries from byte to byte.
+    for byte in 0..=u8::MAX {
+        for place in 0..8 {
+            let front = vec![b'x'; place];
+            all.push([&b"X: "[..], &front[..], &[byte], b"\ni:in-front@host.example\r\n\r\n"].concat());
+            all.push([&b"X: "[..], &front[..], b"\n", &[byte], b"y\ni:behind@host.example\r\n\r\n"].concat());
+            all.push([&b"X: "[..], &front[..], b"\ni:", &[byte], b"in@host.example\r\n\r\n"].concat());
+        }
+    }
+    // Where the program gives up reading the packet itself: near its end, after many bytes or lines, in a long value.
+    let whole = b"X: y\r\nContact: <sip:a@host>\r\nCall-ID: 0123456789@host.example\r\n\r\nbody";
+    all.extend((0..=whole.len()).map(|length| whole[..length].to_vec()));
+    for place in 3_000..3_120 {
+        for line in [&b"\r\nCall-ID: far-behind@host.example\r\nTo: b\r\n"[..], b"\ni:v\n", b"\r\n\r\ni:none"] {
+            all.push([&vec![b'x'; place][..], line].concat());
+        }
+    }
+    for count in 180..200 {
+        all.push([&b"a\n".repeat(count)[..], b"i:behind-many-lines\r\nTo: b\r\n"].concat());
+    }
+    for length in 490..530 {
+        all.push([b"X\ni:", &vec![b'v'; length][..], b"\r\nTo: b\r\n\r\n"].concat());
+    }
     all
 }
 
@@ -347,6 +370,30 @@ fn the_kernel_chooses_as_the_engine_does() {
             datagrams.len() - found,
             datagrams.len()
         );
+    }
+}
+
+/// The program reads an ordinary message in the packet and copies any other. A blank in front makes it copy all of these.
+#[test]
+fn the_kernel_chooses_so_on_its_copying_path_too() {
+    const SHARDS: u8 = 64;
+    let steering = steering(SHARDS);
+    let group = Group::bind(Ipv4Addr::LOCALHOST, SHARDS.into());
+    let Some(_attached) = attach_or_refused(&steering, &[&group]) else { return };
+    let mut random = Random(0xc0b1);
+    let mut datagrams = oddities();
+    for _ in 0..3_000 {
+        let mut datagram = message(&mut random);
+        mutate(&mut random, &mut datagram);
+        datagrams.push(datagram);
+    }
+    let sender = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    sender.send_to(b"", group.address).unwrap();
+    let unsteered = Some(group.receive(b"", 0));
+    for datagram in &mut datagrams {
+        datagram.splice(0..0, *b"\r\n");
+        sender.send_to(datagram, group.address).unwrap();
+        compare(&steering, &group, datagram, unsteered);
     }
 }
 

@@ -21,6 +21,7 @@
 //! Where the kernel does not allow it, shards forward to each other by the same [`Steering`].
 
 mod assembler;
+mod direct;
 mod error;
 mod program;
 

@@ -4,6 +4,7 @@
 //! sockets. In pseudo-code:
 //!
 //! ```text
+//! direct    the ordinary message, read in the packet: at `hash`, or   the end of the header fields: pass
 //! copy      scratch = the first 8 KiB behind the UDP header, eight LF, eight 0x7f
 //!           skip blanks                                        nothing left: pass
 //! scan      loop: 16 bytes without an LF: at += 16, again
@@ -20,12 +21,13 @@
 //! # The message
 //!
 //! For UDP, IPv4 and IPv6 alike, offset 0 of the context's packet is the **UDP header**: the message starts at 8. How much of it the
-//! program could read directly is up to the driver (128 or 256 bytes and the rest in page fragments are common; on loopback
-//! nothing but the header once a datagram exceeds about 16 KiB; a reassembled datagram is a chain). So it reads nothing
-//! directly: one helper call copies the message into a scratch value of this CPU, and there is one path to prove, not two.
+//! program can read directly is up to the driver (128 or 256 bytes and the rest in page fragments are common; on loopback
+//! nothing but the header once a datagram exceeds about 16 KiB; a reassembled datagram is a chain). So there are two paths:
+//! `direct.rs` reads the packet and decides only the ordinary message that it sees whole up to its Call-ID; for all else one helper
+//! call copies the message into a scratch value of this CPU, and the path in this file, which knows the whole definition, starts anew.
 //! Nothing else touches the value meanwhile: the program runs with softirqs off.
 //!
-//! Behind the message stand eight LF and eight 0x7f. The LF are an empty line to the scan, and a blank to the hash; the 0x7f end the
+//! Behind the copy stand eight LF and eight 0x7f. The LF are an empty line to the scan, and a blank to the hash; the 0x7f end the
 //! skipping of blanks. So every loop stops within 16 bytes of the message's end and needs no comparison with its length.
 //!
 //! # Registers
@@ -36,7 +38,7 @@
 //! | `R1` | spare | spare | arguments |
 //! | `R2`–`R5` | words; `R5` = seven low bits of each byte | `v0`–`v3` | arguments |
 //! | `R6` | `at`: place of a word | `at` | |
-//! | `R7` | scratch | scratch | |
+//! | `R7` | scratch | scratch, or the message in the packet | |
 //! | `R8` | rounds left | rounds left | |
 //! | `R9` | eight LF | ends in the word | |
 //!
@@ -60,9 +62,19 @@ use corelane_core::steering::{LINES_MAX, SLOTS};
 
 use super::assembler::Register::{R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, R10};
 use super::assembler::{Assembler, Condition, Helper, Label, Program, Register, Width};
+use super::direct;
+
+/// Where the value lies that the hash reads.
+#[derive(Copy, Clone, PartialEq, Eq)]
+enum Source {
+    /// In the packet, whose end each read must respect.
+    Packet,
+    /// In the scratch value, where something stands behind the message.
+    Scratch,
+}
 
 /// What the verifier takes `at` to be below: a power of two over the size of a message.
-const AT_LIMIT: i32 = 0x4000;
+pub(super) const AT_LIMIT: i32 = 0x4000;
 
 /// The same for the lines seen.
 const LINES_LIMIT: i32 = 0x400;
@@ -74,28 +86,36 @@ pub(super) const SCRATCH_SIZE: usize = AT_LIMIT as usize + 512;
 /// Where the scratch value keeps a number while the verifier forgets it.
 const FORGET: i16 = SCRATCH_SIZE as i16 - 8;
 
+/// Where the scratch value has a 0 that the verifier does not know: nobody writes there.
+pub(super) const ZERO: i16 = SCRATCH_SIZE as i16 - 16;
+
 /// Bytes of the slot table's value: a shard for each slot.
 pub(super) const TABLE_SIZE: usize = SLOTS;
 
 /// Offset of `len` in `struct sk_reuseport_md`: bytes from the UDP header on.
 const CONTEXT_LENGTH: i16 = 16;
-const UDP_HEADER: i32 = 8;
-/// Stack: the context, saved; the message's length; line feeds seen; the place of the value; the key of a map.
-const CONTEXT: i16 = -8;
+pub(super) const UDP_HEADER: i32 = 8;
+/// Stack: the context, saved; the message's length; line feeds seen; the place of the value; the key of a map; the address of the
+/// scratch value; the end of what may be read of the packet.
+pub(super) const CONTEXT: i16 = -8;
 const LENGTH: i16 = -16;
 const LINES: i16 = -24;
 const START: i16 = -32;
 const MAP_KEY: i16 = -40;
+const SCRATCH: i16 = -48;
+pub(super) const DATA_END: i16 = -56;
 /// `SK_PASS`: deliver; to the kernel's choice where no socket was selected.
 const PASS: i32 = 1;
 
-const EACH: u64 = 0x0101_0101_0101_0101;
-const LOW_BITS: u64 = 0x7f * EACH;
-const HIGH_BIT: u64 = 0x80 * EACH;
-const LINE_FEEDS: u64 = b'\n' as u64 * EACH;
+pub(super) const EACH: u64 = 0x0101_0101_0101_0101;
+pub(super) const LOW_BITS: u64 = 0x7f * EACH;
+pub(super) const HIGH_BIT: u64 = 0x80 * EACH;
+pub(super) const LINE_FEEDS: u64 = b'\n' as u64 * EACH;
 /// The largest blank.
-const BLANK: u64 = 0x20;
-const CR_LF: i32 = u16::from_le_bytes(*b"\r\n") as i32;
+pub(super) const BLANK: u64 = 0x20;
+/// The case bit of the letters of `Call-ID`, and of them only: it would make a hyphen of a CR.
+pub(super) const CALL_ID_CASE: u64 = u64::from_le_bytes(*b"    \0  \0");
+pub(super) const CR_LF: i32 = u16::from_le_bytes(*b"\r\n") as i32;
 
 /// Rounds of a loop that goes 8 bytes a round, over the message and what stands behind it.
 const WORD_ROUNDS: i32 = MESSAGE_SIZE_MAX as i32 / 8 + 3;
@@ -119,13 +139,21 @@ pub(super) struct Maps<'a> {
 pub(super) fn steering(key: Key, maps: Maps<'_>) -> Program {
     let mut asm = Assembler::default();
     let pass = asm.label("pass");
-    copy(&mut asm, maps, pass);
+    let copied = asm.label("copy");
+    let hashed = asm.label("hashed");
+    start(&mut asm, maps, pass);
+    direct::find(&mut asm, pass, copied);
+    hash(&mut asm, key, Source::Packet, copied);
+    asm.jump(hashed);
+    asm.place(copied);
+    copy(&mut asm, pass);
     skip_blanks(&mut asm, pass);
     scan(&mut asm, pass);
     skip_blanks(&mut asm, pass);
     colon(&mut asm, pass);
     skip_blanks(&mut asm, pass);
-    hash(&mut asm, key, pass);
+    hash(&mut asm, key, Source::Scratch, pass);
+    asm.place(hashed);
     select(&mut asm, maps);
     asm.place(pass);
     asm.copy(R0, PASS);
@@ -141,9 +169,8 @@ pub(super) fn nothing() -> Program {
     asm.finish()
 }
 
-/// `R7` = the message in the scratch value; `R6` = 0, and so are the lines seen, both unknown to the verifier; `R5` and `R9` = the
-/// patterns that stand behind the message, which the scan uses.
-fn copy(asm: &mut Assembler, maps: Maps<'_>, pass: Label) {
+/// Saves the context; `R0` = the scratch value, saved too.
+fn start(asm: &mut Assembler, maps: Maps<'_>, pass: Label) {
     asm.store(Width::Double8, R10, CONTEXT, R1);
     asm.copy(R2, 0);
     asm.store(Width::Word4, R10, MAP_KEY, R2);
@@ -152,8 +179,13 @@ fn copy(asm: &mut Assembler, maps: Maps<'_>, pass: Label) {
     asm.add(R2, i32::from(MAP_KEY));
     asm.call(Helper::MapLookup);
     asm.jump_if(R0, Condition::Equal, 0, pass);
-    asm.copy(R7, R0);
+    asm.store(Width::Double8, R10, SCRATCH, R0);
+}
 
+/// `R7` = the message in the scratch value; `R6` = 0, and so are the lines seen, both unknown to the verifier; `R5` and `R9` = the
+/// patterns that stand behind the message, which the scan uses.
+fn copy(asm: &mut Assembler, pass: Label) {
+    asm.load(Width::Double8, R7, R10, SCRATCH);
     // The general case first: the verifier then sees the capped length as one of those it has walked.
     let too_long = asm.label("too_long");
     let fits = asm.label("fits");
@@ -235,7 +267,7 @@ fn count_to_mark(asm: &mut Assembler, marks: Register, to: Register, spare: Regi
 }
 
 /// `bytes` = how many of its low bytes are all ones, the others being 0.
-fn count_bytes(asm: &mut Assembler, bytes: Register, spare: Register) {
+pub(super) fn count_bytes(asm: &mut Assembler, bytes: Register, spare: Register) {
     asm.constant(spare, EACH);
     asm.and(bytes, spare);
     asm.multiply(bytes, spare);
@@ -312,9 +344,8 @@ fn scan(asm: &mut Assembler, pass: Label) {
     asm.jump(found);
 
     asm.place(call_id);
-    // The case bit of the letters only: it would make a hyphen of a CR.
     asm.copy(R3, R2);
-    asm.constant(R1, u64::from_le_bytes(*b"    \0  \0"));
+    asm.constant(R1, CALL_ID_CASE);
     asm.or(R3, R1);
     asm.shift_left(R3, 8);
     asm.constant(R1, u64::from_le_bytes(*b"\0call-id"));
@@ -337,19 +368,31 @@ fn colon(asm: &mut Assembler, pass: Label) {
     asm.add(R6, 1);
 }
 
-/// `R2` = the hash of the value at `at`, as [`Hasher`] computes it.
-fn hash(asm: &mut Assembler, key: Key, pass: Label) {
+/// `R2` = the hash of the value at `at`, as [`Hasher`] computes it; to `fail` where its end is not found.
+fn hash(asm: &mut Assembler, key: Key, source: Source, fail: Label) {
     const STATE: [Register; 4] = [R2, R3, R4, R5];
     const WORD: Register = R0;
     asm.store(Width::Double8, R10, START, R6);
     for (register, start) in STATE.into_iter().zip(Hasher::new(key).state()) {
         asm.secret(register, start);
     }
-    asm.copy(R8, WORD_ROUNDS);
     let absorb = asm.label("absorb");
-    forget(asm);
+    match source {
+        // `at` comes unknown and below its limit from there.
+        Source::Packet => asm.copy(R8, direct::HASH_ROUNDS),
+        Source::Scratch => {
+            asm.copy(R8, WORD_ROUNDS);
+            forget(asm);
+        }
+    }
     let word = asm.here("hash");
     asm.address(R1, R7, R6);
+    if source == Source::Packet {
+        asm.copy(R9, R1);
+        asm.add(R9, 8);
+        asm.load(Width::Double8, WORD, R10, DATA_END);
+        asm.jump_if(R9, Condition::Above, WORD, fail);
+    }
     asm.load(Width::Double8, WORD, R1, 0);
     // The high bit of each byte of `R9` where the word has a blank; exact up to the lowest.
     asm.copy(R9, WORD);
@@ -388,7 +431,7 @@ fn hash(asm: &mut Assembler, key: Key, pass: Label) {
     asm.and(R6, AT_LIMIT - 1);
     asm.subtract(R8, 1);
     asm.jump_if(R8, Condition::Different, 0, word);
-    asm.jump(pass);
+    asm.jump(fail);
 
     asm.place(finish);
     asm.xor(v2, 0xff);
