@@ -247,8 +247,12 @@ fn oddities() -> Vec<Vec<u8>> {
             all.push([&vec![b'x'; place][..], line].concat());
         }
     }
-    // Each byte in front of a line feed and behind it: what carries from byte to byte.
+    // Each byte behind a name, and before and behind a line feed: what carries from byte to byte.
     for byte in 0..=u8::MAX {
+        for name in [&b"X\ni"[..], b"X\r\nCall-ID"] {
+            all.push([name, &[byte], b"x: no\r\ni:behind-a-longer-name@host\r\n\r\n"].concat());
+            all.push([name, &[byte], b": behind-a-byte@host\r\ni:yes@host\r\n\r\n"].concat());
+        }
         for place in 0..8 {
             let front = vec![b'x'; place];
             all.push([&b"X: "[..], &front[..], &[byte], b"\ni:in-front@host.example\r\n\r\n"].concat());
