@@ -164,13 +164,21 @@ impl Not for Marks {
 /// To the first byte from `at` on that ends a run.
 #[inline(always)]
 fn skip(bytes: &[u8], mut at: usize, ends: impl Fn(Block) -> Marks) -> usize {
-    loop {
-        let marks = ends(Block::at(bytes, at)).bits();
+    while let Some(chunk) = bytes.get(at..at.wrapping_add(16)).and_then(<[u8]>::first_chunk) {
+        let marks = ends(Block::new(chunk)).bits();
         if marks != 0 {
             return at.wrapping_add(marks.trailing_zeros() as usize);
         }
         at = at.wrapping_add(16);
     }
+    skip_short(bytes, at, ends)
+}
+
+/// The same within the last bytes.
+#[cold]
+#[inline(never)]
+fn skip_short(bytes: &[u8], at: usize, ends: impl Fn(Block) -> Marks) -> usize {
+    at + ends(Block::short(bytes, at)).clear()
 }
 
 /// Past the usual bytes of a host.
@@ -219,9 +227,8 @@ pub(super) fn skip_quoted(bytes: &[u8], at: usize) -> usize {
 #[derive(Copy, Clone)]
 pub(super) struct Lows<'m> {
     bytes: &'m [u8],
-    /// Where this step began, and the next one begins.
+    /// Where this step began; the next one begins 64 bytes further on.
     base: usize,
-    next: usize,
     /// Low bytes of this step not given yet.
     marks: u64,
 }
@@ -230,20 +237,19 @@ impl<'m> Lows<'m> {
     /// Those from `at` on.
     #[inline(always)]
     pub(super) fn new(bytes: &'m [u8], at: usize) -> Lows<'m> {
-        Lows { bytes, base: at, next: at, marks: 0 }
+        Lows { bytes, base: at.wrapping_sub(64), marks: 0 }
     }
 
     /// The offset of the next low byte.
     #[inline(always)]
     pub(super) fn next(&mut self) -> Option<usize> {
         while self.marks == 0 {
-            let rest = self.bytes.get(self.next..)?;
-            self.base = self.next;
-            self.next = self.next.wrapping_add(64);
-            self.marks = match rest.first_chunk() {
+            let base = self.base.wrapping_add(64);
+            self.marks = match self.bytes.get(base..base.wrapping_add(64)).and_then(<[u8]>::first_chunk) {
                 Some(chunk) => lows(chunk),
-                None => lows_of_short(rest),
+                None => lows_of_short(self.bytes.get(base..)?),
             };
+            self.base = base;
         }
         let place = self.marks.trailing_zeros() as usize;
         self.marks &= self.marks.wrapping_sub(1);
@@ -253,11 +259,9 @@ impl<'m> Lows<'m> {
     /// Goes past the byte behind the one given last, which is low too.
     #[inline(always)]
     pub(super) fn pass(&mut self) {
-        if self.marks == 0 {
-            self.next = self.next.wrapping_add(1);
-        } else {
-            self.marks &= self.marks.wrapping_sub(1);
-        }
+        // No mark left: it is the first byte of the next step.
+        self.base = self.base.wrapping_add(usize::from(self.marks == 0));
+        self.marks &= self.marks.wrapping_sub(1);
     }
 }
 

@@ -127,14 +127,16 @@ impl Name {
         matches!(self, Name::From | Name::To | Name::CallId | Name::CSeq | Name::MaxForwards | Name::ContentLength)
     }
 
-    /// The name of `length` bytes, 1 to 15, at the start of `block`, a colon behind it. `Other` for every other length.
+    /// The name at the start of `block`, up to the lowest bit of `colons`; bit 16 stands for none in the block. Gives its length too.
     #[inline(always)]
-    pub(super) fn of_block(block: &[u8; 16], length: usize) -> Name {
+    pub(super) fn of_block(block: &[u8; 16], colons: u32) -> (Name, usize) {
+        let colons = colons | 1 << 16;
+        let length = colons.trailing_zeros() as usize;
         let place = place(block[0], block[length.wrapping_sub(1) % 16], length);
         // The colon too is compared, so that no shorter name can be the same: behind its colon are zeros, which bit 0x20 is not.
-        let same = Block::new(block).lower().same(Block::new(&KNOWN.lower[place])).bits();
-        let needed = (2u32 << (length % 32)) - 1;
-        if same & needed == needed { KNOWN.names[place] } else { Name::Other }
+        let other = !Block::new(block).lower().same(Block::new(&KNOWN.lower[place])).bits();
+        let compared = colons ^ colons.wrapping_sub(1);
+        (if other & compared == 0 { KNOWN.names[place] } else { Name::Other }, length)
     }
 
     /// The header of this name, long or compact, any case (RFC 3261 §7.3.1); `name` has no CR in it.
@@ -145,7 +147,7 @@ impl Name {
             _ if name.len() < 16 => {
                 let mut block = [b':'; 16];
                 block[..name.len()].copy_from_slice(name);
-                Name::of_block(&block, name.len())
+                Name::of_block(&block, 1 << name.len()).0
             }
             _ => {
                 let same = |known: &&Name| name.eq_ignore_ascii_case(known.text().as_bytes());

@@ -139,23 +139,27 @@ impl<'a> Message<'a> {
     }
 
     /// RFC 3261 §7.3. Gives where the fields end, and where the body starts when an empty line was there.
-    #[inline(always)]
+    #[inline(never)]
     fn header_fields(&mut self, lines: Lines<'a>, noted: &mut Noted) -> (usize, Option<usize>) {
         let bytes = self.bytes;
         let Lines { at: first, mut lows, mut lone_cr } = lines;
         let mut at = first;
+        // The bytes from `at` on.
+        let mut rest = bytes.get(at..).unwrap_or_default();
         let ended = loop {
             let Some(mark) = lows.next() else { break Ended::Datagram };
-            let (name, start, end, next) = match usual_field(bytes, at, mark) {
-                Some((name, start)) => {
+            let (name, start, end, next) = match usual_line(rest, mark.wrapping_sub(at)) {
+                Some((name, value, behind)) => {
                     lows.pass();
-                    (name, start, mark, mark.wrapping_add(2))
+                    rest = behind;
+                    (name, at.wrapping_add(value), mark, mark.wrapping_add(2))
                 }
                 None if mark == at && bytes[at..].starts_with(b"\r\n") => break Ended::Fields { body: at + 2 },
                 None => {
                     let Some(feed) = feed(bytes, mark) else { break Ended::Datagram };
                     let next = feed + 1;
                     lows = Lows::new(bytes, next);
+                    rest = &bytes[next..];
                     lone_cr |= scan::lone_cr(&bytes[at..next]);
                     match any_line(bytes, at, feed) {
                         Line::Field(name, value) => (name, value.first(), value.last(), next),
@@ -394,22 +398,21 @@ pub(super) enum Line {
     Nothing,
 }
 
-/// The form that nearly always comes: a name of up to 15 bytes, a colon, one blank, a value, CR LF; `mark` is the first low byte from
-/// `at` on. Gives the name and where the value starts; it ends at the mark. `None` decides nothing. What is found is what
-/// [`any_line`] finds.
+/// The form that nearly always comes: a name of up to 15 bytes, a colon, one blank, a value, CR LF. `rest` begins with the line,
+/// whose first low byte is at `mark`. Gives the name, where the value starts, which ends at the mark, and what is behind the line.
+/// `None` decides nothing. What is found is what [`any_line`] finds.
 #[inline(always)]
-pub(super) fn usual_field(bytes: &[u8], at: usize, mark: usize) -> Option<(Name, usize)> {
-    let [last, b'\r', b'\n'] = *bytes.get(mark.wrapping_sub(1)..)?.first_chunk()? else { return None };
-    let head: &[u8; 19] = bytes.get(at..)?.first_chunk()?;
+pub(super) fn usual_line(rest: &[u8], mark: usize) -> Option<(Name, usize, &[u8])> {
+    let (&[last, b'\r', b'\n'], behind) = rest.get(mark.wrapping_sub(1)..)?.split_first_chunk()? else { return None };
+    let head: &[u8; 19] = rest.first_chunk()?;
     let block = head.first_chunk::<16>()?;
-    let length = Block::new(block).equal(b':').clear();
+    let (name, length) = Name::of_block(block, Block::new(block).equal(b':').bits());
     if head[length + 1] != b' ' || head[length + 2] <= b' ' || last <= b' ' {
         return None;
     }
     // A name has no low byte in it, nor what was looked at behind the colon: the mark is behind that.
-    let name = Name::of_block(block, length);
     let known = name != Name::Other || (length < 16 && length > 0 && Block::new(block).not_plain().clear() == length);
-    known.then(|| (name, at.wrapping_add(length + 2)))
+    known.then_some((name, length + 2, behind))
 }
 
 /// Every form.
