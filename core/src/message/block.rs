@@ -225,41 +225,39 @@ pub(super) fn skip_quoted(bytes: &[u8], at: usize) -> usize {
 
 /// The low bytes of a message (0x0D and below), 64 bytes at a step: CR and LF, and what is rare.
 #[derive(Copy, Clone)]
-pub(super) struct Lows<'m> {
-    bytes: &'m [u8],
+pub(super) struct Lows {
     /// Where this step began; the next one begins 64 bytes further on.
     base: usize,
     /// Low bytes of this step not given yet.
     marks: u64,
 }
 
-impl<'m> Lows<'m> {
+impl Lows {
     /// Those from `at` on.
     #[inline(always)]
-    pub(super) fn new(bytes: &'m [u8], at: usize) -> Lows<'m> {
-        Lows { bytes, base: at.wrapping_sub(64), marks: 0 }
+    pub(super) fn new(at: usize) -> Lows {
+        Lows { base: at.wrapping_sub(64), marks: 0 }
     }
 
-    /// The offset of the next low byte.
+    /// The offset of the next low byte, which stays the next.
     #[inline(always)]
-    pub(super) fn next(&mut self) -> Option<usize> {
+    pub(super) fn next(&mut self, bytes: &[u8]) -> Option<usize> {
         while self.marks == 0 {
             let base = self.base.wrapping_add(64);
-            self.marks = match self.bytes.get(base..base.wrapping_add(64)).and_then(<[u8]>::first_chunk) {
-                Some(chunk) => lows(chunk),
-                None => lows_of_short(self.bytes.get(base..)?),
+            self.marks = match bytes.get(base..).map(<[u8]>::first_chunk) {
+                Some(Some(chunk)) => lows(chunk),
+                _ => lows_of_short(bytes, base)?,
             };
             self.base = base;
         }
-        let place = self.marks.trailing_zeros() as usize;
-        self.marks &= self.marks.wrapping_sub(1);
-        Some(self.base.wrapping_add(place))
+        Some(self.base.wrapping_add(self.marks.trailing_zeros() as usize))
     }
 
-    /// Goes past the byte behind the one given last, which is low too.
+    /// Goes past the one that is next, and past the byte behind it, which is low too.
     #[inline(always)]
-    pub(super) fn pass(&mut self) {
-        // No mark left: it is the first byte of the next step.
+    pub(super) fn pass_two(&mut self) {
+        self.marks &= self.marks.wrapping_sub(1);
+        // No mark left: the second is the first byte of the next step.
         self.base = self.base.wrapping_add(usize::from(self.marks == 0));
         self.marks &= self.marks.wrapping_sub(1);
     }
@@ -274,10 +272,11 @@ fn lows(chunk: &[u8; 64]) -> u64 {
 
 #[cold]
 #[inline(never)]
-fn lows_of_short(rest: &[u8]) -> u64 {
+fn lows_of_short(bytes: &[u8], at: usize) -> Option<u64> {
+    let rest = bytes.get(at..)?;
     let mut chunk = [b'x'; 64];
     chunk[..rest.len()].copy_from_slice(rest);
-    lows(&chunk)
+    Some(lows(&chunk))
 }
 
 #[cfg(test)]
@@ -329,18 +328,20 @@ mod tests {
                 .collect();
             let expected: Vec<usize> = (0..length).filter(|at| bytes[*at] <= b'\r').collect();
             for from in [0, length / 2, length] {
-                let mut lows = Lows::new(&bytes, from);
-                let found: Vec<usize> = core::iter::from_fn(|| lows.next()).collect();
-                assert_eq!(found, expected[expected.partition_point(|at| *at < from)..]);
-                let (mut lows, mut found) = (Lows::new(&bytes, from), Vec::new());
-                while let Some(at) = lows.next() {
+                let expected = &expected[expected.partition_point(|at| *at < from)..];
+                let found: Vec<usize> = expected.iter().filter_map(|at| Lows::new(*at).next(&bytes)).collect();
+                assert_eq!(found, expected);
+                let (mut lows, mut found) = (Lows::new(from), Vec::new());
+                while let Some(at) = lows.next(&bytes) {
                     found.push(at);
                     if bytes.get(at + 1).is_some_and(|byte| *byte <= b'\r') {
-                        lows.pass();
+                        lows.pass_two();
                         found.push(at + 1);
+                    } else {
+                        lows = Lows::new(at + 1);
                     }
                 }
-                assert_eq!(found, expected[expected.partition_point(|at| *at < from)..]);
+                assert_eq!(found, expected);
             }
         }
     }

@@ -106,7 +106,7 @@ impl<'a> Message<'a> {
 
     /// RFC 3261 §7.1, §7.2.
     #[inline(always)]
-    fn start_line(&mut self, noted: &mut Noted) -> Result<Lines<'a>, Fault> {
+    fn start_line(&mut self, noted: &mut Noted) -> Result<Lines, Fault> {
         let bytes = self.bytes;
         let Some((end, lines)) = Lines::behind_first(bytes) else {
             return Err(noted.give_up(if bytes.is_empty() { ParseError::StartLine } else { ParseError::Truncated }));
@@ -139,54 +139,37 @@ impl<'a> Message<'a> {
     }
 
     /// RFC 3261 §7.3. Gives where the fields end, and where the body starts when an empty line was there.
-    #[inline(never)]
-    fn header_fields(&mut self, lines: Lines<'a>, noted: &mut Noted) -> (usize, Option<usize>) {
+    #[inline(always)]
+    fn header_fields(&mut self, lines: Lines, noted: &mut Noted) -> (usize, Option<usize>) {
         let bytes = self.bytes;
         let Lines { at: first, mut lows, mut lone_cr } = lines;
         let mut at = first;
-        // The bytes from `at` on.
-        let mut rest = bytes.get(at..).unwrap_or_default();
         let ended = loop {
-            let Some(mark) = lows.next() else { break Ended::Datagram };
-            let (name, start, end, next) = match usual_line(rest, mark.wrapping_sub(at)) {
-                Some((name, value, behind)) => {
-                    lows.pass();
-                    rest = behind;
-                    (name, at.wrapping_add(value), mark, mark.wrapping_add(2))
-                }
-                None if mark == at && bytes[at..].starts_with(b"\r\n") => break Ended::Fields { body: at + 2 },
-                None => {
-                    let Some(feed) = feed(bytes, mark) else { break Ended::Datagram };
-                    let next = feed + 1;
-                    lows = Lows::new(bytes, next);
-                    rest = &bytes[next..];
-                    lone_cr |= scan::lone_cr(&bytes[at..next]);
-                    match any_line(bytes, at, feed) {
-                        Line::Field(name, value) => (name, value.first(), value.last(), next),
-                        Line::Empty => break Ended::Fields { body: next },
-                        Line::Fold if at > first => {
-                            self.unfold(at, feed);
-                            at = next;
-                            continue;
-                        }
-                        Line::Fold | Line::Nothing => {
-                            noted.note(ParseError::HeaderLine);
-                            at = next;
-                            continue;
-                        }
+            (at, lows) = self.usual_lines(at, lows);
+            let Some(mark) = lows.next(bytes) else { break Ended::Datagram };
+            if mark == at && bytes[at..].starts_with(b"\r\n") {
+                break Ended::Fields { body: at + 2 };
+            }
+            let Some(feed) = feed(bytes, mark) else { break Ended::Datagram };
+            let next = feed + 1;
+            lows = Lows::new(next);
+            lone_cr |= scan::lone_cr(&bytes[at..next]);
+            match any_line(bytes, at, feed) {
+                Line::Field(name, value) => {
+                    let place = self.fields.len() as u8;
+                    if self.fields.try_push(Field { name, line: Span::new(at, next), value }).is_err() {
+                        break Ended::Room;
+                    }
+                    let first = &mut self.places[name as usize % PLACES];
+                    if *first == NOWHERE {
+                        *first = place;
+                    } else if name.single() {
+                        noted.note(ParseError::DuplicateHeader(name));
                     }
                 }
-            };
-            let place = self.fields.len() as u8;
-            let field = Field { name, line: Span::new(at, next), value: Span::new(start, end) };
-            if self.fields.try_push(field).is_err() {
-                break Ended::Room;
-            }
-            let first = &mut self.places[name as usize % PLACES];
-            if *first == NOWHERE {
-                *first = place;
-            } else if name.single() {
-                noted.note(ParseError::DuplicateHeader(name));
+                Line::Empty => break Ended::Fields { body: next },
+                Line::Fold if at > first => self.unfold(at, feed),
+                Line::Fold | Line::Nothing => noted.note(ParseError::HeaderLine),
             }
             at = next;
         };
@@ -207,6 +190,33 @@ impl<'a> Message<'a> {
                 (self.drop_open_field(at), None)
             }
         }
+    }
+
+    /// Takes the lines from `at` on as far as they are as usual. Gives where the first that is not starts, and its low bytes.
+    ///
+    /// This is the loop that most of the time goes into: it has no more variables than a processor has registers.
+    #[inline(never)]
+    fn usual_lines(&mut self, mut at: usize, mut lows: Lows) -> (usize, Lows) {
+        let bytes = self.bytes;
+        while let Some(mark) = lows.next(bytes)
+            && let Some((name, start)) = usual_line(bytes, at, mark)
+        {
+            if self.fields.is_full() {
+                break;
+            }
+            let first = &mut self.places[name as usize % PLACES];
+            if *first == NOWHERE {
+                *first = self.fields.len() as u8;
+            } else if name.single() {
+                break;
+            }
+            let next = mark.wrapping_add(2);
+            let field = Field { name, line: Span::new(at, next), value: Span::new(start, mark) };
+            self.fields.push(field);
+            lows.pass_two();
+            at = next;
+        }
+        (at, lows)
     }
 
     /// The datagram ends within the line at `at`: when this is a fold, the field that it goes on with is no better. Gives where
@@ -313,28 +323,28 @@ fn text_end(bytes: &[u8], start: usize, feed: usize) -> usize {
 }
 
 /// The lines of the header fields: where they start, and what was seen so far.
-struct Lines<'a> {
+struct Lines {
     /// Where the next one starts.
     at: usize,
     /// The low bytes from there on.
-    lows: Lows<'a>,
+    lows: Lows,
     /// There was a CR without LF.
     lone_cr: bool,
 }
 
-impl<'a> Lines<'a> {
+impl Lines {
     /// Where the first line ends, without its line end, and the lines behind it.
     #[inline(always)]
-    fn behind_first(bytes: &'a [u8]) -> Option<(usize, Lines<'a>)> {
-        let mut lows = Lows::new(bytes, 0);
-        let mark = lows.next()?;
+    fn behind_first(bytes: &[u8]) -> Option<(usize, Lines)> {
+        let mut lows = Lows::new(0);
+        let mark = lows.next(bytes)?;
         if let Some(b"\r\n") = bytes.get(mark..).and_then(<[u8]>::first_chunk) {
-            lows.pass();
+            lows.pass_two();
             return Some((mark, Lines { at: mark.wrapping_add(2), lows, lone_cr: false }));
         }
         let feed = feed(bytes, mark)?;
         let (at, lone_cr) = (feed + 1, lone_cr(&bytes[..=feed]));
-        Some((text_end(bytes, 0, feed), Lines { at, lows: Lows::new(bytes, at), lone_cr }))
+        Some((text_end(bytes, 0, feed), Lines { at, lows: Lows::new(at), lone_cr }))
     }
 }
 
@@ -398,21 +408,27 @@ pub(super) enum Line {
     Nothing,
 }
 
-/// The form that nearly always comes: a name of up to 15 bytes, a colon, one blank, a value, CR LF. `rest` begins with the line,
-/// whose first low byte is at `mark`. Gives the name, where the value starts, which ends at the mark, and what is behind the line.
-/// `None` decides nothing. What is found is what [`any_line`] finds.
+/// The form that nearly always comes: a name of up to 15 bytes, a colon, one blank, a value, CR LF; `mark` is the first low byte from
+/// `at` on. Gives the name and where the value starts; it ends at the mark. `None` decides nothing. What is found is what
+/// [`any_line`] finds.
 #[inline(always)]
-pub(super) fn usual_line(rest: &[u8], mark: usize) -> Option<(Name, usize, &[u8])> {
-    let (&[last, b'\r', b'\n'], behind) = rest.get(mark.wrapping_sub(1)..)?.split_first_chunk()? else { return None };
-    let head: &[u8; 19] = rest.first_chunk()?;
+pub(super) fn usual_line(bytes: &[u8], at: usize, mark: usize) -> Option<(Name, usize)> {
+    let [last, b'\r', b'\n'] = *bytes.get(mark.wrapping_sub(1)..)?.first_chunk()? else { return None };
+    let head: &[u8; 19] = bytes.get(at..)?.first_chunk()?;
     let block = head.first_chunk::<16>()?;
     let (name, length) = Name::of_block(block, Block::new(block).equal(b':').bits());
     if head[length + 1] != b' ' || head[length + 2] <= b' ' || last <= b' ' {
         return None;
     }
     // A name has no low byte in it, nor what was looked at behind the colon: the mark is behind that.
-    let known = name != Name::Other || (length < 16 && length > 0 && Block::new(block).not_plain().clear() == length);
-    known.then_some((name, length + 2, behind))
+    let known = name != Name::Other || is_token(block, length);
+    known.then(|| (name, at.wrapping_add(length + 2)))
+}
+
+/// The first `length` bytes are the usual ones of a name.
+#[inline(never)]
+fn is_token(block: &[u8; 16], length: usize) -> bool {
+    length < 16 && length > 0 && Block::new(block).not_plain().clear() == length
 }
 
 /// Every form.

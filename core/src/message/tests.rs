@@ -116,8 +116,7 @@ proptest! {
             }
         }
         let mark = bytes.iter().position(|byte| *byte <= b'\r').expect("a line");
-        if let Some((name, start, behind)) = usual_line(&bytes, mark) {
-            prop_assert_eq!(behind, &bytes[mark + 2..]);
+        if let Some((name, start)) = usual_line(&bytes, 0, mark) {
             prop_assert_eq!(any_line(&bytes, 0, mark + 1), Line::Field(name, Span::new(start, mark)));
         }
     }
@@ -146,6 +145,6 @@ fn usual_forms_are_usual() {
     assert!(cseq::usual(bytes("314159 INVITE").as_bytes(), 0, 13).is_some());
     for name in Name::ALL.map(Name::text).into_iter().filter(|name| (1..16).contains(&name.len())) {
         let line = std::format!("{name}: x{tail}");
-        assert!(usual_line(line.as_bytes(), name.len() + 3).is_some(), "{name}");
+        assert!(usual_line(line.as_bytes(), 0, name.len() + 3).is_some(), "{name}");
     }
 }
