@@ -11,10 +11,7 @@
 //! Each `skip_…` goes past bytes of one class of `scan.rs`, or of a part of one: it may stop early at a byte that is rare, and then
 //! the general reader decides. It never goes past a byte that its class does not have, nor past the end: no class has NUL in it.
 
-use core::mem;
-use core::num::NonZero;
 use core::ops::{BitAnd, BitOr, Not};
-use core::slice;
 
 use wide::u8x16;
 
@@ -71,41 +68,54 @@ impl Block {
         Marks(above.min(u8x16::splat(last - first)).simd_eq(above))
     }
 
-    /// Letters of either case.
+    /// CR, LF and what is below: bytes that are not usual within a line.
     #[inline(always)]
-    fn letters(self) -> Marks {
-        self.lower().within(b'a', b'z')
+    fn low(self) -> Marks {
+        let end = u8x16::splat(b'\r');
+        Marks(self.0.max(end).simd_eq(end))
     }
 
-    /// Letters, digits, `-` and `.`: all of both `HOST` and `TOKEN`.
+    /// Which bytes are none of `first` to `last`.
     #[inline(always)]
-    pub(super) fn plain(self) -> Marks {
-        self.letters() | (self.within(b'-', b'9') & !self.equal(b'/'))
+    fn outside(self, first: u8, last: u8) -> Marks {
+        let above = self.0 - u8x16::splat(first);
+        Marks(above.max(u8x16::splat(last - first + 1)).simd_eq(above))
     }
 
-    /// Letters, digits and `+,-./`: of `USER`.
+    /// Not letters of either case.
     #[inline(always)]
-    fn user(self) -> Marks {
-        self.letters() | self.within(b'+', b'9')
+    fn no_letters(self) -> Marks {
+        self.lower().outside(b'a', b'z')
     }
 
-    /// Letters, digits and `-./:;=`: of `PARAMETERS`.
+    /// Not letters, digits, `-` and `.`, which are of both `HOST` and `TOKEN`.
     #[inline(always)]
-    fn parameters(self) -> Marks {
-        self.letters() | self.within(b'-', b';') | self.equal(b'=')
+    pub(super) fn not_plain(self) -> Marks {
+        self.no_letters() & (self.outside(b'-', b'9') | self.equal(b'/'))
     }
 
-    /// 0x21 to 0x7E.
+    /// Not letters, digits and `+,-./`, which are of `USER`.
     #[inline(always)]
-    fn visible(self) -> Marks {
-        self.within(0x21, 0x7E)
+    fn not_user(self) -> Marks {
+        self.no_letters() & self.outside(b'+', b'9')
     }
 
-    /// Exactly `VALUE`.
+    /// Not letters, digits and `-./:;=`, which are of `PARAMETERS`.
     #[inline(always)]
-    fn value(self) -> Marks {
-        let ends = self.equal(b'"') | self.equal(b',') | (self.within(b';', b'?') & !self.equal(b'='));
-        self.visible() & !ends
+    fn not_parameters(self) -> Marks {
+        self.no_letters() & self.outside(b'-', b';') & !self.equal(b'=')
+    }
+
+    /// Not 0x21 to 0x7E.
+    #[inline(always)]
+    fn not_visible(self) -> Marks {
+        self.outside(0x21, 0x7E)
+    }
+
+    /// Not those from `-` on which are of `VALUE`; `=` is taken for none of them.
+    #[inline(always)]
+    fn not_value(self) -> Marks {
+        self.outside(b'-', 0x7E) | self.within(b';', b'?')
     }
 }
 
@@ -120,11 +130,10 @@ impl Marks {
         self.0.to_bitmask()
     }
 
-    /// How many are set before the first that is not.
+    /// How many are clear before the first that is set.
     #[inline(always)]
-    pub(super) fn leading(self) -> usize {
-        // Bit 16 is never set.
-        NonZero::new(!self.bits()).map_or(16, |clear| clear.trailing_zeros() as usize)
+    pub(super) fn clear(self) -> usize {
+        (self.bits() | 1 << 16).trailing_zeros() as usize
     }
 }
 
@@ -152,128 +161,122 @@ impl Not for Marks {
     }
 }
 
+/// To the first byte from `at` on that ends a run.
 #[inline(always)]
-fn skip(bytes: &[u8], mut at: usize, class: impl Fn(Block) -> Marks) -> usize {
-    loop {
-        let count = class(Block::at(bytes, at)).leading();
-        at = at.wrapping_add(count);
-        if count < 16 {
-            return at;
+fn skip(bytes: &[u8], mut at: usize, ends: impl Fn(Block) -> Marks) -> usize {
+    while let Some(chunk) = bytes.get(at..at.wrapping_add(16)).and_then(<[u8]>::first_chunk) {
+        let marks = ends(Block::new(chunk)).bits();
+        if marks != 0 {
+            return at.wrapping_add(marks.trailing_zeros() as usize);
         }
+        at = at.wrapping_add(16);
     }
+    skip_short(bytes, at, ends)
+}
+
+/// The same within the last bytes.
+#[cold]
+#[inline(never)]
+fn skip_short(bytes: &[u8], at: usize, ends: impl Fn(Block) -> Marks) -> usize {
+    at + ends(Block::short(bytes, at)).clear()
 }
 
 /// Past the usual bytes of a host.
 #[inline(always)]
 pub(super) fn skip_plain(bytes: &[u8], at: usize) -> usize {
-    skip(bytes, at, Block::plain)
+    skip(bytes, at, Block::not_plain)
 }
 
 /// Past the usual bytes of a user part.
 #[inline(always)]
 pub(super) fn skip_user(bytes: &[u8], at: usize) -> usize {
-    skip(bytes, at, Block::user)
+    skip(bytes, at, Block::not_user)
 }
 
 /// Past the usual bytes of URI parameters.
 #[inline(always)]
 pub(super) fn skip_parameters(bytes: &[u8], at: usize) -> usize {
-    skip(bytes, at, Block::parameters)
+    skip(bytes, at, Block::not_parameters)
 }
 
-/// Past a parameter value outside quotes.
+/// Past the usual bytes of a parameter value.
 #[inline(always)]
 pub(super) fn skip_value(bytes: &[u8], at: usize) -> usize {
-    skip(bytes, at, Block::value)
+    skip(bytes, at, Block::not_value)
 }
 
 /// Past bytes that can be seen.
 #[inline(always)]
 pub(super) fn skip_visible(bytes: &[u8], at: usize) -> usize {
-    skip(bytes, at, Block::visible)
+    skip(bytes, at, Block::not_visible)
 }
 
 /// Past bytes that can be seen and are not `>`.
 #[inline(always)]
 pub(super) fn skip_bracketed(bytes: &[u8], at: usize) -> usize {
-    skip(bytes, at, |block| block.visible() & !block.equal(b'>'))
+    skip(bytes, at, |block| block.not_visible() | block.equal(b'>'))
 }
 
-/// Past bytes other than `"`, backslash and NUL.
+/// Past bytes from the blank on, other than `"` and backslash.
 #[inline(always)]
 pub(super) fn skip_quoted(bytes: &[u8], at: usize) -> usize {
-    skip(bytes, at, |block| !(block.equal(b'"') | block.equal(b'\\') | block.equal(0)))
+    skip(bytes, at, |block| block.outside(b' ', 0xFE) | block.equal(b'"') | block.equal(b'\\'))
 }
 
-/// The line ends of a message, 64 bytes at a step.
-pub(super) struct Lines<'m> {
-    chunks: slice::Iter<'m, [u8; 64]>,
-    /// What is behind the last whole chunk, until it had its turn.
-    tail: &'m [u8],
-    /// Where the next step begins.
-    next: usize,
-    /// LFs of this step not given yet.
-    feeds: u64,
-    /// The step before ended with CR: 1.
-    after_cr: u64,
-    /// Not zero: somewhere so far a CR had no LF behind it.
-    lone_cr: u64,
+/// The low bytes of a message (0x0D and below), 64 bytes at a step: CR and LF, and what is rare.
+#[derive(Copy, Clone)]
+pub(super) struct Lows {
+    /// Where this step began; the next one begins 64 bytes further on.
+    base: usize,
+    /// Low bytes of this step not given yet.
+    marks: u64,
 }
 
-impl<'m> Lines<'m> {
+impl Lows {
+    /// Those from `at` on.
     #[inline(always)]
-    pub(super) fn new(bytes: &'m [u8]) -> Lines<'m> {
-        let (chunks, tail) = bytes.as_chunks();
-        Lines { chunks: chunks.iter(), tail, next: 0, feeds: 0, after_cr: 0, lone_cr: 0 }
+    pub(super) fn new(at: usize) -> Lows {
+        Lows { base: at.wrapping_sub(64), marks: 0 }
     }
 
-    /// The offset of the next LF.
+    /// The offset of the next low byte, which stays the next.
     #[inline(always)]
-    pub(super) fn next_feed(&mut self) -> Option<usize> {
-        loop {
-            if let Some(feeds) = NonZero::new(self.feeds) {
-                self.feeds &= self.feeds.wrapping_sub(1);
-                return Some(self.next.wrapping_sub(64).wrapping_add(feeds.trailing_zeros() as usize));
-            }
-            match self.chunks.next() {
-                Some(chunk) => self.step(chunk),
-                None if self.tail.is_empty() => return None,
-                None => {
-                    let chunk = padded(mem::take(&mut self.tail));
-                    self.step(&chunk);
-                }
-            }
+    pub(super) fn next(&mut self, bytes: &[u8]) -> Option<usize> {
+        while self.marks == 0 {
+            let base = self.base.wrapping_add(64);
+            self.marks = match bytes.get(base..).map(<[u8]>::first_chunk) {
+                Some(Some(chunk)) => lows(chunk),
+                _ => lows_of_short(bytes, base)?,
+            };
+            self.base = base;
         }
+        Some(self.base.wrapping_add(self.marks.trailing_zeros() as usize))
     }
 
-    /// Whether there may be a CR without LF among the bytes looked at so far. These go past the line asked for last, so that
-    /// "yes" is to be looked into; a CR right at the end of the datagram is not seen.
+    /// Goes past the one that is next, and past the byte behind it, which is low too.
     #[inline(always)]
-    pub(super) fn lone_cr(&self) -> bool {
-        self.lone_cr != 0
+    pub(super) fn pass_two(&mut self) {
+        self.marks &= self.marks.wrapping_sub(1);
+        // No mark left: the second is the first byte of the next step.
+        self.base = self.base.wrapping_add(usize::from(self.marks == 0));
+        self.marks &= self.marks.wrapping_sub(1);
     }
+}
 
-    #[inline(always)]
-    fn step(&mut self, chunk: &[u8; 64]) {
-        let (mut feeds, mut returns) = (0, 0);
-        for (place, quarter) in chunk.as_chunks::<16>().0.iter().enumerate() {
-            let block = Block::new(quarter);
-            feeds |= u64::from(block.equal(b'\n').bits()) << (16 * place);
-            returns |= u64::from(block.equal(b'\r').bits()) << (16 * place);
-        }
-        self.lone_cr |= ((returns << 1) | self.after_cr) & !feeds;
-        self.after_cr = returns >> 63;
-        self.feeds = feeds;
-        self.next = self.next.wrapping_add(64);
-    }
+/// Which of the bytes are low, a bit for each.
+#[inline(always)]
+fn lows(chunk: &[u8; 64]) -> u64 {
+    let quarters = chunk.as_chunks::<16>().0.iter().rev();
+    quarters.fold(0, |marks, quarter| marks << 16 | u64::from(Block::new(quarter).low().bits()))
 }
 
 #[cold]
 #[inline(never)]
-fn padded(rest: &[u8]) -> [u8; 64] {
-    let mut chunk = [0; 64];
+fn lows_of_short(bytes: &[u8], at: usize) -> Option<u64> {
+    let rest = bytes.get(at..)?;
+    let mut chunk = [b'x'; 64];
     chunk[..rest.len()].copy_from_slice(rest);
-    chunk
+    Some(lows(&chunk))
 }
 
 #[cfg(test)]
@@ -292,10 +295,10 @@ mod tests {
             (skip_plain, &|byte| scan::is(byte, TOKEN), false),
             (skip_user, &|byte| scan::is(byte, USER), false),
             (skip_parameters, &|byte| scan::is(byte, PARAMETERS), false),
-            (skip_value, &|byte| scan::is(byte, VALUE), true),
+            (skip_value, &|byte| scan::is(byte, VALUE), false),
             (skip_visible, &|byte| byte.is_ascii_graphic(), true),
             (skip_bracketed, &|byte| byte.is_ascii_graphic() && byte != b'>', true),
-            (skip_quoted, &|byte| !matches!(byte, b'"' | b'\\' | 0), true),
+            (skip_quoted, &|byte| !matches!(byte, b'"' | b'\\' | 0), false),
         ];
         for (index, (skip, class, exact)) in classes.into_iter().enumerate() {
             for byte in 0..=u8::MAX {
@@ -312,22 +315,34 @@ mod tests {
         }
     }
 
+    /// Every low byte is given from wherever it begins; and what is passed is not.
     #[test]
-    fn lines_end_where_a_search_says() {
+    fn low_bytes_are_where_a_search_says() {
         let mut seed = 7u64;
         for length in (0..300).chain([64, 128, 192]) {
             let bytes: Vec<u8> = (0..length)
                 .map(|_| {
                     seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                    b"aaa\n\r\r\n"[(seed >> 33) as usize % 7]
+                    b"aaaaa\n\r\0\t\x0e\xff"[(seed >> 33) as usize % 11]
                 })
                 .collect();
-            let mut lines = Lines::new(&bytes);
-            let found: Vec<usize> = core::iter::from_fn(|| lines.next_feed()).collect();
-            let expected: Vec<usize> = (0..length).filter(|at| bytes[*at] == b'\n').collect();
-            assert_eq!(found, expected);
-            let ends_with_cr = bytes.last() == Some(&b'\r');
-            assert!(lines.lone_cr() == scan::lone_cr(&bytes) || ends_with_cr, "{}", bytes.escape_ascii());
+            let expected: Vec<usize> = (0..length).filter(|at| bytes[*at] <= b'\r').collect();
+            for from in [0, length / 2, length] {
+                let expected = &expected[expected.partition_point(|at| *at < from)..];
+                let found: Vec<usize> = expected.iter().filter_map(|at| Lows::new(*at).next(&bytes)).collect();
+                assert_eq!(found, expected);
+                let (mut lows, mut found) = (Lows::new(from), Vec::new());
+                while let Some(at) = lows.next(&bytes) {
+                    found.push(at);
+                    if bytes.get(at + 1).is_some_and(|byte| *byte <= b'\r') {
+                        lows.pass_two();
+                        found.push(at + 1);
+                    } else {
+                        lows = Lows::new(at + 1);
+                    }
+                }
+                assert_eq!(found, expected);
+            }
         }
     }
 }

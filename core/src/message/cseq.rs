@@ -29,21 +29,18 @@ pub(super) fn read(message: &[u8], start: usize, end: usize) -> Option<CSeq> {
 /// what [`any`] finds.
 #[inline(always)]
 pub(super) fn usual(message: &[u8], start: usize, end: usize) -> Option<CSeq> {
-    let value = message.get(start..end)?;
+    let value: &[u8; 18] = message.get(start..)?.first_chunk()?;
     let (mut number, mut digits) = (0u32, 0);
-    while let Some(byte) = value.get(digits)
-        && byte.wrapping_sub(b'0') <= 9
-    {
-        number = number.wrapping_mul(10).wrapping_add(u32::from(byte & 0xF));
+    while digits < 10 && value[digits].wrapping_sub(b'0') <= 9 {
+        number = number.wrapping_mul(10).wrapping_add(u32::from(value[digits] & 0xF));
         digits += 1;
     }
-    let name = value.get(digits..)?.strip_prefix(b" ")?;
-    let method = Method::parse(name);
-    (digits.wrapping_sub(1) < 9 && method != Method::Other).then(|| CSeq {
-        number,
-        method,
-        name: Span::new(end - name.len(), end),
-    })
+    if digits.wrapping_sub(1) > 8 || value[digits] != b' ' {
+        return None;
+    }
+    let name_start = start.wrapping_add(digits + 1);
+    let method = Method::of_start(*value[digits + 1..].first_chunk()?, end.wrapping_sub(name_start));
+    (method != Method::Other).then(|| CSeq { number, method, name: Span::new(name_start, end) })
 }
 
 /// Every form, to the end of `bytes`.

@@ -27,21 +27,49 @@ impl Method {
     #[must_use]
     pub fn parse(name: &[u8]) -> Method {
         match name {
-            b"INVITE" => Method::Invite,
-            b"ACK" => Method::Ack,
-            b"BYE" => Method::Bye,
-            b"CANCEL" => Method::Cancel,
-            b"OPTIONS" => Method::Options,
-            b"REGISTER" => Method::Register,
-            b"PRACK" => Method::Prack,
-            b"UPDATE" => Method::Update,
-            b"INFO" => Method::Info,
             b"SUBSCRIBE" => Method::Subscribe,
-            b"NOTIFY" => Method::Notify,
-            b"REFER" => Method::Refer,
-            b"MESSAGE" => Method::Message,
-            b"PUBLISH" => Method::Publish,
-            _ => Method::Other,
+            _ if name.len() > 8 => Method::Other,
+            _ => {
+                let mut word = [0; 8];
+                word[..name.len()].copy_from_slice(name);
+                Method::of_start(word, name.len())
+            }
+        }
+    }
+
+    /// The method whose name of `length` bytes, 8 at most, `text` begins with.
+    #[inline(always)]
+    pub(super) fn of_start(text: [u8; 8], length: usize) -> Method {
+        // No name ends with NUL: that would be one with fewer bytes and zeros behind it.
+        if length.wrapping_sub(1) > 7 || text[length - 1] == 0 {
+            return Method::Other;
+        }
+        Method::of_word(u64::from_le_bytes(text) & (u64::MAX >> (64 - 8 * length)))
+    }
+
+    /// The method of this name, zeros behind it.
+    #[inline(always)]
+    fn of_word(word: u64) -> Method {
+        const fn word_of(name: &[u8]) -> u64 {
+            let (mut word, mut at) = ([0; 8], 0);
+            while at < name.len() {
+                word[at] = name[at];
+                at += 1;
+            }
+            u64::from_le_bytes(word)
+        }
+        macro_rules! method {
+            ($($method:ident $name:literal),*) => {
+                match word {
+                    $(word if word == const { word_of($name) } => Method::$method,)*
+                    _ => Method::Other,
+                }
+            };
+        }
+        // The most frequent first.
+        method! {
+            Invite b"INVITE", Ack b"ACK", Bye b"BYE", Options b"OPTIONS", Cancel b"CANCEL", Update b"UPDATE", Prack b"PRACK",
+            Info b"INFO", Register b"REGISTER", Notify b"NOTIFY", Refer b"REFER", Message b"MESSAGE", Publish b"PUBLISH"
         }
     }
 }

@@ -87,13 +87,17 @@ pub enum StartLine {
 /// No field of that name.
 const NOWHERE: u8 = u8::MAX;
 
+/// As many as names, and more: a power of two, so that no index is out of bounds.
+const PLACES: usize = 64;
+const _: () = assert!(Name::COUNT <= PLACES, "a place for each name");
+
 /// A message: the bytes and where its parts are.
 pub struct Message<'a> {
     bytes: &'a [u8],
     start: StartLine,
     fields: ArrayVec<Field, HEADERS_MAX>,
     /// The place in `fields` of the first field of each name, or [`NOWHERE`].
-    places: [u8; Name::COUNT],
+    places: [u8; PLACES],
     body: Span,
     // What every message is looked at for. Made sure by parsing.
     uri: Option<Uri>,
@@ -153,14 +157,14 @@ impl<'a> Message<'a> {
     #[inline]
     #[must_use]
     pub fn first(&self, name: Name) -> Option<Field> {
-        self.fields.get(usize::from(self.places[name as usize])).copied()
+        self.fields.get(usize::from(self.places[name as usize % PLACES])).copied()
     }
 
     /// Every comma-separated value of this header over all its fields, in order, blanks trimmed, empty elements passed over.
     /// Commas in quotes or angle brackets separate nothing. Of use for headers that are lists (RFC 3261 §7.3.1) only.
     #[inline]
     pub fn values(&self, name: Name) -> Values<'_> {
-        let from = usize::from(self.places[name as usize]);
+        let from = usize::from(self.places[name as usize % PLACES]);
         Values::new(self.bytes, self.fields.get(from..).unwrap_or_default(), name)
     }
 

@@ -7,19 +7,18 @@
 
 use super::block::Block;
 
-/// What the table has at a place: a name in either form.
-#[derive(Copy, Clone)]
+/// What the table has at its places: names in either form.
 struct Known {
-    name: Name,
     /// Bit 0x20 set in each byte of the name; a colon, zeros behind.
-    lower: [u8; 16],
+    lower: [[u8; 16]; PLACES],
+    names: [Name; PLACES],
 }
 
 const PLACES: usize = 128;
 
 /// The table. That no two names fall on one place is made sure of while compiling.
-static KNOWN: [Known; PLACES] = {
-    let mut known = [Known { name: Name::Other, lower: [0; 16] }; PLACES];
+static KNOWN: Known = {
+    let mut known = Known { lower: [[0; 16]; PLACES], names: [Name::Other; PLACES] };
     let mut at = 0;
     while at < Name::FORMS.len() {
         let (text, name) = Name::FORMS[at];
@@ -36,8 +35,9 @@ static KNOWN: [Known; PLACES] = {
         }
         lower[byte] = b':';
         let place = place(bytes[0], bytes[bytes.len() - 1], bytes.len());
-        assert!(matches!(known[place].name, Name::Other), "two names on one place: choose other factors");
-        known[place] = Known { name, lower };
+        assert!(matches!(known.names[place], Name::Other), "two names on one place: choose other factors");
+        known.names[place] = name;
+        known.lower[place] = lower;
     }
     known
 };
@@ -127,13 +127,16 @@ impl Name {
         matches!(self, Name::From | Name::To | Name::CallId | Name::CSeq | Name::MaxForwards | Name::ContentLength)
     }
 
-    /// The name of `length` bytes, 1 to 15, at the start of `block`; a colon is behind it.
+    /// The name at the start of `block`, up to the lowest bit of `colons`; bit 16 stands for none in the block. Gives its length too.
     #[inline(always)]
-    pub(super) fn of_block(block: &[u8; 16], length: usize) -> Name {
-        let known = &KNOWN[place(block[0], block[length.wrapping_sub(1) % 16], length)];
+    pub(super) fn of_block(block: &[u8; 16], colons: u32) -> (Name, usize) {
+        let colons = colons | 1 << 16;
+        let length = colons.trailing_zeros() as usize;
+        let place = place(block[0], block[length.wrapping_sub(1) % 16], length);
         // The colon too is compared, so that no shorter name can be the same: behind its colon are zeros, which bit 0x20 is not.
-        let same = Block::new(block).lower().same(Block::new(&known.lower)).leading();
-        if same > length { known.name } else { Name::Other }
+        let other = !Block::new(block).lower().same(Block::new(&KNOWN.lower[place])).bits();
+        let compared = colons ^ colons.wrapping_sub(1);
+        (if other & compared == 0 { KNOWN.names[place] } else { Name::Other }, length)
     }
 
     /// The header of this name, long or compact, any case (RFC 3261 §7.3.1); `name` has no CR in it.
@@ -144,7 +147,7 @@ impl Name {
             _ if name.len() < 16 => {
                 let mut block = [b':'; 16];
                 block[..name.len()].copy_from_slice(name);
-                Name::of_block(&block, name.len())
+                Name::of_block(&block, 1 << name.len()).0
             }
             _ => {
                 let same = |known: &&Name| name.eq_ignore_ascii_case(known.text().as_bytes());

@@ -11,10 +11,10 @@
 
 use arrayvec::ArrayVec;
 
-use super::block::{Block, Lines, skip_visible};
-use super::scan::{BLANK, TOKEN, blanks, byte, is, lone_cr, number, skip};
+use super::block::{Block, Lows, skip_visible};
+use super::scan::{self, BLANK, TOKEN, blanks, byte, is, lone_cr, number, skip};
 use super::{
-    CSeq, Fault, Field, Malformed, Message, Method, NOWHERE, Name, NameAddr, ParseError, Span, StartLine, Via, cseq,
+    CSeq, Fault, Field, Malformed, Message, Method, NOWHERE, Name, NameAddr, PLACES, ParseError, Span, StartLine, Via, cseq,
     name_addr, uri, via,
 };
 use crate::limits::MESSAGE_SIZE_MAX;
@@ -38,13 +38,15 @@ impl Noted {
 
 impl<'a> Message<'a> {
     /// A message that nothing was read into yet: a place for [`Message::read_in_place`].
+    #[inline]
     #[must_use]
-    pub const fn unread() -> Message<'a> {
+    pub fn unread() -> Message<'a> {
         Message {
             bytes: &[],
             start: StartLine::Response { status: 0, reason: Span { start: 0, end: 0 } },
-            fields: ArrayVec::new_const(),
-            places: [NOWHERE; Name::COUNT],
+            // Not `new_const`, which writes 1.3 KB of zeros.
+            fields: ArrayVec::new(),
+            places: [NOWHERE; PLACES],
             body: Span { start: 0, end: 0 },
             uri: None,
             via: Via::NONE,
@@ -86,7 +88,7 @@ pub(super) fn parse(datagram: &[u8]) -> Result<Message<'_>, Malformed<'_>> {
     }
 }
 
-impl Message<'_> {
+impl<'a> Message<'a> {
     #[inline]
     fn read(&mut self) -> Result<(), Fault> {
         let mut noted = Noted::default();
@@ -94,13 +96,8 @@ impl Message<'_> {
             noted.note(ParseError::TooLarge);
             self.bytes = &self.bytes[..MESSAGE_SIZE_MAX];
         }
-        let mut lines = Lines::new(self.bytes);
-        let first = self.start_line(&mut lines, &mut noted)?;
-        let (fields_end, body) = self.header_fields(first, &mut lines, &mut noted);
-        // What takes a lone CR for a line end would see other header fields than we do.
-        if (lines.lone_cr() || body.is_none()) && lone_cr(&self.bytes[..fields_end]) {
-            noted.note(ParseError::HeaderLine);
-        }
+        let lines = self.start_line(&mut noted)?;
+        let (fields_end, body) = self.header_fields(lines, &mut noted);
         self.mandatory(&mut noted)?;
         self.numbers(fields_end, body, &mut noted);
         match noted.0 {
@@ -109,41 +106,27 @@ impl Message<'_> {
         }
     }
 
-    /// RFC 3261 §7.1, §7.2. Gives the offset of the first header field.
-    #[inline]
-    fn start_line(&mut self, lines: &mut Lines<'_>, noted: &mut Noted) -> Result<usize, Fault> {
+    /// RFC 3261 §7.1, §7.2.
+    #[inline(always)]
+    fn start_line(&mut self, noted: &mut Noted) -> Result<Lines, Fault> {
         let bytes = self.bytes;
-        let Some(feed) = lines.next_feed() else {
+        let Some((end, lines)) = Lines::behind_first(bytes) else {
             return Err(noted.give_up(if bytes.is_empty() { ParseError::StartLine } else { ParseError::Truncated }));
         };
-        let (end, next) = (text_end(bytes, 0, feed), feed + 1);
         let line = &bytes[..end];
         if line.get(..4).is_some_and(|start| start == b"SIP/" || start.eq_ignore_ascii_case(b"SIP/")) {
             self.start = status_line(line).map_err(|error| noted.give_up(error))?;
-            return Ok(next);
+            return Ok(lines);
         }
-        // A method that we know is a token; of any other it is to be seen.
-        let blank = (!Block::at(line, 0).equal(b' ').bits()).trailing_ones() as usize;
-        let mut name_end = blank.min(line.len());
-        let mut method = Method::parse(&line[..name_end]);
-        if method == Method::Other {
-            name_end = skip(line, 0, TOKEN);
-            method = Method::parse(&line[..name_end]);
-        }
+        let (method, name_end) = method(line);
         if name_end == 0 || byte(line, name_end) != b' ' {
             return Err(noted.give_up(ParseError::StartLine));
         }
-        let uri_start = name_end + 1;
+        let uri_start = name_end.wrapping_add(1);
         // `… SP SIP/2.0`, as nearly always; else the version is what follows the last blank.
         let uri_end = match line[uri_start..].split_last_chunk::<8>() {
-            Some((uri, b" SIP/2.0")) => uri_start + uri.len(),
-            Some((uri, version)) if version.eq_ignore_ascii_case(b" SIP/2.0") => uri_start + uri.len(),
-            _ => {
-                let blank = memchr::memrchr(b' ', &line[uri_start..]);
-                let version = blank.map_or(&b""[..], |blank| &line[uri_start + blank + 1..]);
-                noted.note(if is_version(version) { ParseError::Version } else { ParseError::StartLine });
-                blank.map_or(end, |blank| uri_start + blank)
-            }
+            Some((uri, b" SIP/2.0")) => uri_start.wrapping_add(uri.len()),
+            _ => unusual_version(line, uri_start, noted),
         };
         let name = Span::new(0, name_end);
         let uri = Span::new(uri_start, uri_end);
@@ -154,49 +137,88 @@ impl Message<'_> {
             let blank = memchr::memchr2(b' ', b'\t', uri.of(bytes)).is_some();
             noted.note(if blank || uri.is_empty() { ParseError::StartLine } else { ParseError::Uri });
         }
-        Ok(next)
+        Ok(lines)
     }
 
     /// RFC 3261 §7.3. Gives where the fields end, and where the body starts when an empty line was there.
     #[inline(always)]
-    fn header_fields(&mut self, first: usize, lines: &mut Lines<'_>, noted: &mut Noted) -> (usize, Option<usize>) {
+    fn header_fields(&mut self, lines: Lines, noted: &mut Noted) -> (usize, Option<usize>) {
         let bytes = self.bytes;
+        let Lines { at: first, mut lows, mut lone_cr } = lines;
         let mut at = first;
-        while let Some(feed) = lines.next_feed() {
-            let next = feed.wrapping_add(1);
-            let (name, start, end) = match usual_field(bytes, at, feed) {
-                Some(usual) => usual,
-                None => match any_line(bytes, at, feed) {
-                    Line::Field(name, value) => (name, value.first(), value.last()),
-                    Line::Empty => return (at, Some(next)),
-                    Line::Fold if at > first => {
-                        self.unfold(at, feed);
-                        at = next;
-                        continue;
-                    }
-                    Line::Fold | Line::Nothing => {
-                        noted.note(ParseError::HeaderLine);
-                        at = next;
-                        continue;
-                    }
-                },
-            };
-            let place = self.fields.len() as u8;
-            let field = Field { name, line: Span::new(at, next), value: Span::new(start, end) };
-            if self.fields.try_push(field).is_err() {
-                noted.note(ParseError::TooManyHeaders);
-                return (at, None);
+        let ended = loop {
+            (at, lows) = self.usual_lines(at, lows);
+            let Some(mark) = lows.next(bytes) else { break Ended::Datagram };
+            if mark == at && bytes[at..].starts_with(b"\r\n") {
+                break Ended::Fields { body: at + 2 };
             }
-            let first = &mut self.places[name as usize];
-            if *first == NOWHERE {
-                *first = place;
-            } else if name.single() {
-                noted.note(ParseError::DuplicateHeader(name));
+            let Some(feed) = feed(bytes, mark) else { break Ended::Datagram };
+            let next = feed + 1;
+            lows = Lows::new(next);
+            lone_cr |= scan::lone_cr(&bytes[at..next]);
+            match any_line(bytes, at, feed) {
+                Line::Field(name, value) => {
+                    let place = self.fields.len() as u8;
+                    if self.fields.try_push(Field { name, line: Span::new(at, next), value }).is_err() {
+                        break Ended::Room;
+                    }
+                    let first = &mut self.places[name as usize % PLACES];
+                    if *first == NOWHERE {
+                        *first = place;
+                    } else if name.single() {
+                        noted.note(ParseError::DuplicateHeader(name));
+                    }
+                }
+                Line::Empty => break Ended::Fields { body: next },
+                Line::Fold if at > first => self.unfold(at, feed),
+                Line::Fold | Line::Nothing => noted.note(ParseError::HeaderLine),
             }
             at = next;
+        };
+        match ended {
+            Ended::Fields { body } => {
+                // What takes a lone CR for a line end would see other header fields than we do.
+                if lone_cr {
+                    noted.note(ParseError::HeaderLine);
+                }
+                (at, Some(body))
+            }
+            Ended::Room => {
+                noted.note(ParseError::TooManyHeaders);
+                (at, None)
+            }
+            Ended::Datagram => {
+                noted.note(ParseError::Truncated);
+                (self.drop_open_field(at), None)
+            }
         }
-        noted.note(ParseError::Truncated);
-        (self.drop_open_field(at), None)
+    }
+
+    /// Takes the lines from `at` on as far as they are as usual. Gives where the first that is not starts, and its low bytes.
+    ///
+    /// This is the loop that most of the time goes into: it has no more variables than a processor has registers.
+    #[inline(never)]
+    fn usual_lines(&mut self, mut at: usize, mut lows: Lows) -> (usize, Lows) {
+        let bytes = self.bytes;
+        while let Some(mark) = lows.next(bytes)
+            && let Some((name, start)) = usual_line(bytes, at, mark)
+        {
+            if self.fields.is_full() {
+                break;
+            }
+            let first = &mut self.places[name as usize % PLACES];
+            if *first == NOWHERE {
+                *first = self.fields.len() as u8;
+            } else if name.single() {
+                break;
+            }
+            let next = mark.wrapping_add(2);
+            let field = Field { name, line: Span::new(at, next), value: Span::new(start, mark) };
+            self.fields.push(field);
+            lows.pass_two();
+            at = next;
+        }
+        (at, lows)
     }
 
     /// The datagram ends within the line at `at`: when this is a fold, the field that it goes on with is no better. Gives where
@@ -208,7 +230,7 @@ impl Message<'_> {
             (Some(b' ' | b'\t'), Some(last)) if last.line.last() == at => {
                 let field = *last;
                 self.fields.pop();
-                let place = &mut self.places[field.name as usize];
+                let place = &mut self.places[field.name as usize % PLACES];
                 if usize::from(*place) == self.fields.len() {
                     *place = NOWHERE;
                 }
@@ -302,6 +324,80 @@ fn text_end(bytes: &[u8], start: usize, feed: usize) -> usize {
     if feed > start && bytes[feed - 1] == b'\r' { feed - 1 } else { feed }
 }
 
+/// The lines of the header fields: where they start, and what was seen so far.
+struct Lines {
+    /// Where the next one starts.
+    at: usize,
+    /// The low bytes from there on.
+    lows: Lows,
+    /// There was a CR without LF.
+    lone_cr: bool,
+}
+
+impl Lines {
+    /// Where the first line ends, without its line end, and the lines behind it.
+    #[inline(always)]
+    fn behind_first(bytes: &[u8]) -> Option<(usize, Lines)> {
+        let mut lows = Lows::new(0);
+        let mark = lows.next(bytes)?;
+        if let Some(b"\r\n") = bytes.get(mark..).and_then(<[u8]>::first_chunk) {
+            lows.pass_two();
+            return Some((mark, Lines { at: mark.wrapping_add(2), lows, lone_cr: false }));
+        }
+        let feed = feed(bytes, mark)?;
+        let (at, lone_cr) = (feed + 1, lone_cr(&bytes[..=feed]));
+        Some((text_end(bytes, 0, feed), Lines { at, lows: Lows::new(at), lone_cr }))
+    }
+}
+
+/// The method at the start of a request line, and where it ends.
+#[inline(always)]
+fn method(line: &[u8]) -> (Method, usize) {
+    // A method that we know is a token; of any other it is to be seen.
+    let blank = Block::at(line, 0).equal(b' ').clear();
+    let method = line.first_chunk().map_or(Method::Other, |start| Method::of_start(*start, blank));
+    if method == Method::Other { unusual_method(line) } else { (method, blank) }
+}
+
+#[cold]
+#[inline(never)]
+fn unusual_method(line: &[u8]) -> (Method, usize) {
+    let end = skip(line, 0, TOKEN);
+    (Method::parse(&line[..end]), end)
+}
+
+/// A request line does not end with ` SIP/2.0`. Gives where its URI ends.
+#[cold]
+#[inline(never)]
+fn unusual_version(line: &[u8], uri_start: usize, noted: &mut Noted) -> usize {
+    if let Some((uri, version)) = line[uri_start..].split_last_chunk::<8>()
+        && version.eq_ignore_ascii_case(b" SIP/2.0")
+    {
+        return uri_start + uri.len();
+    }
+    let blank = memchr::memrchr(b' ', &line[uri_start..]);
+    let version = blank.map_or(&b""[..], |blank| &line[uri_start + blank + 1..]);
+    noted.note(if is_version(version) { ParseError::Version } else { ParseError::StartLine });
+    blank.map_or(line.len(), |blank| uri_start + blank)
+}
+
+/// What ended the header fields.
+enum Ended {
+    /// The empty line; the body starts there.
+    Fields { body: usize },
+    /// There is no room for another.
+    Room,
+    /// There was no empty line.
+    Datagram,
+}
+
+/// The LF that ends the line in which `mark` is.
+#[cold]
+#[inline(never)]
+fn feed(bytes: &[u8], mark: usize) -> Option<usize> {
+    memchr::memchr(b'\n', &bytes[mark..]).map(|more| mark + more)
+}
+
 /// What a line behind the first can be.
 #[derive(PartialEq, Debug)]
 pub(super) enum Line {
@@ -314,27 +410,27 @@ pub(super) enum Line {
     Nothing,
 }
 
-/// The form that nearly always comes: a name of up to 15 bytes, a colon, one blank, a value, CR LF. `None` decides nothing. What
-/// is found is what [`any_line`] finds.
+/// The form that nearly always comes: a name of up to 15 bytes, a colon, one blank, a value, CR LF; `mark` is the first low byte from
+/// `at` on. Gives the name and where the value starts; it ends at the mark. `None` decides nothing. What is found is what
+/// [`any_line`] finds.
 #[inline(always)]
-pub(super) fn usual_field(bytes: &[u8], at: usize, feed: usize) -> Option<(Name, usize, usize)> {
-    let rest = bytes.get(at..)?;
-    let block: &[u8; 16] = rest.first_chunk()?;
-    let line = rest.get(..feed.wrapping_sub(at))?;
-    // Bit 16 stands for a colon that is not in the block.
-    let length = (Block::new(block).equal(b':').bits() | 1 << 16).trailing_zeros() as usize;
-    let [.., last, b'\r'] = line else { return None };
-    let usual = length.wrapping_sub(1) < 15
-        && length + 2 < line.len()
-        && line[length + 1] == b' '
-        && line[length + 2] > b' '
-        && *last > b' ';
-    if !usual {
+pub(super) fn usual_line(bytes: &[u8], at: usize, mark: usize) -> Option<(Name, usize)> {
+    let [last, b'\r', b'\n'] = *bytes.get(mark.wrapping_sub(1)..)?.first_chunk()? else { return None };
+    let head: &[u8; 19] = bytes.get(at..)?.first_chunk()?;
+    let block = head.first_chunk::<16>()?;
+    let (name, length) = Name::of_block(block, Block::new(block).equal(b':').bits());
+    if head[length + 1] != b' ' || head[length + 2] <= b' ' || last <= b' ' {
         return None;
     }
-    let name = Name::of_block(block, length);
-    let known = name != Name::Other || Block::new(block).plain().leading() == length;
-    known.then(|| (name, at.wrapping_add(length + 2), feed.wrapping_sub(1)))
+    // A name has no low byte in it, nor what was looked at behind the colon: the mark is behind that.
+    let known = name != Name::Other || is_token(block, length);
+    known.then(|| (name, at.wrapping_add(length + 2)))
+}
+
+/// The first `length` bytes are the usual ones of a name.
+#[inline(never)]
+fn is_token(block: &[u8; 16], length: usize) -> bool {
+    length < 16 && length > 0 && Block::new(block).not_plain().clear() == length
 }
 
 /// Every form.

@@ -119,6 +119,15 @@ pub(super) fn digits(bytes: &[u8], at: usize) -> Option<(u32, usize)> {
 /// A number of at most five digits and 65,535 at `at`, and the offset behind it. `None` decides nothing: it may have zeros in front.
 #[inline(always)]
 pub(super) fn short_number(bytes: &[u8], at: usize) -> Option<(u16, usize)> {
+    // Four digits and no more, as ports mostly have: both halves of a word at once.
+    if let Some(&[a, b, c, d, behind]) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
+        let word = u32::from_le_bytes([a, b, c, d]);
+        let digits = word ^ 0x3030_3030;
+        if (digits | digits.wrapping_add(0x0606_0606)) & 0xF0F0_F0F0 == 0 && behind.wrapping_sub(b'0') > 9 {
+            let pairs = digits.wrapping_mul(10).wrapping_add(digits >> 8) & 0x00FF_00FF;
+            return Some(((pairs & 0xFF).wrapping_mul(100).wrapping_add(pairs >> 16) as u16, at.wrapping_add(4)));
+        }
+    }
     let mut number = 0u32;
     let mut end = at;
     while let Some(byte) = bytes.get(end)
@@ -139,8 +148,9 @@ pub(super) fn port(bytes: &[u8], at: usize) -> Option<(Option<u16>, usize)> {
     short_number(bytes, at + 1).map(|(port, end)| (Some(port), end))
 }
 
-/// There is a CR that no LF follows. Without a branch, so that the compiler takes many bytes at a step.
-#[inline]
+/// There is a CR that no LF follows.
+#[cold]
+#[inline(never)]
 pub(super) fn lone_cr(bytes: &[u8]) -> bool {
     let Some((last, before)) = bytes.split_last() else { return false };
     let pairs = before.iter().zip(&bytes[1..]);

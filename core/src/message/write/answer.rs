@@ -69,7 +69,7 @@ pub fn write_answer(request: &Message<'_>, answer: &Answer<'_>, out: &mut Writer
         }
         // The field's own line end, unless it is a bare LF or has blanks before it.
         let end = field.line.last() - field.value.last();
-        if end == 2 && copier.bytes[..field.line.last()].ends_with(b"\r\n") {
+        if end == 2 && copier.bytes[field.value.last()] == b'\r' {
             copier.keep_to(field.line.last());
         } else {
             copier.put(b"\r\n");

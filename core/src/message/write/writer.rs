@@ -58,11 +58,10 @@ impl<'b> Writer<'b> {
     #[inline]
     pub fn put_number(&mut self, number: u32) {
         if number < 10_000 {
-            let (high, low) = (number / 100, number % 100);
-            let digits = [high / 10, high % 10, low / 10, low % 10].map(|digit| b'0' + digit as u8);
+            let (high, low) = (PAIRS[number as usize / 100], PAIRS[number as usize % 100]);
             let length = 1 + usize::from(number > 9) + usize::from(number > 99) + usize::from(number > 999);
             // The digits in front that do not count go.
-            let word = u32::from_le_bytes(digits) >> (8 * (4 - length));
+            let word = (u32::from(high) | u32::from(low) << 16) >> (32 - 8 * length as u32);
             self.put_block(&word.to_le_bytes(), length);
         } else {
             let mut digits = [0; 10];
@@ -119,6 +118,17 @@ impl<'b> Writer<'b> {
         if self.overflow { Err(Full(Resource::MessageSize)) } else { Ok(&self.out[..self.length]) }
     }
 }
+
+/// Two digits each, the first one lowest.
+static PAIRS: [u16; 100] = {
+    let mut pairs = [0; 100];
+    let mut pair = 0;
+    while pair < 100 {
+        pairs[pair] = u16::from_le_bytes([b'0' + (pair / 10) as u8, b'0' + (pair % 10) as u8]);
+        pair += 1;
+    }
+    pairs
+};
 
 /// Each octet in decimal with a dot behind it, and how many digits it has.
 static OCTETS: [([u8; 4], u8); 256] = {
