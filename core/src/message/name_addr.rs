@@ -40,7 +40,7 @@ pub(super) fn read(message: &[u8], start: usize, end: usize) -> Option<NameAddr>
 
 /// The form that nearly always comes: a `sip:` URI in brackets, a display name in quotes before it or none, `tag` or nothing
 /// behind it. `None` decides nothing. What is found is what [`any`] finds.
-#[inline(never)]
+#[inline(always)]
 pub(super) fn usual(message: &[u8], start: usize, end: usize) -> Option<NameAddr> {
     let mut open = start;
     if byte(message, start) == b'"' {

@@ -14,8 +14,8 @@ use arrayvec::ArrayVec;
 use super::block::{Block, Lows, skip_visible};
 use super::scan::{self, BLANK, TOKEN, blanks, byte, is, lone_cr, number, skip};
 use super::{
-    CSeq, Fault, Field, Malformed, Message, Method, NOWHERE, Name, NameAddr, PLACES, ParseError, Span, StartLine, Via, cseq,
-    name_addr, uri, via,
+    CSeq, Fault, Field, Malformed, Message, Method, NOWHERE, Name, NameAddr, PLACES, ParseError, Span, StartLine, Via,
+    cseq, name_addr, uri, via,
 };
 use crate::limits::MESSAGE_SIZE_MAX;
 
@@ -325,6 +325,7 @@ fn text_end(bytes: &[u8], start: usize, feed: usize) -> usize {
 }
 
 /// The lines of the header fields: where they start, and what was seen so far.
+#[derive(Copy, Clone)]
 struct Lines {
     /// Where the next one starts.
     at: usize,

@@ -65,7 +65,7 @@ pub(super) fn read(message: &[u8], start: usize, end: usize) -> Option<Uri> {
 
 /// The form that nearly always comes: `sip:user@host:port;params` of usual bytes, each part but the host left out as it likes.
 /// `None` decides nothing. What is found is what [`any`] finds.
-#[inline(never)]
+#[inline(always)]
 pub(super) fn usual(message: &[u8], start: usize, end: usize) -> Option<Uri> {
     let head: &[u8; 4] = message.get(start..)?.first_chunk()?;
     let user_start = start + 4;

@@ -63,7 +63,7 @@ const RPORT_MASK: u64 = (1 << 48) - 1;
 
 /// The form that nearly always comes: `SIP/2.0/UDP host[:port]` and of the parameters those that we read, without a blank
 /// too many. `None` decides nothing. What is found is what [`any`] finds.
-#[inline(never)]
+#[inline(always)]
 pub(super) fn usual(message: &[u8], start: usize, end: usize) -> Option<Via> {
     let head: &[u8; 12] = message.get(start..)?.first_chunk()?;
     let host_start = start + 12;
