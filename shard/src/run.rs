@@ -29,6 +29,8 @@ use crate::snapshot::Snapshot;
 
 /// How often the counters are copied out, hence the longest wait.
 const SNAPSHOT_INTERVAL: Duration = Duration::from_secs(1);
+/// How much later than asked timers may fire while nothing else happens, so that those of neighbouring milliseconds share a wake-up.
+const TIMER_SLACK: Duration = Duration::from_millis(4);
 /// Records taken from the inbox in one turn.
 const INBOX_BATCH: usize = 64;
 
@@ -186,7 +188,7 @@ impl<P: Protocol, I: Io> Shard<P, I> {
         if !self.inbox.may_park() {
             return Ok(());
         }
-        let until = self.protocol.next_timeout().map_or(snapshot_due, |due| due.min(snapshot_due));
+        let until = self.protocol.next_timeout().map_or(snapshot_due, |due| due.after(TIMER_SLACK).min(snapshot_due));
         let result = self.io.park(until.since(self.clock.monotonic()));
         self.inbox.awake();
         result
