@@ -4,6 +4,8 @@ CALLS ?= 100000
 # The gate against regressions: what a full call costs the engine today, and two percent. The goal is 40,000.
 INSTRUCTIONS_MAX ?= 48000
 CARGO ?= cargo
+# Where cargo builds; the environment may move it.
+TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo test check tidy bench soak
@@ -14,7 +16,7 @@ help: ## what there is
 demo: ## 1,000 real calls by SIPp through Corelane to two gateways, with a table of what happened
 	@scripts/setup.sh build sipp
 	$(CARGO) build --release --locked -p corelane-tools --bin corelane
-	@scripts/demo.sh target/release/corelane
+	@scripts/demo.sh $(TARGET)/release/corelane
 
 test: ## everything that can fail: units, state tables, end to end with SIPp on 1, 2 and 4 shards, the instruction count
 	@scripts/setup.sh build sipp valgrind
@@ -34,8 +36,8 @@ tidy: ## the rules of the house that no compiler knows
 bench: ## CPU per call against the floor, instructions and allocations per call
 	@scripts/setup.sh build valgrind
 	$(CARGO) build --profile bench --locked --workspace --bins
-	target/release/corelane-perf bench
-	target/release/corelane-perf engine --calls 20000
+	$(TARGET)/release/corelane-perf bench
+	$(TARGET)/release/corelane-perf engine --calls 20000
 	scripts/count-instructions.sh
 
 soak: ## CALLS=100000 calls of every outcome by SIPp; afterwards every slab is empty
