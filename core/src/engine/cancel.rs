@@ -3,7 +3,6 @@
 use super::answer::Incoming;
 use super::records::{Cancel, ClientRef, ClientState, ClientTransaction, Role, TransactionTimers};
 use super::{Engine, Turn};
-use crate::memory::Ref;
 use crate::message::{Message, Method, write_cancel};
 use crate::transaction::{client, invite_client};
 
@@ -15,7 +14,7 @@ impl Engine {
             return self.refuse_unknown_dialog(turn, incoming);
         };
         // A CANCEL is obeyed also where there is no room to remember that it was.
-        match self.open_server(incoming, turn, Method::Cancel, None) {
+        match self.open_server(turn, incoming, Method::Cancel, None) {
             Ok(server) => self.answer_server(turn, server, Some(incoming), 200, b""),
             Err(_) => self.answer_stateless(turn, incoming, 200, b""),
         }
@@ -85,7 +84,6 @@ impl Engine {
                     transaction.cancel_branch = Some(at);
                 }
                 self.wheel_client(at);
-                debug_assert!(Ref::index(at) != Ref::index(invite));
             }
             // No room to repeat it by: the next 1xx of the branch sends it again.
             Err(_) => self.counters.count(crate::counter::Counter::Full),

@@ -26,7 +26,7 @@ impl Engine {
             return self.refuse_unknown_dialog(turn, incoming);
         };
         let Some(mut forward) = self.dialog_forward(incoming, &found, method) else { return };
-        let Ok(server) = self.open_server(incoming, turn, method, Some(found.call)) else {
+        let Ok(server) = self.open_server(turn, incoming, method, Some(found.call)) else {
             return self.refuse_full(turn, incoming);
         };
         // With state, so that the ACK of a refused re-INVITE ends here and not at the other side (RFC 3261 §17.1.1.3).

@@ -46,7 +46,7 @@ impl Engine {
         let Ok((call, pass)) = self.open_call(turn, incoming, recognised) else {
             return self.refuse_full(turn, incoming);
         };
-        let Ok(server) = self.open_server(incoming, turn, Method::Invite, Some(call)) else {
+        let Ok(server) = self.open_server(turn, incoming, Method::Invite, Some(call)) else {
             self.end_call(call, EndReason::Refused);
             return self.refuse_full(turn, incoming);
         };

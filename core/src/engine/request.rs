@@ -101,7 +101,8 @@ impl Engine {
                 hasher.bytes(branch);
                 hasher.bytes(message.text(via.host));
             }
-            // RFC 2543 peers, and a bare cookie (RFC 4475 §3.2.1): the whole of what identifies a transaction. The To tag is left out where an ACK must match its INVITE.
+            // RFC 2543 peers, and a bare cookie (RFC 4475 §3.2.1): the whole of what identifies a transaction. The To tag is
+            // left out where an ACK must match its INVITE.
             _ => {
                 if let StartLine::Request { uri, .. } = message.start() {
                     hasher.bytes(message.text(uri));
@@ -235,8 +236,8 @@ impl Engine {
     /// Opens a server transaction for a request that will be served with state.
     pub(crate) fn open_server(
         &mut self,
-        incoming: &Incoming<'_, '_>,
         turn: &Turn<'_>,
+        incoming: &Incoming<'_, '_>,
         method: Method,
         call: Option<CallRef>,
     ) -> Result<ServerRef, Full> {
