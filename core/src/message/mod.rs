@@ -100,7 +100,9 @@ pub struct Message<'a> {
     places: [u8; PLACES],
     body: Span,
     // What every message is looked at for. Made sure by parsing.
-    uri: Option<Uri>,
+    uri: Uri,
+    /// `uri` was read.
+    has_uri: bool,
     via: Via,
     from: NameAddr,
     to: NameAddr,
@@ -179,7 +181,7 @@ impl<'a> Message<'a> {
     #[inline]
     #[must_use]
     pub fn request_uri(&self) -> Option<Uri> {
-        self.uri
+        self.has_uri.then_some(self.uri)
     }
 
     /// The topmost Via value. Parsing made sure that it is there and well-formed.
@@ -229,8 +231,13 @@ impl<'a> Message<'a> {
     /// # Errors
     /// [`ParseError::BadHeader`] with [`Name::Via`].
     pub fn parse_via(&self, value: Span) -> Result<Via, ParseError> {
-        match via::read(self.bytes, value.first(), value.last()) {
-            Some((via, end)) if end == value.last() => Ok(via),
+        // The topmost one is known.
+        if value == self.via.value {
+            return Ok(self.via);
+        }
+        let mut via = Via::NONE;
+        match via::read(self.bytes, value.first(), value.last(), &mut via) {
+            Some(end) if end == value.last() => Ok(via),
             _ => Err(ParseError::BadHeader(Name::Via)),
         }
     }
@@ -240,7 +247,9 @@ impl<'a> Message<'a> {
     /// # Errors
     /// [`ParseError::Address`].
     pub fn parse_name_addr(&self, value: Span) -> Result<NameAddr, ParseError> {
-        name_addr::read(self.bytes, value.first(), value.last()).ok_or(ParseError::Address)
+        let mut address = NameAddr::NONE;
+        let read = name_addr::read(self.bytes, value.first(), value.last(), &mut address);
+        if read { Ok(address) } else { Err(ParseError::Address) }
     }
 
     /// Reads a URI.
@@ -248,7 +257,9 @@ impl<'a> Message<'a> {
     /// # Errors
     /// [`ParseError::Uri`].
     pub fn parse_uri(&self, uri: Span) -> Result<Uri, ParseError> {
-        uri::read(self.bytes, uri.first(), uri.last()).ok_or(ParseError::Uri)
+        let mut found = Uri::NONE;
+        let read = uri::read(self.bytes, uri.first(), uri.last(), &mut found);
+        if read { Ok(found) } else { Err(ParseError::Uri) }
     }
 }
 
