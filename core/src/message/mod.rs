@@ -98,6 +98,8 @@ pub struct Message<'a> {
     fields: ArrayVec<Field, HEADERS_MAX>,
     /// The place in `fields` of the first field of each name, or [`NOWHERE`].
     places: [u8; PLACES],
+    /// The names that more than one field has, a bit each.
+    repeated: u64,
     body: Span,
     // What every message is looked at for. Made sure by parsing.
     uri: Uri,
@@ -167,7 +169,18 @@ impl<'a> Message<'a> {
     #[inline]
     pub fn values(&self, name: Name) -> Values<'_> {
         let from = usize::from(self.places[name as usize % PLACES]);
-        Values::new(self.bytes, self.fields.get(from..).unwrap_or_default(), name)
+        let fields = match self.is_repeated(name) {
+            true => self.fields.get(from..),
+            false => self.fields.get(from..from.wrapping_add(1)),
+        };
+        Values::new(self.bytes, fields.unwrap_or_default(), name)
+    }
+
+    /// Whether more than one field has this name.
+    #[inline]
+    #[must_use]
+    pub fn is_repeated(&self, name: Name) -> bool {
+        self.repeated >> (name as usize % PLACES) & 1 != 0
     }
 
     /// The body.

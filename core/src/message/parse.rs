@@ -47,6 +47,7 @@ impl<'a> Message<'a> {
             // Not `new_const`, which writes 1.3 KB of zeros.
             fields: ArrayVec::new(),
             places: [NOWHERE; PLACES],
+            repeated: 0,
             body: Span { start: 0, end: 0 },
             uri: Uri::NONE,
             has_uri: false,
@@ -170,8 +171,11 @@ impl<'a> Message<'a> {
                     let first = &mut self.places[name as usize % PLACES];
                     if *first == NOWHERE {
                         *first = place;
-                    } else if name.single() {
-                        noted.note(ParseError::DuplicateHeader(name));
+                    } else {
+                        self.repeated |= 1 << (name as usize % PLACES);
+                        if name.single() {
+                            noted.note(ParseError::DuplicateHeader(name));
+                        }
                     }
                 }
                 Line::Empty => break Ended::Fields { body: next },
@@ -217,9 +221,12 @@ impl<'a> Message<'a> {
             let first = &mut self.places[name as usize % PLACES];
             if *first == NOWHERE {
                 *first = place;
-            } else if name.single() {
-                self.fields.pop();
-                break;
+            } else {
+                if name.single() {
+                    self.fields.pop();
+                    break;
+                }
+                self.repeated |= 1 << (name as usize % PLACES);
             }
             lows.pass_two();
             at = next;
