@@ -153,13 +153,16 @@ fn word(slot: Slot, low: u32) -> u64 {
 const WORD_BITS: u32 = 48;
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-const NOT_IN_ALPHABET: u8 = 0xff;
+/// Set in what is read of a character outside the alphabet.
+const FOREIGN: u32 = 1 << 31;
 
-const VALUES: [u8; 256] = {
-    let mut values = [NOT_IN_ALPHABET; 256];
+/// What each character is at each of four places, the first one highest: 24 bits together.
+static VALUES: [[u32; 256]; 4] = {
+    let mut values = [[FOREIGN; 256]; 4];
     let mut at = 0;
-    while at < 64 {
-        values[ALPHABET[at] as usize] = at as u8;
+    while at < 4 * 64 {
+        let (place, value) = (at / 64, at % 64);
+        values[place][ALPHABET[value] as usize] = (value as u32) << (18 - 6 * place);
         at += 1;
     }
     values
@@ -180,16 +183,20 @@ fn encode<const N: usize>(words: [u64; N], text: &mut [u8]) {
 fn decode<const N: usize>(text: &[u8]) -> Option<[u64; N]> {
     let (eights, []) = text.as_chunks() else { return None };
     let text: &[[u8; 8]; N] = eights.try_into().ok()?;
-    let mut seen = 0;
-    let words = text.map(|eight| {
-        eight.iter().fold(0, |word, character| {
-            let value = VALUES[usize::from(*character)];
-            seen |= value;
-            word << 6 | u64::from(value)
-        })
-    });
-    // No value of the alphabet has one of the two highest bits set.
-    (seen < 64).then_some(words)
+    let (mut words, mut seen) = ([0; N], 0);
+    for (word, [a, b, c, d, e, f, g, h]) in words.iter_mut().zip(text) {
+        let (high, low) = (four([a, b, c, d]), four([e, f, g, h]));
+        seen |= high | low;
+        *word = u64::from(high) << 24 | u64::from(low);
+    }
+    (seen & FOREIGN == 0).then_some(words)
+}
+
+/// Four characters, with [`FOREIGN`] where one is none of ours.
+#[inline(always)]
+fn four([a, b, c, d]: [&u8; 4]) -> u32 {
+    let [first, second, third, fourth] = &VALUES;
+    first[usize::from(*a)] | second[usize::from(*b)] | third[usize::from(*c)] | fourth[usize::from(*d)]
 }
 
 #[cfg(test)]

@@ -475,7 +475,9 @@ fn unknown_name(bytes: &[u8], at: usize, last: u8) -> Option<(Name, usize)> {
     }
     let [b':', b' ', start] = *head.get(length..)?.first_chunk()? else { return None };
     let usual = length > 0 && start > b' ' && last > b' ';
-    usual.then(|| (Name::parse(&head[..length]), at.wrapping_add(length + 2)))
+    // A short one would have been found in the table.
+    let name = if length < 16 { Name::Other } else { Name::parse(&head[..length]) };
+    usual.then(|| (name, at.wrapping_add(length + 2)))
 }
 
 /// Every form.
