@@ -476,16 +476,12 @@ pub struct Block {
     pub starts: [u64; 2],
 }
 
-/// A cache line of the trie: a leaf or a node. Words lie so that one definition serves all kinds.
+/// A cache line of the trie: a leaf or a node. `routing/trie.rs` says what its words are.
 #[derive(Archive, Serialize, Copy, Clone, PartialEq, Eq, Default, Debug)]
 #[rkyv(attr(repr(C, align(64))))]
 pub struct Line {
-    /// Kind in the upper 3 bits; of a leaf, in the lower 29 the number of its first prefix.
-    pub head: u32,
-    /// The number of the longest prefix that covers all of the line's range, 0 for none.
-    pub covering: u32,
-    /// Keys; or what a node has.
-    pub words: [u64; 7],
+    /// Head, covering prefix, and by kind.
+    pub words: [u32; 16],
 }
 
 // ---- routes and origins -----------------------------------------------------------------------------------------------

@@ -31,28 +31,35 @@
 //! A damaged image may give wrong answers here but no panic and no endless loop: each step is bounded, each place is checked.
 
 use rkyv::Archived;
+use wide::u32x4;
 
 use crate::routing::digits::Digits;
 use crate::routing::layout::{ArchivedBlock, ArchivedGroup, ArchivedLine, NO_LINE, PREFIX_MAX, Trie};
 
 /// What a line is; the upper three bits of its head.
 pub mod kind {
-    /// Up to seven keys of up to 15 symbols.
-    pub const LEAF: u32 = 0;
-    /// Up to three keys of up to 32 symbols.
-    pub const LONG: u32 = 1;
+    /// Up to 14 keys of one word.
+    pub const NARROW: u32 = 0;
+    /// Up to seven keys of two words.
+    pub const WIDE: u32 = 1;
+    /// Up to three keys of four words, and their lengths.
+    pub const LONG: u32 = 2;
     /// More lines below.
-    pub const NODE: u32 = 2;
+    pub const NODE: u32 = 3;
 }
 
-/// Bits of a head that are a prefix's number.
+/// Bits of a line's first two words that are a prefix's number.
 pub const NUMBER_BITS: u32 = 29;
-/// Symbols of the longest key in a leaf: with the bit behind the last they fill a word.
-pub const LEAF_SYMBOLS: u32 = 15;
+/// These bits.
+pub const NUMBER: u32 = (1 << NUMBER_BITS) - 1;
+/// Symbols of one word of a key.
+pub const KEY_SYMBOLS: u32 = 7;
 /// A key that no number fits: its last symbol is one that the reader cuts off every number.
-pub const NO_KEY: u64 = u64::MAX;
+pub const NO_KEY: u32 = u32::MAX;
 /// Bits of a block that are cells; the others count.
 pub const CELLS: u32 = 100;
+/// Words of a line in front of its keys.
+pub const KEYS: usize = 2;
 /// More lines than any path has: below a node at least one symbol more is shared.
 const STEPS_MAX: usize = PREFIX_MAX + 2;
 
@@ -123,110 +130,130 @@ fn before_other(number: Number) -> Number {
     Number { symbols: number.symbols & !u128::MAX.checked_shr(4 * len).unwrap_or(0), len: number.len.min(len) }
 }
 
-/// The longest prefix from this line on. What covers the line has at most `shared` symbols.
+/// The longest prefix from this line on. All numbers of its range share `shared` symbols, or some fewer: that many are in the line.
 #[inline]
 fn in_lines(trie: &Archived<Trie>, mut place: usize, mut shared: u32, number: Number) -> Option<u32> {
     let lines = trie.lines.as_slice();
     for _ in 0..STEPS_MAX {
         let line = lines.get(place)?;
-        let head = line.head.to_native();
-        match head >> NUMBER_BITS {
-            kind::LEAF => {
-                let (found, symbols) = in_leaf(line, number).unwrap_or((line.covering.to_native(), shared));
+        let kind = line.words[0].to_native() >> NUMBER_BITS;
+        if kind <= kind::WIDE {
+            let (found, symbols) = in_leaf(line, kind, shared, number);
+            return fitting(trie, found, symbols, number.len);
+        }
+        match if kind == kind::NODE { below(line, number) } else { None } {
+            Some((below, symbols)) => (place, shared) = (below, symbols),
+            None => {
+                let covering = (line.words[1].to_native() & NUMBER, shared);
+                let (found, symbols) = Some(kind).filter(|kind| *kind == kind::LONG).and_then(|_| in_long(line, number)).unwrap_or(covering);
                 return fitting(trie, found, symbols, number.len);
             }
-            kind::NODE => match below(line, number) {
-                Some((below, symbols)) => (place, shared) = (below, symbols),
-                None => return fitting(trie, line.covering.to_native(), shared, number.len),
-            },
-            kind::LONG => {
-                let (found, symbols) = in_long(line, number).unwrap_or((line.covering.to_native(), shared));
-                return fitting(trie, found, symbols, number.len);
-            }
-            _ => return None,
         }
     }
     None
 }
 
-/// The longest of up to seven keys that fits: its number and length.
+/// The longest of a leaf's keys that fits, else what covers the line: the number, and how many symbols it has at most. One path for both widths,
+/// without a branch: which key fits, and which width a line has, is what no processor can guess.
 #[inline]
-fn in_leaf(line: &ArchivedLine, number: Number) -> Option<(u32, u32)> {
-    let symbols = (number.symbols >> 64) as u64 & !15;
-    // No branch: which key fits is what no processor can guess.
-    let (mut found, mut hit) = (0, 0);
-    for (place, key) in (1..).zip(&line.words) {
-        let key = key.to_native();
-        let fits = key ^ symbols <= key ^ key.wrapping_sub(1);
-        (found, hit) = if fits { (place, key) } else { (found, hit) };
+fn in_leaf(line: &ArchivedLine, kind: u32, shared: u32, number: Number) -> (u32, u32) {
+    let [head, covering] = [line.words[0].to_native(), line.words[1].to_native()];
+    let depth = shared.saturating_sub(covering >> NUMBER_BITS);
+    let rest = (number.symbols.checked_shl(4 * depth).unwrap_or(0) >> 64) as u64;
+    let first = (rest >> 32) as u32 & !15;
+    let second = if kind == kind::NARROW { first } else { (rest >> 4) as u32 & !15 };
+    let wanted = u32x4::new([first, second, first, second]);
+    let mut fits = 0;
+    for (place, keys) in line.words.chunks_exact(4).enumerate() {
+        let keys = u32x4::new([keys[0].to_native(), keys[1].to_native(), keys[2].to_native(), keys[3].to_native()]);
+        let free = keys ^ (keys - u32x4::splat(1));
+        let differs = (keys ^ wanted) & !free;
+        fits |= differs.simd_eq(u32x4::splat(0)).to_bitmask() << (4 * place);
     }
-    let first = line.head.to_native() & ((1 << NUMBER_BITS) - 1);
-    if found == 0 { None } else { Some((first + found - 1, (63 - hit.trailing_zeros().min(63)) / 4)) }
+    // Of a key of two words both have to fit.
+    let (pairs, places) = if kind == kind::NARROW { (u32::MAX, 0xFFFC) } else { (fits >> 1, 0x5554) };
+    let hits = fits & pairs & places;
+    // Above the bits of keys: the place of `covering` if nothing fits.
+    let place = (hits | 2).ilog2();
+    let key = line.words[place as usize & 15].to_native();
+    let more = if kind == kind::NARROW { 1 << 31 } else { line.words[(place as usize + 1) & 15].to_native() };
+    let symbols = |key: u32| (31 - key.trailing_zeros().min(31)) / 4;
+    if hits == 0 {
+        (covering & NUMBER, shared)
+    } else {
+        ((head & NUMBER) + ((place - KEYS as u32) >> kind), depth + symbols(key) + symbols(more))
+    }
 }
 
 /// The longest of up to three long keys that fits: its number and length.
 #[cold]
 fn in_long(line: &ArchivedLine, number: Number) -> Option<(u32, u32)> {
     let words = line.words.each_ref().map(|word| word.to_native());
-    let first = line.head.to_native() & ((1 << NUMBER_BITS) - 1);
-    let count = words[0] as u8;
-    let keys = words[1..].chunks_exact(2).map(|word| u128::from(word[0]) << 64 | u128::from(word[1]));
-    let lengths = words[0].to_le_bytes();
-    let keyed = (0..u32::from(count)).zip(keys).zip(lengths[1..].iter().map(|len| u32::from(*len).min(PREFIX_MAX as u32)));
-    let fits = keyed.filter(|((_, key), len)| (key ^ number.symbols).checked_shr(128 - 4 * len).unwrap_or(0) == 0);
-    fits.last().map(|((place, _), len)| (first + place, len))
+    let [count, lengths @ ..] = words[2].to_le_bytes();
+    let keys = words[4..].chunks_exact(4).map(|key| key.iter().fold(0, |key, word| key << 32 | u128::from(*word)));
+    let lengths = lengths.into_iter().map(|len| u32::from(len).min(PREFIX_MAX as u32));
+    let fits = (0..u32::from(count)).zip(keys.zip(lengths)).filter(|(_, (key, len))| shares(*key, number.symbols, *len));
+    fits.last().map(|(place, (_, len))| ((words[0] & NUMBER) + place, len))
 }
 
-/// The line below a node and how many symbols cover it, if the number has the symbols that all below share.
+/// Whether two have the first `count` symbols in common.
+#[inline]
+fn shares(one: u128, other: u128, count: u32) -> bool {
+    (one ^ other).checked_shr(128 - 4 * count).unwrap_or(0) == 0
+}
+
+/// The line below a node, and how many symbols all numbers in its cell share; `None` if the number has not the symbols that all below share.
 #[inline]
 fn below(line: &ArchivedLine, number: Number) -> Option<(usize, u32)> {
-    let node = Node::of(line);
-    if (node.path ^ number.symbols).checked_shr(128 - 4 * node.depth).unwrap_or(0) != 0 {
+    let node = Node(line);
+    let depth = node.depth();
+    if !shares(node.path(), number.symbols, depth) {
         return None;
     }
-    Some((node.line(node.cell(number.symbols)), node.depth + 2))
+    Some((node.line((number.symbols << (4 * depth) >> 120) as u8), depth + 2))
 }
 
-/// A node's line, unpacked. Words: 0 first line below; 1, 2 path; 3 to 6 cells. The head's lower bits: depth in bits 0–5, then for the
-/// second to fourth word of cells how many lines start before it, at most 192, in 8 bits each, lowest first: 24 bits from bit 32 of word 0.
-pub(super) struct Node {
-    /// Symbols that all prefixes below share.
-    pub(super) depth: u32,
-    /// These symbols, at the top.
-    pub(super) path: u128,
-    /// Line of the first cell.
-    pub(super) lines: u32,
-    /// How many lines start before each word of cells, 8 bits each.
-    pub(super) before: u32,
-    /// Bit per two symbols: a line starts here.
-    pub(super) starts: [u64; 4],
-}
+/// A line that is a node. Its head has the depth, then: place of the first line below; how many lines start before each 64 cells, a byte each; path, four
+/// words, highest first; a bit per cell.
+pub(super) struct Node<'a>(pub(super) &'a ArchivedLine);
 
-impl Node {
+impl Node<'_> {
     #[inline]
-    pub(super) fn of(line: &ArchivedLine) -> Node {
-        let words = line.words.each_ref().map(|word| word.to_native());
-        Node {
-            depth: (line.head.to_native() & 0x3F).min(PREFIX_MAX as u32 - 1),
-            path: u128::from(words[1]) << 64 | u128::from(words[2]),
-            lines: words[0] as u32,
-            before: (words[0] >> 32) as u32,
-            starts: [words[3], words[4], words[5], words[6]],
-        }
+    fn word(&self, place: usize) -> u32 {
+        self.0.words[place].to_native()
     }
 
-    /// The cell of a number: the two symbols behind the shared ones.
+    /// How many symbols all prefixes below share.
     #[inline]
-    pub(super) const fn cell(&self, symbols: u128) -> u8 {
-        (symbols << (4 * self.depth) >> 120) as u8
+    fn depth(&self) -> u32 {
+        (self.word(0) & NUMBER).min(PREFIX_MAX as u32 - 1)
+    }
+
+    /// These symbols.
+    #[inline]
+    fn path(&self) -> u128 {
+        (4..8).fold(0, |path, place| path << 32 | u128::from(self.word(place)))
+    }
+
+    /// Place of the first line below.
+    #[inline]
+    pub(super) fn lines(&self) -> usize {
+        self.word(2) as usize
+    }
+
+    /// 64 cells, lowest first.
+    #[inline]
+    pub(super) fn starts(&self, word: usize) -> u64 {
+        u64::from(self.word(8 + 2 * word)) | u64::from(self.word(9 + 2 * word)) << 32
     }
 
     /// The line of a cell; wraps around in a damaged image, and then no line is there.
     #[inline]
-    pub(super) const fn line(&self, cell: u8) -> usize {
-        let word = cell as usize / 64;
-        let ones = (self.starts[word] & (2u64 << (cell % 64)).wrapping_sub(1)).count_ones();
-        (self.lines as usize + (self.before >> (8 * word) & 0xFF) as usize + ones as usize).wrapping_sub(1)
+    pub(super) fn line(&self, cell: u8) -> usize {
+        let word = usize::from(cell) / 64;
+        let ones = (self.starts(word) & (2u64 << (cell % 64)).wrapping_sub(1)).count_ones();
+        let before = self.word(3) >> (8 * word) & 0xFF;
+        (self.lines() + before as usize + ones as usize).wrapping_sub(1)
     }
 }
 

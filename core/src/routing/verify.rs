@@ -4,7 +4,7 @@ use rkyv::Archived;
 
 use crate::routing::image::{Image, ImageError};
 use crate::routing::layout::{ArchivedGroup, ArchivedLine, BODY_START, NO_LINE, NO_SLOT, PREFIX_MAX, Trie};
-use crate::routing::trie::{CELLS, NO_KEY, NUMBER_BITS, Node, kind};
+use crate::routing::trie::{CELLS, KEYS, NO_KEY, NUMBER, NUMBER_BITS, Node, kind};
 
 impl Image<'_> {
     /// Checks the checksum of the body and every number in it: linear in the size of the image.
@@ -94,19 +94,19 @@ fn root_is_sound(trie: &Archived<Trie>, group: &ArchivedGroup) -> bool {
 /// Whether a line names prefixes that exist and lines that lie behind it.
 fn line_is_sound(trie: &Archived<Trie>, place: usize, line: &ArchivedLine) -> bool {
     let prefixes = trie.sets.len();
-    let first = (line.head.to_native() & ((1 << NUMBER_BITS) - 1)) as usize;
+    let words = line.words.each_ref().map(|word| word.to_native());
+    let first = (words[0] & NUMBER) as usize;
     let numbered = |count: usize| count == 0 || (first > 0 && first + count <= prefixes + 1);
-    line.covering.to_native() as usize <= prefixes
-        && match line.head.to_native() >> NUMBER_BITS {
-            kind::LEAF => numbered(line.words.iter().filter(|key| key.to_native() != NO_KEY).count()),
-            kind::LONG => line.words[0].to_native() as u8 <= 3 && numbered(line.words[0].to_native() as usize & 3),
+    let keys = words[KEYS..].iter().filter(|key| **key != NO_KEY).count();
+    (words[1] & NUMBER) as usize <= prefixes
+        && match words[0] >> NUMBER_BITS {
+            kind::NARROW => numbered(keys),
+            kind::WIDE => numbered(keys.div_ceil(2)),
+            kind::LONG => words[2] as u8 <= 3 && numbered(usize::from(words[2] as u8)),
             kind::NODE => {
-                let node = Node::of(line);
-                let last = node.lines as usize + node.starts.iter().map(|word| word.count_ones() as usize).sum::<usize>();
-                node.starts[0] & 1 == 1
-                    && node.lines as usize > place
-                    && last <= trie.lines.len()
-                    && (0..=255).all(|cell| (node.lines as usize..last).contains(&node.line(cell)))
+                let node = Node(line);
+                let below = node.lines()..node.lines() + (0..4).map(|word| node.starts(word).count_ones() as usize).sum::<usize>();
+                below.start > place && below.end <= trie.lines.len() && (0..=255).all(|cell| below.contains(&node.line(cell)))
             }
             _ => false,
         }

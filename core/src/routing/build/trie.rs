@@ -9,12 +9,11 @@ use alloc::vec::Vec;
 use crate::routing::build::BuildError;
 use crate::routing::digits::Digits;
 use crate::routing::layout::{Block, Group, Line, NO_LINE, PREFIX_MAX};
-use crate::routing::trie::{CELLS, LEAF_SYMBOLS, NO_KEY, NUMBER_BITS, kind, root_cell};
+use crate::routing::trie::{CELLS, KEY_SYMBOLS, KEYS, NO_KEY, NUMBER_BITS, kind, root_cell};
 
-/// Keys of a leaf.
-const LEAF_KEYS: usize = 7;
-/// Keys of a long leaf.
-const LONG_KEYS: usize = 3;
+/// Kinds of leaves, best first: most keys, and symbols of the longest below the line's depth.
+const LEAVES: [(u32, usize, u32); 3] =
+    [(kind::NARROW, 14, KEY_SYMBOLS), (kind::WIDE, 7, 2 * KEY_SYMBOLS), (kind::LONG, 3, PREFIX_MAX as u32)];
 /// Digits of the widest root: 10^4 blocks are 160 KB and stay in L2.
 const ROOT_DIGITS_MAX: u32 = 6;
 /// A root is as wide as there are so many prefixes for each block.
@@ -117,10 +116,42 @@ struct Work<'a> {
     lines: &'a mut Vec<Line>,
 }
 
-/// The cells and keys of a line, before it is written.
+/// The keys of a line, before it is written.
+#[derive(Copy, Clone)]
 struct Range<'k> {
     keys: &'k [Key],
+    /// The longest prefix that covers it.
     covering: u32,
+    /// Symbols that every number in it shares.
+    depth: u32,
+    /// So many fewer than the cells are deep.
+    above: u32,
+}
+
+impl<'k> Range<'k> {
+    /// The keys of the cells `range`. Prefixes that cover them all are taken off the front: the last of them covers the line.
+    fn new(mut keys: &'k [Key], cells: Cells, range: core::ops::Range<u32>, mut covering: u32) -> Range<'k> {
+        while let [first, others @ ..] = keys
+            && cells.of(first) == range.start
+            && cells.covered(first).is_some_and(|last| last + 1 >= range.end)
+        {
+            (keys, covering) = (others, first.number);
+        }
+        let (mut first, mut last, mut above) = (range.start, range.end - 1, 0);
+        while first != last {
+            (first, last, above) = (first / cells.radix, last / cells.radix, above + 1);
+        }
+        Range { keys, covering, depth: cells.end - above, above }
+    }
+
+    /// The kind of leaf that its keys fit in: few enough, short enough, and numbered without a gap.
+    fn leaf(&self) -> Option<u32> {
+        let longest = |keys: &[Key]| keys.iter().map(Key::len).max().unwrap_or(0);
+        let fits = |(kind, count, symbols): &(u32, usize, u32)| {
+            (self.keys.len() <= *count && longest(self.keys) <= self.depth + symbols).then_some(*kind)
+        };
+        LEAVES.iter().find_map(fits).filter(|_| self.keys.windows(2).all(|pair| pair[0].number + 1 == pair[1].number))
+    }
 }
 
 impl Work<'_> {
@@ -161,35 +192,44 @@ impl Work<'_> {
     fn whole(&mut self, keys: &[Key]) -> Result<u32, BuildError> {
         let place = self.lines.len();
         self.lines.push(Line::default());
-        self.lines[place] = self.written(&Range { keys, covering: 0 })?;
+        self.lines[place] = self.written(&Range { keys, covering: 0, depth: 0, above: 0 })?;
         place_of(place)
     }
 
     /// The line of a range; a node's lines below are appended.
     fn written(&mut self, range: &Range<'_>) -> Result<Line, BuildError> {
-        let Range { keys, covering } = *range;
-        if !fits(keys) {
-            return self.node(keys, covering);
-        }
-        let number = keys.first().map_or(0, |key| key.number);
-        if number >> NUMBER_BITS != 0 {
+        let Range { keys, covering, depth, above } = *range;
+        let Some(kind) = range.leaf() else { return self.node(keys, covering) };
+        let first = keys.first().map_or(0, |key| key.number);
+        if (first | covering) >> NUMBER_BITS != 0 {
             return Err(BuildError::TooLarge);
         }
-        let mut words = [0; 7];
-        if keys.iter().all(|key| key.len() <= LEAF_SYMBOLS) {
-            words = [NO_KEY; 7];
-            for (word, key) in words.iter_mut().zip(keys) {
-                *word = (key.prefix.symbols() >> 64) as u64 | 1 << (63 - 4 * key.len());
-            }
-            return Ok(Line { head: kind::LEAF << NUMBER_BITS | number, covering, words });
+        let mut words = [NO_KEY; 16];
+        words[0] = kind << NUMBER_BITS | first;
+        words[1] = above << NUMBER_BITS | covering;
+        if kind == kind::LONG {
+            words[2..].fill(0);
+            words[2] = keys.len() as u32;
         }
-        words[0] = keys.len() as u64;
         for (place, key) in keys.iter().enumerate() {
-            words[0] |= u64::from(key.len()) << (8 * place + 8);
-            words[1 + 2 * place] = (key.prefix.symbols() >> 64) as u64;
-            words[2 + 2 * place] = key.prefix.symbols() as u64;
+            let rest = key.prefix.symbols().checked_shl(4 * depth).unwrap_or(0);
+            let len = key.len() - depth.min(key.len());
+            let short = |symbols: u128, len: u32| (symbols >> 96) as u32 & !15 | 1 << (31 - 4 * len);
+            match kind {
+                kind::NARROW => words[KEYS + place] = short(rest, len),
+                kind::WIDE => {
+                    words[KEYS + 2 * place] = short(rest, len.min(KEY_SYMBOLS));
+                    words[KEYS + 2 * place + 1] = short(rest << (4 * KEY_SYMBOLS), len.saturating_sub(KEY_SYMBOLS));
+                }
+                _ => {
+                    words[2] |= key.len() << (8 * place + 8);
+                    for word in 0..4 {
+                        words[4 + 4 * place + word] = (key.prefix.symbols() >> (96 - 32 * word)) as u32;
+                    }
+                }
+            }
         }
-        Ok(Line { head: kind::LONG << NUMBER_BITS | number, covering, words })
+        Ok(Line { words })
     }
 
     fn node(&mut self, keys: &[Key], covering: u32) -> Result<Line, BuildError> {
@@ -199,27 +239,22 @@ impl Work<'_> {
         let (below, inner) = if first.len() == depth { (&keys[1..], first.number) } else { (keys, covering) };
         let place = self.lines.len();
         let starts = self.divide(below, Cells { start: depth, end: depth + 2, radix: 16 }, inner)?;
-        let mut cells = [0u64; 4];
-        for start in starts {
-            cells[start as usize / 64] |= 1 << (start % 64);
-        }
-        let mut before = 0u64;
-        let mut count = 0u64;
-        for (word, bits) in cells.iter().enumerate() {
-            before |= count << (8 * word);
-            count += u64::from(bits.count_ones());
-        }
+        let mut words = [0; 16];
+        words[0] = kind::NODE << NUMBER_BITS | depth;
+        words[1] = covering;
+        words[2] = place_of(place)?;
         let path = first.prefix.symbols() & !u128::MAX.checked_shr(4 * depth).unwrap_or(0);
-        let words = [
-            u64::from(place_of(place)?) | before << 32,
-            (path >> 64) as u64,
-            path as u64,
-            cells[0],
-            cells[1],
-            cells[2],
-            cells[3],
-        ];
-        Ok(Line { head: kind::NODE << NUMBER_BITS | depth, covering, words })
+        for word in 0..4 {
+            words[4 + word] = (path >> (96 - 32 * word)) as u32;
+        }
+        for start in starts {
+            words[8 + start as usize / 32] |= 1 << (start % 32);
+            // The first 64 cells have none before them.
+            for later in start / 64 + 1..4 {
+                words[3] += 1 << (8 * later);
+            }
+        }
+        Ok(Line { words })
     }
 }
 
@@ -230,12 +265,18 @@ fn line<'k>(keys: &'k [Key], cells: Cells, start: u32, outer: Open) -> (usize, u
     let alone = keys.iter().take_while(|key| cells.of(key) == start).count();
     // The first cell alone: all prefixes up to its depth cover it. An empty one takes the empty ones behind it along.
     let next = if alone == 0 { end(0) } else { start + 1 };
-    let mut best = (alone, next, without_covering(&keys[..alone], cells, start..next, outer.number));
+    let mut best = (alone, next, Range::new(&keys[..alone], cells, start..next, outer.number));
     let mut taken = alone;
-    while fits(best.2.keys) {
+    if best.2.leaf().is_none() {
+        // A node tells its path from others: unless more prefixes cover the cell alone, it takes the empty ones behind it along.
+        let next = end(alone);
+        let range = Range::new(&keys[..alone], cells, start..next, outer.number);
+        return if range.keys.len() == best.2.keys.len() { (alone, next, range) } else { best };
+    }
+    while best.2.leaf().is_some() {
         let next = end(taken);
-        let range = without_covering(&keys[..taken], cells, start..next, outer.number);
-        if fits(range.keys) {
+        let range = Range::new(&keys[..taken], cells, start..next, outer.number);
+        if range.leaf().is_some() {
             best = (taken, next, range);
         } else if taken > alone {
             break;
@@ -246,28 +287,6 @@ fn line<'k>(keys: &'k [Key], cells: Cells, start: u32, outer: Open) -> (usize, u
         taken += keys[taken..].iter().take_while(|key| cells.of(key) == next).count();
     }
     best
-}
-
-/// Takes prefixes that cover all cells of a line off the front: the last of them covers the line.
-fn without_covering<'k>(
-    mut keys: &'k [Key],
-    cells: Cells,
-    range: core::ops::Range<u32>,
-    mut covering: u32,
-) -> Range<'k> {
-    while let [first, others @ ..] = keys
-        && cells.of(first) == range.start
-        && cells.covered(first).is_some_and(|last| last + 1 >= range.end)
-    {
-        (keys, covering) = (others, first.number);
-    }
-    Range { keys, covering }
-}
-
-/// Whether these are few enough for a line, and numbered without a gap.
-fn fits(keys: &[Key]) -> bool {
-    let most = if keys.iter().take(LEAF_KEYS + 1).all(|key| key.len() <= LEAF_SYMBOLS) { LEAF_KEYS } else { LONG_KEYS };
-    keys.len() <= most && keys.windows(2).all(|pair| pair[0].number + 1 == pair[1].number)
 }
 
 const _: () = assert!(PREFIX_MAX == 32, "a node's last cell starts at symbol 31");
