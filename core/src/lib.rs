@@ -29,6 +29,7 @@ pub mod flow;
 pub mod limits;
 pub mod memory;
 pub mod message;
+pub mod number;
 pub mod routing;
 pub mod siphash;
 pub mod steering;

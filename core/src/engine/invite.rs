@@ -1,13 +1,14 @@
 //! An INVITE that opens a call: admitted, routed, sent to a gateway (RFC 3261 §16.3 to §16.6).
 
 use super::answer::Incoming;
-use super::forward::{Forward, GATEWAY_URI_MAX, Number, gateway_uri};
+use super::forward::Forward;
 use super::{Engine, Turn};
 use crate::call::{Call, CallRef, Dialogs, EndReason, Leg, State};
 use crate::counter::Counter;
 use crate::flow::{Endpoint, Flow, ListenerIndex};
 use crate::memory::Full;
 use crate::message::{Message, Method, Name, StartLine};
+use crate::number::{Dialled, Number, NumberFault, gateway_uri};
 use crate::routing::{Candidate, ListenerSlot, NoCandidate, Recognised};
 use crate::siphash::Hasher;
 use crate::time::Instant;
@@ -23,13 +24,19 @@ enum Failure {
     Full(Full),
 }
 
+impl From<NumberFault> for Failure {
+    fn from(fault: NumberFault) -> Failure {
+        Failure::Refused(fault.status())
+    }
+}
+
 impl Engine {
     pub(crate) fn on_invite(
         &mut self,
         turn: &mut Turn<'_>,
         incoming: &Incoming<'_, '_>,
         recognised: Recognised,
-        dialled: &Number,
+        dialled: &Dialled,
     ) {
         let Some(strip_routes) = self.own_routes(incoming.message) else {
             // A preloaded Route that names anyone else: Corelane is no open relay.
@@ -71,7 +78,7 @@ impl Engine {
             Failure::Full(full) => self.answer_full(turn, server, incoming, full),
             Failure::Refused(status) => {
                 // A number that leads nowhere is the caller's; anything else is a trunk's trouble, and says so.
-                let lines: &[u8] = if status == 404 { b"" } else { NO_CIRCUIT };
+                let lines: &[u8] = if matches!(status, 404 | 484) { b"" } else { NO_CIRCUIT };
                 self.answer_server(turn, server, Some(incoming), status, lines);
             }
         }
@@ -83,18 +90,13 @@ impl Engine {
         &mut self,
         turn: &Turn<'_>,
         recognised: Recognised,
-        dialled: &Number,
+        dialled: &Dialled,
     ) -> Result<(Candidate, Number), Failure> {
         let draw = self.draw();
         let provider = turn.image.provider(recognised.provider).ok_or(Failure::Refused(500))?;
-        let mut number = dialled.clone();
-        let fits = number.rewrite(recognised.tech_prefix.into(), b"")
-            && number.rewrite(provider.strip.into(), provider.prepend);
-        if !fits || number.digits.is_empty() {
-            return Err(Failure::Refused(404));
-        }
+        let number = dialled.for_provider(&recognised, &provider)?;
         let candidates =
-            turn.image.select(provider.routing_group, &number.digits, draw).map_err(|reason| match reason {
+            turn.image.select(provider.routing_group, number.digits(), draw).map_err(|reason| match reason {
                 NoCandidate::NoRoute => Failure::Refused(404),
                 NoCandidate::NoneUsable => Failure::Refused(provider.refuse_code),
             })?;
@@ -108,20 +110,16 @@ impl Engine {
         turn: &mut Turn<'_>,
         incoming: &Incoming<'_, '_>,
         candidate: Candidate,
-        mut number: Number,
+        number: Number,
         forward: &Forward<'_>,
     ) -> Result<(), Failure> {
         let gateway = turn.image.gateway(candidate.gateway).ok_or(Failure::Refused(500))?;
         let listener = gateway.listener.and_then(|slot| self.listener_of(slot)).unwrap_or(incoming.flow.listener);
-        if !number.rewrite(gateway.strip.into(), gateway.prepend) || number.digits.is_empty() {
-            return Err(Failure::Refused(404));
-        }
-        let mut uri = [0; GATEWAY_URI_MAX];
-        let uri = gateway_uri(&number, &gateway, &mut uri).map_err(Failure::Full)?;
+        let uri = gateway_uri(&number, &gateway)?;
         let to = Flow { peer: gateway.endpoint, listener, transport: incoming.flow.transport };
         let server = forward.server;
         let call = forward.call;
-        let forward = Forward { to, request_uri: Some(uri), ..*forward };
+        let forward = Forward { to, request_uri: Some(&uri), ..*forward };
         let client = self.forward(turn, incoming, &forward).map_err(Failure::Full)?;
         if let Some(transaction) = server.and_then(|at| self.servers.find_mut(at)) {
             transaction.client = Some(client);

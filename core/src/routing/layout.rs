@@ -23,14 +23,14 @@ use rkyv::{Archive, Serialize};
 /// First eight bytes of every image.
 pub const MAGIC: [u8; 8] = *b"corelane";
 /// Version of everything in this module. An image of another version is refused, never guessed at.
-pub const LAYOUT: u32 = 1;
+pub const LAYOUT: u32 = 2;
 /// Bytes of the header in front of the section table.
 pub const HEADER_SIZE: usize = 64;
 /// Bytes of one entry of the section table.
 pub const SECTION_ENTRY_SIZE: usize = 24;
 /// Sections start on multiples of this, so that archives can be read in place.
 pub const ALIGNMENT: usize = 16;
-/// How many sections layout 1 has.
+/// How many sections there are.
 pub const SECTIONS: usize = 5;
 /// Where the first section starts.
 pub const BODY_START: usize = (HEADER_SIZE + SECTIONS * SECTION_ENTRY_SIZE).next_multiple_of(ALIGNMENT);
@@ -284,8 +284,10 @@ pub enum NumberFormat {
     /// As routed.
     #[default]
     Plain,
-    /// With a `+` in front.
+    /// With a `+` in front, when it is of digits only.
     E164,
+    /// Without `+`.
+    NoPlus,
 }
 
 /// Table `carrier`, with its enabled gateways.

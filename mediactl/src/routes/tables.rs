@@ -166,6 +166,8 @@ fn push<T>(rows: &mut Vec<Row<T>>, fields: &mut Fields<'_>, read: fn(&mut Fields
 }
 
 const TRANSPORTS: [(&str, TransportKind); 1] = [("udp", TransportKind::Udp)];
+const NUMBER_FORMATS: [(&str, NumberFormat); 3] =
+    [("plain", NumberFormat::Plain), ("e164", NumberFormat::E164), ("no_plus", NumberFormat::NoPlus)];
 const PRIVACIES: [(&str, Privacy); 2] = [("trusted", Privacy::Trusted), ("untrusted", Privacy::Untrusted)];
 
 /// The name, or the id where a row has none.
@@ -274,8 +276,8 @@ fn read_gateway(fields: &mut Fields<'_>) -> Gateway {
         max_calls: fields.cap(at::max_calls),
         strip: fields.number(at::strip, 0, 32).unwrap_or(0),
         prepend: fields.parsed(at::prepend, |text| fields::prepend(text, true)).unwrap_or_default(),
-        number_format: fields.word(at::number_format, &[("plain", NumberFormat::Plain), ("e164", NumberFormat::E164)]),
-        from_host: fields.parsed(at::from_host, fields::host),
+        number_format: fields.word(at::number_format, &NUMBER_FORMATS),
+        from_host: fields.parsed(at::from_host, fields::uri_host),
         privacy: fields.word(at::privacy, &PRIVACIES),
         fr_timer_ms: fields.number(at::fr_timer_ms, 100, 60_000),
         ring_timeout_ms: fields.number(at::ring_timeout_ms, 1_000, 3_600_000),
