@@ -14,6 +14,7 @@ mod budget;
 mod cancel;
 mod dialog;
 mod forward;
+mod identity;
 mod invite;
 mod records;
 mod request;
@@ -228,6 +229,11 @@ impl Engine {
         let mut writer = crate::message::Writer::new(&mut self.scratch);
         write(&mut writer);
         let written = writer.finish().and_then(|bytes| self.pool.store(bytes));
+        self.count_full(written)
+    }
+
+    /// Counts what did not fit.
+    pub(crate) fn count_full(&mut self, written: Result<BufferRef, Full>) -> Result<BufferRef, Full> {
         if let Err(full) = written {
             self.counters.count(match full.0 {
                 Resource::MessageSize => Counter::Oversized,

@@ -26,6 +26,7 @@ pub mod call;
 pub mod counter;
 pub mod engine;
 pub mod flow;
+pub mod identity;
 pub mod limits;
 pub mod memory;
 pub mod message;

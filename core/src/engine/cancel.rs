@@ -65,6 +65,7 @@ impl Engine {
             role: Role {
                 method: Method::Cancel,
                 opens: false,
+                renamed: false,
                 cancel: Cancel::No,
                 call: None,
                 server: None,

@@ -6,7 +6,7 @@ use super::forward::Forward;
 use super::{Engine, Turn};
 use crate::call::{Call, CallRef, Side, State};
 use crate::counter::Counter;
-use crate::message::{Message, Method, Name, Span, StartLine};
+use crate::message::{Message, Method, Name, Rewrite, Span, StartLine};
 use crate::token::{DIALOG_LENGTH, TOKEN_NAME, TOKEN_PARAMETER};
 
 /// An in-dialog request's call and the way on.
@@ -103,6 +103,7 @@ impl Engine {
             record_route: None,
             loop_hash: 0,
             dialog: found.dialog,
+            rewrite: Rewrite::NOTHING,
         })
     }
 

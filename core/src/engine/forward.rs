@@ -10,7 +10,7 @@ use crate::counter::Counter;
 use crate::flow::{Flow, ListenerIndex};
 use crate::limits::{HOST_MAX, UDP_REQUEST_SIZE};
 use crate::memory::{Full, Ref};
-use crate::message::{Method, RequestEdits, write_request};
+use crate::message::{Method, RequestEdits, Rewrite, write_request};
 use crate::token::{Branch, BranchParts, DialogToken, NO_PLACE, TOKEN_PARAMETER};
 use crate::transaction::{client, invite_client};
 
@@ -35,6 +35,8 @@ pub(crate) struct Forward<'f> {
     pub(crate) loop_hash: u32,
     /// For a BYE: the dialog that it ends.
     pub(crate) dialog: u64,
+    /// What of From, To and other headers leaves another way than it came.
+    pub(crate) rewrite: Rewrite<'f>,
 }
 
 impl Engine {
@@ -61,6 +63,7 @@ impl Engine {
                 method: forward.method,
                 opens: forward.record_route.is_some(),
                 cancel: Cancel::No,
+                renamed: forward.rewrite.from.is_some(),
                 call: forward.call,
                 server: forward.server,
                 dialog: forward.dialog,
@@ -134,6 +137,7 @@ impl Engine {
             strip_routes: forward.strip_routes,
             drop_last_route: forward.drop_last_route,
             max_forwards: message.max_forwards().map_or(MAX_FORWARDS, |hops| hops.saturating_sub(1)),
+            rewrite: forward.rewrite,
         };
         let buffer = self.compose(|writer| write_request(message, &edits, writer))?;
         if self.pool.bytes(buffer).len() > UDP_REQUEST_SIZE {

@@ -7,7 +7,7 @@ use crate::call::{Call, CallRef, Dialogs, EndReason, Leg, State};
 use crate::counter::Counter;
 use crate::flow::{Endpoint, Flow, ListenerIndex};
 use crate::memory::Full;
-use crate::message::{Message, Method, Name, StartLine};
+use crate::message::{Message, Method, Name, Rewrite, StartLine};
 use crate::number::{Dialled, Number, NumberFault, gateway_uri};
 use crate::routing::{Candidate, ListenerSlot, NoCandidate, Recognised};
 use crate::siphash::Hasher;
@@ -69,6 +69,7 @@ impl Engine {
             record_route: Some(pass),
             loop_hash,
             dialog: 0,
+            rewrite: Rewrite::NOTHING,
         };
         let outcome = self
             .route(turn, recognised, dialled)
@@ -116,10 +117,11 @@ impl Engine {
         let gateway = turn.image.gateway(candidate.gateway).ok_or(Failure::Refused(500))?;
         let listener = gateway.listener.and_then(|slot| self.listener_of(slot)).unwrap_or(incoming.flow.listener);
         let uri = gateway_uri(&number, &gateway)?;
+        let rewrite = self.identity_towards(turn, incoming.message, forward.call, &gateway);
         let to = Flow { peer: gateway.endpoint, listener, transport: incoming.flow.transport };
         let server = forward.server;
         let call = forward.call;
-        let forward = Forward { to, request_uri: Some(&uri), ..*forward };
+        let forward = Forward { to, request_uri: Some(&uri), rewrite, ..*forward };
         let client = self.forward(turn, incoming, &forward).map_err(Failure::Full)?;
         if let Some(transaction) = server.and_then(|at| self.servers.find_mut(at)) {
             transaction.client = Some(client);

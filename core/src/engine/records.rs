@@ -229,6 +229,8 @@ pub(crate) struct Role {
     /// It is the INVITE that opens the call, and not one inside a dialog.
     pub(crate) opens: bool,
     pub(crate) cancel: Cancel,
+    /// Its From is not the one that came: the responses get that one back.
+    pub(crate) renamed: bool,
     /// The call, stale once that ended.
     pub(crate) call: Option<CallRef>,
     /// Whom the responses are for; none for a CANCEL of our own.

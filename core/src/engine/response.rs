@@ -5,7 +5,7 @@ use super::{Engine, Turn};
 use crate::call::{CallRef, EndReason, State};
 use crate::counter::Counter;
 use crate::memory::Ref;
-use crate::message::{Message, Method, Name, write_response};
+use crate::message::{Message, Method, Name};
 use crate::time::Instant;
 use crate::token::Tokens;
 use crate::transaction::Tell;
@@ -138,7 +138,7 @@ impl Engine {
             // RFC 3261 §16.7 step 3: with our Via gone there is nobody left that it could be for.
             return self.counters.count(Counter::StrayResponses);
         }
-        match self.compose(|writer| write_response(message, writer)) {
+        match self.compose_upstream(turn, server, message, role) {
             Ok(buffer) => {
                 self.drive_server(turn, server, ServerEvent::Response(status), Some(buffer));
             }

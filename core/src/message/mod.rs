@@ -44,13 +44,16 @@ use crate::limits::HEADERS_MAX;
 pub use cseq::CSeq;
 pub use error::{Fault, Malformed, ParseError};
 pub use method::Method;
-pub use name::Name;
+pub use name::{Name, Names};
 pub use name_addr::NameAddr;
 pub use span::Span;
 pub use uri::{Scheme, Uri};
 pub use values::Values;
 pub use via::Via;
-pub use write::{Answer, RequestEdits, Writer, write_ack, write_answer, write_cancel, write_request, write_response};
+pub use write::{
+    Answer, Patch, RequestEdits, Rewrite, Writer, write_ack, write_answer, write_cancel, write_request, write_response,
+    write_response_with,
+};
 
 /// One header field: a line with its folded continuations.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]

@@ -3,7 +3,9 @@
 mod cancel;
 mod dialogs;
 mod forks;
+mod identity;
 mod image;
+mod numbers;
 mod refusals;
 mod retransmission;
 mod scarcity;

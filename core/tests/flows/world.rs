@@ -106,6 +106,11 @@ impl World {
         World { engine, image: super::image::image(), now, unreleased: Vec::new(), slow_ring: false }
     }
 
+    /// Another routing image than that of most tests.
+    pub(crate) fn routed_by(image: ImageBytes) -> World {
+        World { image, ..World::new() }
+    }
+
     /// A datagram from `peer` arrives at the first listener.
     pub(crate) fn deliver(&mut self, peer: &str, text: &str) -> Vec<Sent> {
         self.deliver_to(0, peer, text.as_bytes())

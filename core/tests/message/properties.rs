@@ -2,7 +2,7 @@
 
 use corelane_core::limits::MESSAGE_SIZE_MAX;
 use corelane_core::message::{
-    Answer, Malformed, Message, Name, ParseError, RequestEdits, StartLine, Writer, write_ack, write_answer,
+    Answer, Malformed, Message, Name, ParseError, RequestEdits, Rewrite, StartLine, Writer, write_ack, write_answer,
     write_cancel, write_request, write_response,
 };
 use corelane_core::steering::find_call_id;
@@ -106,6 +106,7 @@ const EDITS: RequestEdits<'static> = RequestEdits {
     strip_routes: 0,
     drop_last_route: false,
     max_forwards: 69,
+    rewrite: Rewrite::NOTHING,
 };
 
 fn check(bytes: &[u8]) -> Result<(), TestCaseError> {

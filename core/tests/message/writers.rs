@@ -1,7 +1,8 @@
 //! What the writers change and what they keep (RFC 3261 §16.6, §16.7, §8.2.6, §17.1.1.3, §9.1).
 
 use corelane_core::message::{
-    Answer, Message, RequestEdits, Writer, write_ack, write_answer, write_cancel, write_request, write_response,
+    Answer, Message, RequestEdits, Rewrite, Writer, write_ack, write_answer, write_cancel, write_request,
+    write_response,
 };
 
 const NO_EDITS: RequestEdits<'static> = RequestEdits {
@@ -13,6 +14,7 @@ const NO_EDITS: RequestEdits<'static> = RequestEdits {
     strip_routes: 0,
     drop_last_route: false,
     max_forwards: 69,
+    rewrite: Rewrite::NOTHING,
 };
 
 /// What a writer made of a message, with LF for readability.
