@@ -283,6 +283,16 @@ fn read_gateway(fields: &mut Fields<'_>) -> Gateway {
         ring_timeout_ms: fields.number(at::ring_timeout_ms, 1_000, 3_600_000),
         media_flags: fields.text(at::media_flags).unwrap_or_default().to_string(),
     };
+    let (plus, digits) = record.prepend.strip_prefix('+').map_or((false, &*record.prepend), |digits| (true, digits));
+    match record.number_format {
+        NumberFormat::NoPlus if plus => {
+            fields.complain(at::prepend, "has a '+' that number_format no_plus takes off again; remove one of them");
+        }
+        NumberFormat::E164 if !digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            fields.complain(at::prepend, "has a symbol that no number of number_format e164 has; remove one of them");
+        }
+        _ => {}
+    }
     Gateway { record, listener_id: fields.number(at::listener_id, 0, u32::MAX) }
 }
 

@@ -347,6 +347,16 @@ fn each_bad_row_is_named_with_its_cure() {
             "provider_address.csv:2: tech_prefix 12345678901234567: must be at most 16 letters",
         ),
         (
+            "gateway.csv",
+            "id,host,prepend,number_format\n1,203.0.113.1,+0,no_plus\n2,203.0.113.2,,\n3,203.0.113.3,,\n",
+            "gateway.csv:2: prepend +0: has a '+' that number_format no_plus takes off",
+        ),
+        (
+            "gateway.csv",
+            "id,host,prepend,number_format\n1,203.0.113.1,7#,e164\n2,203.0.113.2,,\n3,203.0.113.3,,\n",
+            "gateway.csv:2: prepend 7#: has a symbol that no number of number_format e164 has",
+        ),
+        (
             "listener.csv",
             "id,address\n1,everywhere\n2,2001:db8::1\n",
             "listener.csv:2: address everywhere: must be an IP address of this host",
