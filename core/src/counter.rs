@@ -56,6 +56,7 @@ counters! {
     Rejected481, "rejected_481", "total", "In-dialog requests and CANCELs that match nothing.";
     Rejected482, "rejected_482", "total", "Looped requests (RFC 5393).";
     Rejected483, "rejected_483", "total", "Requests out of Max-Forwards.";
+    Rejected484, "rejected_484", "total", "Numbers of which the provider's rules left nothing.";
     Rejected500, "rejected_500", "total", "Requests that failed here for a reason of ours.";
     Rejected503, "rejected_503", "total", "Requests answered 503: no usable gateway, or a full slab.";
     Rejected505, "rejected_505", "total", "Requests of another SIP version.";

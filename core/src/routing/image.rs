@@ -479,5 +479,5 @@ from_archived! {
     Redirect { Hunt, Pass, Recurse }
     Refer { Reject, Pass }
     Privacy { Trusted, Untrusted }
-    NumberFormat { Plain, E164 }
+    NumberFormat { Plain, E164, NoPlus }
 }

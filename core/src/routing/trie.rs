@@ -145,7 +145,10 @@ fn in_lines(trie: &Archived<Trie>, mut place: usize, mut shared: u32, number: Nu
             Some((below, symbols)) => (place, shared) = (below, symbols),
             None => {
                 let covering = (line.words[1].to_native() & NUMBER, shared);
-                let (found, symbols) = Some(kind).filter(|kind| *kind == kind::LONG).and_then(|_| in_long(line, number)).unwrap_or(covering);
+                let (found, symbols) = Some(kind)
+                    .filter(|kind| *kind == kind::LONG)
+                    .and_then(|_| in_long(line, number))
+                    .unwrap_or(covering);
                 return fitting(trie, found, symbols, number.len);
             }
         }
@@ -192,7 +195,8 @@ fn in_long(line: &ArchivedLine, number: Number) -> Option<(u32, u32)> {
     let [count, lengths @ ..] = words[2].to_le_bytes();
     let keys = words[4..].chunks_exact(4).map(|key| key.iter().fold(0, |key, word| key << 32 | u128::from(*word)));
     let lengths = lengths.into_iter().map(|len| u32::from(len).min(PREFIX_MAX as u32));
-    let fits = (0..u32::from(count)).zip(keys.zip(lengths)).filter(|(_, (key, len))| shares(*key, number.symbols, *len));
+    let fits =
+        (0..u32::from(count)).zip(keys.zip(lengths)).filter(|(_, (key, len))| shares(*key, number.symbols, *len));
     fits.last().map(|(place, (_, len))| ((words[0] & NUMBER) + place, len))
 }
 
