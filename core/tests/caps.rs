@@ -265,7 +265,7 @@ fn a_cap_is_exact_among_threads() {
         let limits = of_provider(calls(cap));
         let (logs, numbers) = hammer(
             threads,
-            20_000,
+            60_000,
             |_, _| caps.admit_provider(PROVIDER, &limits, NOW, no_day).ok(),
             |hold| caps.release_provider(hold, Duration::ZERO, NO_TIME),
         );
@@ -280,7 +280,7 @@ fn as_many_threads_as_places_are_never_refused() {
     let limits = of_provider(calls(8));
     let (logs, numbers) = hammer(
         8,
-        20_000,
+        60_000,
         |_, _| caps.admit_provider(PROVIDER, &limits, NOW, no_day).ok(),
         |hold| caps.release_provider(hold, Duration::ZERO, NO_TIME),
     );
@@ -295,7 +295,7 @@ fn who_does_not_get_the_gateway_does_not_cost_another_the_carrier() {
     // the fourth is refused only if somebody who did not get the gateway was seen holding the carrier.
     let (logs, _) = hammer(
         4,
-        20_000,
+        60_000,
         |thread, _| {
             let gateway = if thread == 3 { 5 } else { 4 };
             caps.take_gateway(candidate(CARRIER, gateway), &calls(2), &calls(1), NOW).ok()

@@ -215,3 +215,62 @@ impl Row {
         self.day_seconds.store(word(day.seconds), Ordering::Release);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Limit, Limits, Look, Row, Wanted};
+    use crate::admission::Rate;
+    use crate::time::Instant;
+
+    fn wanted(limits: Limits) -> Wanted {
+        let now = Instant::from_micros(7_000_000);
+        Wanted { limits, max_calls_day: None, max_minutes_day: None, today: None, now }
+    }
+
+    #[test]
+    fn a_trial_makes_nobody_be_refused() {
+        let call = Limits { max_calls: Some(1), rate: None };
+        let rate = Limits { max_calls: None, rate: Some(Rate::new(10, Some(0))) };
+        for (limits, limit) in [(call, Limit::Calls), (rate, Limit::Rate)] {
+            let row = Row::default();
+            let wanted = wanted(limits);
+            row.begin();
+            let taken = row.take(&wanted).expect("the last place");
+            assert_eq!(row.look(&wanted), Look::Unsettled(limit));
+            assert!(row.take(&wanted).is_none());
+            row.give_back(&taken);
+            assert_eq!(row.look(&wanted), Look::Room);
+            row.end();
+
+            row.begin();
+            row.take(&wanted).expect("the last place, to be kept");
+            row.end();
+            assert_eq!(row.look(&wanted), Look::Full(limit));
+        }
+    }
+
+    #[test]
+    fn a_trial_that_ends_during_a_look_does_not_settle_another() {
+        let row = Row::default();
+        let wanted = wanted(Limits { max_calls: Some(1), rate: None });
+        row.begin();
+        row.begin();
+        row.take(&wanted).expect("one of them takes");
+        row.end();
+        assert_eq!(row.look(&wanted), Look::Unsettled(Limit::Calls), "the other one may still give back");
+        row.end();
+        assert_eq!(row.look(&wanted), Look::Full(Limit::Calls));
+    }
+
+    #[test]
+    fn a_rate_that_moved_on_is_not_given_back() {
+        let row = Row::default();
+        let wanted = wanted(Limits { max_calls: None, rate: Some(Rate::new(10, Some(1))) });
+        row.begin();
+        let first = row.take(&wanted).expect("one of two");
+        row.take(&wanted).expect("two of two, by another");
+        row.give_back(&first);
+        row.end();
+        assert_eq!(row.look(&wanted), Look::Full(Limit::Rate));
+    }
+}
