@@ -183,6 +183,21 @@ impl<'a> Carrier<'a> {
     pub fn name(&self) -> &'a str {
         self.record.name.as_str()
     }
+    /// New calls per second; `None`: no cap.
+    #[must_use]
+    pub fn max_cps(&self) -> Option<u32> {
+        number(&self.record.max_cps)
+    }
+    /// Calls above the rate taken at once.
+    #[must_use]
+    pub fn burst(&self) -> Option<u32> {
+        number(&self.record.burst)
+    }
+    /// Calls at the same time.
+    #[must_use]
+    pub fn max_calls(&self) -> Option<u32> {
+        number(&self.record.max_calls)
+    }
     /// Whether this status goes on to the next candidate.
     #[must_use]
     pub fn fails_over(&self, status: u16) -> bool {
