@@ -22,6 +22,7 @@ use std::hint::black_box;
 use std::path::Path;
 use std::time::Instant;
 
+use corelane_core::WallTime;
 use corelane_core::routing::{Digits, Image};
 use corelane_mediactl::routes;
 
@@ -224,7 +225,7 @@ fn measure(image_file: &Path, prefixes: &[String]) {
             .collect();
         let found =
             |number: &[u8]| image.longest_prefix(1, Digits::leading(number)).map_or(0, |prefix| prefix.0 as usize);
-        let select = |number: &[u8]| image.select(1, number, 7).map_or(0, |candidates| candidates.len());
+        let select = |number: &[u8]| image.select(1, number, WallTime(0), 7).map_or(0, |candidates| candidates.len());
         for (set, numbers) in [("warm", &numbers[..WARM.min(numbers.len())]), ("sweep", &numbers[..])] {
             let show = |what: &str, [p50, p99]: [(f64, f64); 2]| {
                 println!(

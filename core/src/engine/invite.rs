@@ -94,9 +94,11 @@ impl Engine {
             return Err(Failure::Refused(404));
         }
         let candidates =
-            turn.image.select(provider.routing_group, &number.digits, draw).map_err(|reason| match reason {
-                NoCandidate::NoRoute => Failure::Refused(404),
-                NoCandidate::NoneUsable => Failure::Refused(provider.refuse_code),
+            turn.image.select(provider.routing_group, &number.digits, turn.now.wall, draw).map_err(|reason| {
+                match reason {
+                    NoCandidate::NoRoute => Failure::Refused(404),
+                    NoCandidate::NoneUsable => Failure::Refused(provider.refuse_code),
+                }
             })?;
         // Hunting over the others is the call lifecycle's work; the first one is the route's choice.
         candidates.first().map(|first| (*first, number)).ok_or(Failure::Refused(provider.refuse_code))
