@@ -524,6 +524,8 @@ pub struct RouteEntry {
     pub schedule: u32,
 }
 
+const _: () = assert!(size_of::<ArchivedRouteEntry>() == 12, "five routes of a set in one cache line");
+
 /// When a route is there: within its validity, and while its window is open.
 #[derive(Archive, Serialize, Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Schedule {

@@ -78,69 +78,69 @@ impl Rank for Archived<CarrierGateway> {
     }
 }
 
-/// Hands out places by ascending priority, equals in a weighted shuffle. `entries` are sorted by priority.
+/// Hands out entries by ascending priority, equals in a weighted shuffle. `entries` are sorted by priority.
 struct Order<'a, T> {
     entries: &'a [T],
-    /// Handed out already, or never to be.
-    taken: u64,
-    /// The equals being drawn: `from..to`.
-    from: usize,
-    to: usize,
+    /// Places of lower priority than those being drawn, as bits.
+    later: u64,
+    /// Places of equal priority that are being drawn.
+    equals: u64,
+}
+
+/// The places of a set of bits, ascending.
+fn places(mut bits: u64) -> impl Iterator<Item = usize> {
+    core::iter::from_fn(move || {
+        let place = bits.trailing_zeros() as usize;
+        let left = bits & bits.checked_sub(1)?;
+        bits = left;
+        Some(place)
+    })
 }
 
 impl<'a, T: Rank> Order<'a, T> {
     /// All but those whose bit is set in `absent`. At most 64 entries are looked at; the compiler refuses more.
     fn new(entries: &'a [T], absent: u64) -> Order<'a, T> {
-        Order { entries: entries.get(..64).unwrap_or(entries), taken: absent, from: 0, to: 0 }
-    }
-
-    fn is_left(&self, place: usize) -> bool {
-        self.taken >> place & 1 == 0
+        let all = u64::MAX.checked_shr(64u32.saturating_sub(entries.len() as u32)).unwrap_or(0);
+        Order { entries, later: all & !absent, equals: 0 }
     }
 
     fn next(&mut self, draws: &mut Draws) -> Option<&'a T> {
-        loop {
-            let mut left = 0u32;
-            let mut sum = 0u64;
-            for place in (self.from..self.to).filter(|place| self.is_left(*place)) {
-                left += 1;
-                sum += self.entries[place].weight();
-            }
-            if left == 0 {
-                self.equals()?;
-                continue;
-            }
-            // Only weights of zero are left: each is as likely.
-            let even = sum == 0;
-            let mut draw = if left == 1 { 0 } else { draws.below(if even { u64::from(left) } else { sum }) };
-            for place in self.from..self.to {
-                if !self.is_left(place) {
-                    continue;
-                }
-                let entry = &self.entries[place];
-                let share = if even { 1 } else { entry.weight() };
-                if draw < share {
-                    self.taken |= 1 << place;
-                    return Some(entry);
-                }
-                draw -= share;
-            }
-            // The shares add up to the bound of the draw, so one of them was hit.
-            return None;
+        if self.equals == 0 {
+            self.equals = self.most_urgent();
+            self.later &= !self.equals;
         }
+        let place = match self.equals.count_ones() {
+            0 => return None,
+            1 => self.equals.trailing_zeros() as usize,
+            _ => self.draw(draws)?,
+        };
+        self.equals &= !(1 << place);
+        self.entries.get(place)
     }
 
-    /// Moves on to the next run of equal priorities among those that are left.
-    fn equals(&mut self) -> Option<()> {
-        self.from = self.to;
-        let mut priority = None;
-        while let Some(entry) = self.entries.get(self.to) {
-            if self.is_left(self.to) && *priority.get_or_insert(entry.priority()) != entry.priority() {
-                break;
-            }
-            self.to += 1;
+    /// Those with the priority of the first that is left.
+    fn most_urgent(&self) -> u64 {
+        let mut left = places(self.later).map(|place| (place, self.entries[place].priority()));
+        let Some((first, priority)) = left.next() else { return 0 };
+        let same = left.take_while(|(_, other)| *other == priority);
+        same.fold(1 << first, |equals, (place, _)| equals | 1 << place)
+    }
+
+    /// One of several equals.
+    fn draw(&self, draws: &mut Draws) -> Option<usize> {
+        let sum: u64 = places(self.equals).map(|place| self.entries[place].weight()).sum();
+        if sum == 0 {
+            // Only weights of zero are left: each is as likely.
+            return places(self.equals).nth(draws.below(self.equals.count_ones().into()) as usize);
         }
-        priority.map(|_| ())
+        let mut draw = draws.below(sum);
+        // The shares add up to the bound of the draw, so one of them is hit.
+        places(self.equals).find(|place| {
+            let share = self.entries[*place].weight();
+            let hit = draw < share;
+            draw = draw.saturating_sub(share);
+            hit
+        })
     }
 }
 

@@ -8,6 +8,7 @@ use corelane_core::routing::{
 };
 use corelane_core::{Endpoint, WallTime};
 
+use crate::routes::stat::zones_until;
 use crate::routes::zones::shown;
 
 /// Where a look-up starts.
@@ -44,7 +45,10 @@ pub enum Outcome {
 /// Follows a number through an image at a time. `draw` decides between equals, as the engine's random number does.
 #[must_use]
 pub fn lookup(image: &Image<'_>, source: Source, dialled: &str, wall: WallTime, draw: u64) -> Lookup {
-    let mut steps = vec![format!("at {}", shown((wall.0 / 1_000_000) as i64))];
+    let now = (wall.0 / 1_000_000) as i64;
+    let known = zones_until(image).is_none_or(|until| now < until);
+    let beyond = if known { "" } else { ", when the image knows no daylight saving any more" };
+    let mut steps = vec![format!("at {}{beyond}", shown(now))];
     let Some((group, number)) = start(image, source, dialled, &mut steps) else {
         return Lookup { steps, outcome: Outcome::Unknown };
     };

@@ -239,6 +239,8 @@ fn a_lookup_says_which_routes_are_outside_their_time() {
     ] {
         assert!(text.lines().any(|told| told == line), "{line} in\n{text}");
     }
+    let (text, _) = told("44207", "2099-07-03T12:30:00Z");
+    assert!(text.starts_with("at 2099-07-03T12:30:00Z, when the image knows no daylight saving any more\n"), "{text}");
     let (text, outcome) = told("331", "2026-11-23T12:30:00Z");
     assert_eq!(outcome, Outcome::None(NoCandidate::NoRoute));
     assert!(text.contains("no prefix has a route that is there at this time: 404"), "{text}");
