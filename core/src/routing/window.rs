@@ -229,13 +229,17 @@ impl<'a> Image<'a> {
         })
     }
 
-    /// Which of the first 64 entries are not there now, as bits by place. One comparison for each without a schedule.
+    /// Which of the first 64 entries are not there now, as bits by place. One comparison for each without a schedule, or with the one
+    /// of the entry before it.
     #[inline]
     pub(super) fn absent(&self, entries: &[Archived<RouteEntry>], wall: WallTime) -> u64 {
+        let mut last = (ALWAYS, true);
         entries.iter().take(64).zip(0u32..).fold(0, |absent, (entry, place)| {
-            let there = entry.schedule.to_native() == ALWAYS
-                || self.availability(self.schedule(entry), wall) == Availability::Open;
-            absent | u64::from(!there) << place
+            let schedule = entry.schedule.to_native();
+            if schedule != last.0 {
+                last = (schedule, self.availability(self.schedule(entry), wall) == Availability::Open);
+            }
+            absent | u64::from(!last.1) << place
         })
     }
 }
