@@ -80,7 +80,7 @@ impl fmt::Display for Stat {
             Some(until) => writeln!(out, "   known until {}", shown_date(until))?,
             None => writeln!(out)?,
         }
-        let trie = 4 * (counts.trie_slots + counts.trie_words) + 9 * counts.prefixes;
+        let trie = 16 * counts.trie_blocks + 64 * counts.trie_lines + 9 * counts.prefixes;
         write!(out, "{:<14} {:>12}   bytes", "trie", trie)?;
         if counts.prefixes > 0 {
             write!(out, ", {:.1} per prefix", trie as f64 / counts.prefixes as f64)?;
