@@ -37,6 +37,7 @@ use alloc::vec;
 
 use arrayvec::ArrayVec;
 
+use crate::admission::Overload;
 use crate::call::{Call, CallRecord};
 use crate::counter::{Counter, Counters};
 use crate::flow::Flow;
@@ -107,6 +108,8 @@ pub type Effects = ArrayVec<Effect, EFFECTS_MAX>;
 /// The arguments of one step, passed on together.
 pub(crate) struct Turn<'t> {
     pub(crate) now: Now,
+    /// When the datagram came that this turn is about.
+    pub(crate) received_at: Instant,
     pub(crate) image: &'t Image<'t>,
     pub(crate) effects: &'t mut Effects,
 }
@@ -132,6 +135,7 @@ pub struct Engine {
     pub(crate) scratch: Box<[u8]>,
     /// Where a stored INVITE is read again for the next gateway.
     pub(crate) reread: Box<[u8]>,
+    pub(crate) overload: Overload,
     /// No new calls are taken.
     pub(crate) draining: bool,
     /// The next call record that a hang-up of all calls has to look at.
@@ -159,6 +163,7 @@ impl Engine {
             counters: Counters::default(),
             scratch: vec![0; MESSAGE_SIZE_MAX].into_boxed_slice(),
             reread: vec![0; MESSAGE_SIZE_MAX].into_boxed_slice(),
+            overload: Overload::new(),
             draining: false,
             sweep: None,
             random: settings.seed,
@@ -169,9 +174,13 @@ impl Engine {
     /// Handles one input. `effects` must be empty.
     pub fn handle(&mut self, now: Now, image: &Image<'_>, input: Input<'_>, effects: &mut Effects) {
         assert!(effects.is_empty(), "the effects of the last input were not taken");
-        let mut turn = Turn { now, image, effects };
+        let mut turn = Turn { now, received_at: now.monotonic, image, effects };
         match input {
-            Input::Datagram { flow, bytes, truncated, .. } => self.on_datagram(&mut turn, flow, bytes, truncated),
+            Input::Datagram { flow, bytes, truncated, received_at } => {
+                turn.received_at = received_at;
+                self.overload.observe(now.monotonic, received_at);
+                self.on_datagram(&mut turn, flow, bytes, truncated);
+            }
             Input::Unreachable { flow, sent } => self.on_unreachable(&mut turn, flow, sent),
             Input::Timeout => self.on_timeout(&mut turn),
             Input::Command(command) => self.on_command(&mut turn, command),

@@ -151,6 +151,7 @@ impl Engine {
             self.send(turn, flow, buffer);
         }
         if first {
+            self.release_branch(at);
             self.counters.count(Counter::AnswersUndelivered);
             let texts = Texts::Given(towards, message.call_id());
             self.send_bye(turn, flow, call_hash, cseq.wrapping_add(1), EndReason::Cancelled, texts);
