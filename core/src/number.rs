@@ -156,7 +156,19 @@ impl Dialled {
     /// # Errors
     /// [`NumberFault`]: what is left is no number.
     pub fn for_provider(&self, recognised: &Recognised, provider: &Provider<'_>) -> Result<Number, NumberFault> {
-        let tech_prefix = usize::from(recognised.tech_prefix);
+        self.behind(recognised.tech_prefix.into())?.rewritten(provider.strip, provider.prepend)
+    }
+
+    /// The number as it stands, under nobody's rules: that of a redirection.
+    ///
+    /// # Errors
+    /// [`NumberFault`]: it is none.
+    pub fn number(&self) -> Result<Number, NumberFault> {
+        self.behind(0)
+    }
+
+    /// The number behind so many bytes of tech prefix.
+    fn behind(&self, tech_prefix: usize) -> Result<Number, NumberFault> {
         let rest = self.text().get(tech_prefix..).unwrap_or_default();
         let (plus, rest) = match rest.split_first() {
             Some((b'+', rest)) if tech_prefix > 0 => (true, rest),
@@ -170,11 +182,11 @@ impl Dialled {
         if number.digits().is_empty() {
             return Err(if self.text().is_empty() { NumberFault::NotANumber } else { NumberFault::Incomplete });
         }
-        number.rewritten(provider.strip, provider.prepend)
+        Ok(number)
     }
 }
 
-/// The number as it is looked up. Never empty.
+/// The number as it is looked up. Only the default one, which stands where none was read yet, is empty.
 #[derive(Copy, Clone, PartialEq, Eq)]
 pub struct Number {
     ported: Ported,
@@ -260,6 +272,12 @@ impl Number {
             }
         }
         self.ported.write(out);
+    }
+}
+
+impl Default for Number {
+    fn default() -> Number {
+        Number::EMPTY
     }
 }
 

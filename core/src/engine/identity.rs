@@ -1,8 +1,8 @@
 //! Who is named to whom, in the messages that set a call up. The rules are [`crate::identity`].
 
-use super::records::{Role, ServerRef};
+use super::records::ServerRef;
 use super::{Engine, Turn};
-use crate::call::CallRef;
+use crate::call::Call;
 use crate::identity::{towards_gateway, withheld};
 use crate::memory::{BufferRef, Full};
 use crate::message::{Message, Name, Names, Rewrite, Writer, write_response, write_response_with};
@@ -14,12 +14,11 @@ impl Engine {
         &self,
         turn: &Turn<'_>,
         message: &Message<'_>,
-        call: Option<CallRef>,
+        call: &Call,
         gateway: &Gateway<'i>,
     ) -> Rewrite<'i> {
-        let provider = call.and_then(|at| self.calls.find(at)).and_then(|call| turn.image.provider(call.provider));
         // A provider that a new image no longer has is not one that we trust.
-        let privacy = provider.map_or(Privacy::Untrusted, |provider| provider.privacy);
+        let privacy = turn.image.provider(call.provider).map_or(Privacy::Untrusted, |provider| provider.privacy);
         towards_gateway(message, privacy, gateway)
     }
 
@@ -29,14 +28,14 @@ impl Engine {
         turn: &Turn<'_>,
         server: ServerRef,
         message: &Message<'_>,
-        role: Role,
     ) -> Result<BufferRef, Full> {
-        let drop = self.withheld_upstream(turn, message, role);
-        if !role.renamed && drop.is_empty() {
+        let drop = self.withheld_upstream(turn, server, message);
+        let renamed = self.servers.find(server).is_some_and(|transaction| transaction.renamed);
+        if !renamed && drop.is_empty() {
             return self.compose(|writer| write_response(message, writer));
         }
         // The INVITE as it came is held until its final answer; a 2xx behind that (a fork's) keeps the From that the gateway knows.
-        let invite = if role.renamed { self.servers.find(server).and_then(|server| server.request) } else { None };
+        let invite = if renamed { self.servers.find(server).and_then(|transaction| transaction.request) } else { None };
         let invite = invite.and_then(|buffer| Message::parse(self.pool.bytes(buffer)).ok());
         let from = invite.as_ref().map(|invite| invite.text(invite.from().value));
         let rewrite = Rewrite { drop, ..Rewrite::identities(message, from, None) };
@@ -46,14 +45,19 @@ impl Engine {
         self.count_full(written)
     }
 
-    fn withheld_upstream(&self, turn: &Turn<'_>, message: &Message<'_>, role: Role) -> Names {
+    fn withheld_upstream(&self, turn: &Turn<'_>, server: ServerRef, message: &Message<'_>) -> Names {
         let named = message.first(Name::PAssertedIdentity).or_else(|| message.first(Name::RemotePartyId)).is_some();
-        if !role.opens || !named {
+        if !named {
             return Names::NONE;
         }
-        let call = role.call.and_then(|at| self.calls.find(at));
-        let gateway = call.and_then(|call| turn.image.gateway(call.gateway)).map(|gateway| gateway.privacy);
-        let provider = call.and_then(|call| turn.image.provider(call.provider)).map(|provider| provider.privacy);
-        withheld(message, gateway.unwrap_or(Privacy::Untrusted), provider.unwrap_or(Privacy::Untrusted))
+        let call = self.servers.find(server).and_then(|transaction| self.calls.find(transaction.call?));
+        let Some(call) = call.filter(|call| call.server == server) else { return Names::NONE };
+        let gateway = call.candidate.and_then(|candidate| turn.image.gateway(candidate.gateway));
+        let provider = turn.image.provider(call.provider);
+        withheld(
+            message,
+            gateway.map_or(Privacy::Untrusted, |gateway| gateway.privacy),
+            provider.map_or(Privacy::Untrusted, |provider| provider.privacy),
+        )
     }
 }

@@ -51,8 +51,8 @@ pub use uri::{Scheme, Uri};
 pub use values::Values;
 pub use via::Via;
 pub use write::{
-    Answer, Patch, RequestEdits, Rewrite, Writer, write_ack, write_answer, write_cancel, write_request, write_response,
-    write_response_with,
+    Answer, OwnRequest, Patch, RequestEdits, Rewrite, Writer, write_ack, write_answer, write_cancel, write_own_request,
+    write_request, write_response, write_response_with,
 };
 
 /// One header field: a line with its folded continuations.

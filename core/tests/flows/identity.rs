@@ -68,7 +68,7 @@ fn an_invite_names_the_caller_to_whom_it_may() {
         (Untrusted, Untrusted, "", false, FROM),
         (Untrusted, Untrusted, "header", false, ANONYMOUS),
     ] {
-        let mut world = World::routed_by(image(provider, gateway, None));
+        let mut world = World::new().routed_by(image(provider, gateway, None));
         let sent = forwarded(&mut world, &named(privacy));
         let case = format!("{provider:?} to {gateway:?}, {privacy}");
         assert_eq!(sent.headers("P-Asserted-Identity").len(), if asserted { 2 } else { 0 }, "{case}");
@@ -90,7 +90,7 @@ fn each_side_sees_one_from() {
         (Untrusted, None, ANONYMOUS),
         (Untrusted, Some("us.example"), ANONYMOUS),
     ] {
-        let mut world = World::routed_by(image(Trusted, gateway, from_host));
+        let mut world = World::new().routed_by(image(Trusted, gateway, from_host));
         let request = named("id");
         let sent = forwarded(&mut world, &request);
         assert_eq!(sent.header("From"), from);
@@ -105,14 +105,14 @@ fn each_side_sees_one_from() {
         }
         world.settle();
 
-        let mut world = World::routed_by(image(Trusted, gateway, from_host));
+        let mut world = World::new().routed_by(image(Trusted, gateway, from_host));
         let sent = forwarded(&mut world, &request);
         let up = world.deliver(GATEWAY, &response(&sent, 486, "callee", &[]));
         assert_eq!(ladder(&up), [format!("{GATEWAY} ACK"), format!("{CALLER} 486")]);
         assert_eq!((up[0].header("From"), up[1].header("From")), (from, FROM));
         world.settle();
 
-        let mut world = World::routed_by(image(Trusted, gateway, from_host));
+        let mut world = World::new().routed_by(image(Trusted, gateway, from_host));
         let sent = forwarded(&mut world, &request);
         world.deliver(GATEWAY, &response(&sent, 180, "callee", &[]));
         let cancelled = world.deliver(CALLER, &request.hop("CANCEL").text());
@@ -133,7 +133,7 @@ fn a_response_names_the_callee_to_whom_it_may() {
         (Untrusted, Trusted, "X: y", true),
         (Untrusted, Trusted, "Privacy: id", false),
     ] {
-        let mut world = World::routed_by(image(provider, gateway, None));
+        let mut world = World::new().routed_by(image(provider, gateway, None));
         let sent = forwarded(&mut world, &named(""));
         let lines = ["P-Asserted-Identity: <sip:bob@198.51.100.20>", privacy];
         for status in [180, 200] {
