@@ -123,10 +123,10 @@ impl Engine {
         }
         if let Some(transaction) = self.servers.find_mut(server) {
             transaction.client = Some(branch);
-            transaction.renamed |= rewrite.from.is_some();
         }
         if let Some(call) = self.calls.find_mut(at) {
             call.branch = Some(branch);
+            call.renamed |= rewrite.from.is_some();
             call.candidate = Some(candidate);
             call.callee = Leg { flow: to, cseq: 0 };
             call.hunt.attempts += 1;

@@ -143,8 +143,6 @@ pub(crate) struct ServerTransaction {
     pub(crate) request: Option<BufferRef>,
     /// Where the request came from, for the `received` and `rport` of an answer of our own.
     pub(crate) source: Flow,
-    /// For an INVITE: it left with another From, so that responses get back the one that came.
-    pub(crate) renamed: bool,
     /// The response sent last.
     pub(crate) last: Option<BufferRef>,
     pub(crate) timers: TransactionTimers,

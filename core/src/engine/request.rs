@@ -267,7 +267,6 @@ impl Engine {
             client: None,
             request,
             source: incoming.flow,
-            renamed: false,
             last: None,
             timers,
         });
