@@ -156,19 +156,7 @@ impl Dialled {
     /// # Errors
     /// [`NumberFault`]: what is left is no number.
     pub fn for_provider(&self, recognised: &Recognised, provider: &Provider<'_>) -> Result<Number, NumberFault> {
-        self.behind(recognised.tech_prefix.into())?.rewritten(provider.strip, provider.prepend)
-    }
-
-    /// The number as it stands, under nobody's rules: that of a redirection.
-    ///
-    /// # Errors
-    /// [`NumberFault`]: it is none.
-    pub fn number(&self) -> Result<Number, NumberFault> {
-        self.behind(0)
-    }
-
-    /// The number behind so many bytes of tech prefix.
-    fn behind(&self, tech_prefix: usize) -> Result<Number, NumberFault> {
+        let tech_prefix = usize::from(recognised.tech_prefix);
         let rest = self.text().get(tech_prefix..).unwrap_or_default();
         let (plus, rest) = match rest.split_first() {
             Some((b'+', rest)) if tech_prefix > 0 => (true, rest),
@@ -182,11 +170,11 @@ impl Dialled {
         if number.digits().is_empty() {
             return Err(if self.text().is_empty() { NumberFault::NotANumber } else { NumberFault::Incomplete });
         }
-        Ok(number)
+        number.rewritten(provider.strip, provider.prepend)
     }
 }
 
-/// The number as it is looked up. Only the default one, which stands where none was read yet, is empty.
+/// The number as it is looked up. Never empty.
 #[derive(Copy, Clone, PartialEq, Eq)]
 pub struct Number {
     ported: Ported,
@@ -272,12 +260,6 @@ impl Number {
             }
         }
         self.ported.write(out);
-    }
-}
-
-impl Default for Number {
-    fn default() -> Number {
-        Number::EMPTY
     }
 }
 

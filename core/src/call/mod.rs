@@ -102,7 +102,7 @@ pub struct Call {
     pub(crate) branch: Option<ClientRef>,
     pub(crate) hunt: hunt::Hunt,
     /// The number after the provider's rules, for the next gateway.
-    pub(crate) number: Number,
+    pub(crate) number: Option<Number>,
     pub(crate) opening: Opening,
     /// [`text::DialogText`], from the answer to the end.
     pub(crate) text: Option<BufferRef>,

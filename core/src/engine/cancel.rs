@@ -75,7 +75,7 @@ impl Engine {
         own.apply(&action, turn.now.monotonic, false, &timers);
         let role = Role {
             method: Method::Cancel,
-            opens: false,
+            candidate: None,
             cancel: Cancel::No,
             call: None,
             server: None,

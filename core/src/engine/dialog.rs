@@ -133,7 +133,11 @@ impl Engine {
             loop_hash: 0,
             dialog: found.dialog,
             sender: found.side,
-            rewrite: Rewrite { drop: self.withheld_from(turn, call, found.side, incoming.message), ..Rewrite::NOTHING },
+            candidate: None,
+            rewrite: Rewrite {
+                drop: self.withheld_from(turn, call, found.side, None, incoming.message),
+                ..Rewrite::NOTHING
+            },
         })
     }
 

@@ -11,6 +11,7 @@ use crate::flow::{Flow, ListenerIndex};
 use crate::limits::{HOST_MAX, UDP_REQUEST_SIZE};
 use crate::memory::{Full, Ref};
 use crate::message::{Method, RequestEdits, Rewrite, write_request};
+use crate::routing::Candidate;
 use crate::token::{Branch, BranchParts, DialogToken, NO_PLACE, TOKEN_PARAMETER};
 use crate::transaction::{client, invite_client};
 
@@ -39,6 +40,8 @@ pub(crate) struct Forward<'f> {
     /// Inside a dialog: which one (callee's tag), and whose request it is.
     pub(crate) dialog: u64,
     pub(crate) sender: Side,
+    /// For the INVITE of a call: the gateway.
+    pub(crate) candidate: Option<Candidate>,
     /// What of From, To and other headers leaves another way than it came.
     pub(crate) rewrite: Rewrite<'f>,
 }
@@ -63,8 +66,8 @@ impl Engine {
         timers.apply(&action, turn.now.monotonic, false, &self.settings.timers);
         let role = Role {
             method: forward.method,
-            opens: forward.record_route.is_some(),
             cancel: Cancel::No,
+            candidate: forward.candidate,
             call: forward.call,
             server: forward.server,
             dialog: forward.dialog,

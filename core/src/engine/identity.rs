@@ -4,14 +4,14 @@
 //! the caller sends and of the answers to it, in To of what the callee sends and of the answers to that. Both texts are in the
 //! dialog's text once it is answered ([`DialogText`]); before that they are in the INVITE as it came and as it was sent.
 
-use super::records::ServerRef;
+use super::records::Role;
 use super::{Engine, Turn};
 use crate::call::text::DialogText;
 use crate::call::{Call, CallRef, Side};
 use crate::identity::{towards_gateway, withheld};
 use crate::memory::{BufferRef, Full};
-use crate::message::{Message, Name, Names, Rewrite, Span, write_response, write_response_with};
-use crate::routing::{Gateway, Privacy};
+use crate::message::{Message, Name, Names, Rewrite, write_response, write_response_with};
+use crate::routing::{Candidate, Gateway, Privacy};
 
 impl Engine {
     /// What of a call's INVITE leaves another way towards a gateway.
@@ -22,16 +22,24 @@ impl Engine {
         call: &Call,
         gateway: &Gateway<'i>,
     ) -> Rewrite<'i> {
-        towards_gateway(message, trust(turn, call, Side::Caller), gateway)
+        towards_gateway(message, trust(turn, call, Side::Caller, None), gateway)
     }
 
     /// The headers of a message from this side of a call that the other side does not get.
-    pub(crate) fn withheld_from(&self, turn: &Turn<'_>, call: &Call, side: Side, message: &Message<'_>) -> Names {
+    /// `candidate` is the gateway where it is not that of the call.
+    pub(crate) fn withheld_from(
+        &self,
+        turn: &Turn<'_>,
+        call: &Call,
+        side: Side,
+        candidate: Option<Candidate>,
+        message: &Message<'_>,
+    ) -> Names {
         let named = [Name::PAssertedIdentity, Name::RemotePartyId, Name::PPreferredIdentity, Name::Identity];
         if named.into_iter().all(|name| message.first(name).is_none()) {
             return Names::NONE;
         }
-        withheld(message, trust(turn, call, side), trust(turn, call, side.other()))
+        withheld(message, trust(turn, call, side, candidate), trust(turn, call, side.other(), candidate))
     }
 
     /// Whether a gateway knows the caller of this call under another From than he sent.
@@ -68,38 +76,32 @@ impl Engine {
     pub(crate) fn compose_upstream(
         &mut self,
         turn: &Turn<'_>,
-        server: ServerRef,
         message: &Message<'_>,
+        role: &Role,
     ) -> Result<BufferRef, Full> {
-        let at = self.servers.find(server).and_then(|transaction| transaction.call);
-        let Some((at, call)) = at.and_then(|at| Some((at, self.calls.find(at)?))) else {
+        let Some((at, call)) = role.call.and_then(|at| Some((at, self.calls.find(at)?))) else {
             return self.compose(|writer| write_response(message, writer));
         };
         let named = message.first(Name::PAssertedIdentity).or_else(|| message.first(Name::RemotePartyId)).is_some();
         if !call.renamed && !named {
             return self.compose(|writer| write_response(message, writer));
         }
-        let tag = |tag: Option<Span>| self.hash_tag(tag.map(|tag| message.text(tag)));
-        let asked = match call.dialogs.sender(tag(message.from().tag), tag(message.to().tag)) {
-            Some((side, _)) => side,
-            // A tag that the call has not learned is one that the callee gives with this response.
-            None => Side::Caller,
-        };
-        let drop = self.withheld_from(turn, call, asked.other(), message);
+        let (asked, renamed) = (role.sender, call.renamed);
+        let drop = self.withheld_from(turn, call, asked.other(), role.candidate, message);
         self.compose_beside(|engine, writer| {
             let names = engine.names_for(at, asked, asked, message);
-            let names = if engine.renamed(at) { names } else { Rewrite::NOTHING };
+            let names = if renamed { names } else { Rewrite::NOTHING };
             write_response_with(message, &Rewrite { drop, ..names }, writer);
         })
     }
 }
 
 /// Whether a side of a call is one that we trust. One that a new image no longer has is not.
-fn trust(turn: &Turn<'_>, call: &Call, side: Side) -> Privacy {
+fn trust(turn: &Turn<'_>, call: &Call, side: Side, candidate: Option<Candidate>) -> Privacy {
     let known = match side {
         Side::Caller => turn.image.provider(call.provider).map(|provider| provider.privacy),
         Side::Callee => {
-            let gateway = call.candidate.and_then(|candidate| turn.image.gateway(candidate.gateway));
+            let gateway = candidate.or(call.candidate).and_then(|candidate| turn.image.gateway(candidate.gateway));
             gateway.map(|gateway| gateway.privacy)
         }
     };

@@ -11,7 +11,7 @@ use crate::counter::Counter;
 use crate::flow::{Endpoint, ListenerIndex};
 use crate::memory::Full;
 use crate::message::{Message, Method, Name, StartLine};
-use crate::number::{Dialled, Number, NumberFault};
+use crate::number::{Dialled, NumberFault};
 use crate::routing::{ListenerSlot, NoCandidate, Provider, Recognised};
 use crate::siphash::Hasher;
 use crate::time::Instant;
@@ -82,7 +82,7 @@ impl Engine {
             })?;
         if let Some(call) = self.calls.find_mut(at) {
             call.hunt.aim(candidates);
-            call.number = number;
+            call.number = Some(number);
         }
         Ok(())
     }
@@ -115,7 +115,7 @@ impl Engine {
             server,
             branch: None,
             hunt: Hunt::default(),
-            number: Number::default(),
+            number: None,
             opening,
             text: None,
             started: turn.now.wall,

@@ -183,6 +183,21 @@ impl<'a> Carrier<'a> {
     pub fn name(&self) -> &'a str {
         self.record.name.as_str()
     }
+    /// New calls per second; `None`: no cap.
+    #[must_use]
+    pub fn max_cps(&self) -> Option<u32> {
+        number(&self.record.max_cps)
+    }
+    /// Calls above the rate taken at once.
+    #[must_use]
+    pub fn burst(&self) -> Option<u32> {
+        number(&self.record.burst)
+    }
+    /// Calls at the same time.
+    #[must_use]
+    pub fn max_calls(&self) -> Option<u32> {
+        number(&self.record.max_calls)
+    }
     /// Whether this status goes on to the next candidate.
     #[must_use]
     pub fn fails_over(&self, status: u16) -> bool {
@@ -291,7 +306,7 @@ fn number(value: &rkyv::option::ArchivedOption<Archived<u32>>) -> Option<u32> {
 }
 
 impl<'a> Image<'a> {
-    /// Opens an image that starts on a multiple of 16 bytes (a mapping does): header, section bounds, archives. The
+    /// Opens an image that starts on a multiple of 64 bytes (a mapping does): header, section bounds, archives. The
     /// work grows with the number of listeners, providers, gateways and carriers, hardly with the number of routes.
     ///
     /// # Errors
@@ -345,8 +360,8 @@ impl<'a> Image<'a> {
             prefixes: self.trie.sets.len(),
             routes: self.origins.ids.len(),
             route_sets: self.routes.first.len().saturating_sub(1),
-            trie_slots: self.trie.slots.len(),
-            trie_words: self.trie.words.len(),
+            trie_blocks: self.trie.blocks.len(),
+            trie_lines: self.trie.lines.len(),
             networks: self.sources.networks_v4.len() + self.sources.networks_v6.len(),
             source_rows: self.sources.rows.len(),
         }
@@ -457,8 +472,8 @@ pub struct Counts {
     pub prefixes: usize,
     pub routes: usize,
     pub route_sets: usize,
-    pub trie_slots: usize,
-    pub trie_words: usize,
+    pub trie_blocks: usize,
+    pub trie_lines: usize,
     pub networks: usize,
     pub source_rows: usize,
 }

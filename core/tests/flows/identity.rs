@@ -1,4 +1,4 @@
-//! Who is named to whom while a call is set up (RFC 3323, RFC 3325; columns `privacy` and `from_host`).
+//! Who is named to whom, while a call is set up and inside its dialog (RFC 3323, RFC 3325; columns `privacy` and `from_host`).
 
 use std::time::Duration;
 
@@ -70,7 +70,7 @@ fn an_invite_names_the_caller_to_whom_it_may() {
         (Untrusted, Untrusted, "", false, FROM),
         (Untrusted, Untrusted, "header", false, ANONYMOUS),
     ] {
-        let mut world = World::new().routed_by(image(provider, gateway, None));
+        let mut world = World::routed_by(image(provider, gateway, None));
         let sent = forwarded(&mut world, &named(privacy));
         let case = format!("{provider:?} to {gateway:?}, {privacy}");
         assert_eq!(sent.headers("P-Asserted-Identity").len(), if asserted { 2 } else { 0 }, "{case}");
@@ -92,7 +92,7 @@ fn each_side_sees_one_from() {
         (Untrusted, None, ANONYMOUS),
         (Untrusted, Some("us.example"), ANONYMOUS),
     ] {
-        let mut world = World::new().routed_by(image(Trusted, gateway, from_host));
+        let mut world = World::routed_by(image(Trusted, gateway, from_host));
         let request = named("id");
         let sent = forwarded(&mut world, &request);
         assert_eq!(sent.header("From"), from);
@@ -107,14 +107,14 @@ fn each_side_sees_one_from() {
         }
         world.settle();
 
-        let mut world = World::new().routed_by(image(Trusted, gateway, from_host));
+        let mut world = World::routed_by(image(Trusted, gateway, from_host));
         let sent = forwarded(&mut world, &request);
         let up = world.deliver(GATEWAY, &response(&sent, 486, "callee", &[]));
         assert_eq!(ladder(&up), [format!("{GATEWAY} ACK"), format!("{CALLER} 486")]);
         assert_eq!((up[0].header("From"), up[1].header("From")), (from, FROM));
         world.settle();
 
-        let mut world = World::new().routed_by(image(Trusted, gateway, from_host));
+        let mut world = World::routed_by(image(Trusted, gateway, from_host));
         let sent = forwarded(&mut world, &request);
         world.deliver(GATEWAY, &response(&sent, 180, "callee", &[]));
         let cancelled = world.deliver(CALLER, &request.hop("CANCEL").text());
@@ -135,7 +135,7 @@ fn a_response_names_the_callee_to_whom_it_may() {
         (Untrusted, Trusted, "X: y", true),
         (Untrusted, Trusted, "Privacy: id", false),
     ] {
-        let mut world = World::new().routed_by(image(provider, gateway, None));
+        let mut world = World::routed_by(image(provider, gateway, None));
         let sent = forwarded(&mut world, &named(""));
         let lines = ["P-Asserted-Identity: <sip:bob@198.51.100.20>", privacy];
         for status in [180, 200] {
@@ -154,7 +154,7 @@ const SHOWN: &str = "<sip:alice@us.example>;tag=caller";
 /// answers, and in the BYE that Corelane sends.
 #[test]
 fn inside_a_dialog_each_side_sees_one_caller() {
-    let mut world = World::new().routed_by(image(Trusted, Trusted, Some("us.example")));
+    let mut world = World::routed_by(image(Trusted, Trusted, Some("us.example")));
     let call = answered(&mut world, "in");
     assert_eq!((call.forwarded.header("From"), call.ok.header("From")), (SHOWN, FROM));
     let ack = world.deliver(CALLER, &call.caller_sends("ACK", "in-ack", 1).text());
@@ -177,7 +177,7 @@ fn inside_a_dialog_each_side_sees_one_caller() {
 /// Before the answer as well (RFC 3262, RFC 3311 §5): an anonymous caller is not named by his PRACK.
 #[test]
 fn an_early_dialog_hides_the_caller() {
-    let mut world = World::new().routed_by(image(Trusted, Untrusted, None));
+    let mut world = World::routed_by(image(Trusted, Untrusted, None));
     let request = named("id");
     let sent = forwarded(&mut world, &request);
     let ringing = world.deliver(GATEWAY, &response(&sent, 183, "callee", &["Contact: <sip:bob@198.51.100.20>"]));

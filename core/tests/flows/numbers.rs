@@ -27,7 +27,7 @@ fn image(provider: ProviderRecord, gateway: impl FnOnce(&mut GatewayRecord)) -> 
 #[test]
 fn every_rule_takes_its_turn() {
     let provider = ProviderRecord { strip: 1, prepend: "49".into(), ..ProviderRecord::default() };
-    let mut world = World::new().routed_by(image(provider, |gateway| {
+    let mut world = World::routed_by(image(provider, |gateway| {
         gateway.strip = 2;
         gateway.prepend = "7#0049".into();
     }));
@@ -45,8 +45,7 @@ fn the_gateways_number_format() {
         (NumberFormat::E164, "99%234930", "sip:+4930@198.51.100.20:5060;user=phone"),
         (NumberFormat::NoPlus, "99%23+4930", "sip:4930@198.51.100.20:5060"),
     ] {
-        let mut world =
-            World::new().routed_by(image(ProviderRecord::default(), |gateway| gateway.number_format = format));
+        let mut world = World::routed_by(image(ProviderRecord::default(), |gateway| gateway.number_format = format));
         let sent = world.deliver(CALLER, &invite(user, "format").text());
         assert_eq!(sent[1].start_line(), format!("INVITE {expected} SIP/2.0"), "{format:?} {user}");
         world.settle();
@@ -58,7 +57,7 @@ fn the_gateways_number_format() {
 fn nothing_left_is_484() {
     for (user, status) in [("99%23", 484), ("99%234", 484), ("99%2349", 484), ("99%23alice", 404), ("4930", 403)] {
         let provider = ProviderRecord { strip: 2, ..ProviderRecord::default() };
-        let mut world = World::new().routed_by(image(provider, |_| {}));
+        let mut world = World::routed_by(image(provider, |_| {}));
         let sent = world.deliver(CALLER, &invite(user, "short").text());
         let last = sent.last().expect("an answer");
         assert_eq!(last.status(), status, "{user}");

@@ -5,7 +5,7 @@
 //! byte for byte and in its order.
 //!
 //! `request.rs` forwards a request, `response.rs` a response, `answer.rs` writes our own responses, `hop.rs` the two requests
-//! that are made from another one for one hop: ACK and CANCEL, and `own.rs` those by which Corelane ends a call. `rewrite.rs` is what of
+//! that are made from another one for one hop: ACK and CANCEL, `own.rs` those by which Corelane ends a call; `rewrite.rs` is what of
 //! From, To and others leaves another way than it came.
 
 mod answer;

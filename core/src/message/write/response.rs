@@ -40,7 +40,9 @@ fn take_via(message: &Message<'_>, field: &Field, copier: &mut Copier<'_, '_, '_
     let via = message.via().value;
     let mut rest = field.value;
     rest.start = via.end;
-    match Values::within(message.bytes(), rest).next() {
+    // Nothing behind it, as nearly always.
+    let second = if rest.is_empty() { None } else { Values::within(message.bytes(), rest).next() };
+    match second {
         Some(second) => {
             copier.keep_to(via.first());
             copier.drop_to(second.first());
