@@ -282,6 +282,19 @@ impl Engine {
         self.count_full(written)
     }
 
+    /// The same, from what the engine itself holds.
+    pub(crate) fn compose_beside(
+        &mut self,
+        write: impl FnOnce(&Engine, &mut crate::message::Writer<'_>),
+    ) -> Result<BufferRef, Full> {
+        let mut scratch = core::mem::take(&mut self.scratch);
+        let mut writer = crate::message::Writer::new(&mut scratch);
+        write(self, &mut writer);
+        let written = writer.finish().and_then(|bytes| self.pool.store(bytes));
+        self.scratch = scratch;
+        self.count_full(written)
+    }
+
     /// Counts what did not fit.
     pub(crate) fn count_full(&mut self, written: Result<BufferRef, Full>) -> Result<BufferRef, Full> {
         if let Err(full) = written {

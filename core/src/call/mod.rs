@@ -124,6 +124,8 @@ pub struct Call {
     pub(crate) ring_timeout: Duration,
     /// `default_timeout` of the provider or the node.
     pub(crate) default_timeout: Duration,
+    /// A gateway knows the caller under another From than he sent.
+    pub(crate) renamed: bool,
     /// The final status that went upstream.
     pub(crate) status: u16,
     /// Why it is being cancelled.

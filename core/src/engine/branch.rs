@@ -107,7 +107,7 @@ impl Engine {
         let Some(transaction) = self.clients.find(branch) else { return };
         let flow = transaction.flow;
         let Some(server) = self.calls.find(at).map(|call| call.server) else { return };
-        let Ok(buffer) = self.compose_upstream(turn, server, message, role) else { return };
+        let Ok(buffer) = self.compose_upstream(turn, message, role) else { return };
         let text = self.compose_text(at, flow, message);
         let Some(transaction) = self.clients.find_mut(branch) else { return };
         transaction.answers.delivered = Some(ShortTag::of(tag));

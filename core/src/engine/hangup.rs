@@ -79,7 +79,6 @@ impl Engine {
         timers.apply(&action, turn.now.monotonic, false, &self.settings.timers);
         let role = Role {
             method: Method::Bye,
-            renamed: false,
             candidate: None,
             cancel: Cancel::No,
             call: None,
@@ -166,9 +165,11 @@ impl Engine {
         let invite = self.servers.find(call.server)?.request;
         let (callee_routes, caller_routes) = self.routes(answer, flow, caller, call_hash, opening.record_routed)?;
         let invite = invite.map_or(&[][..], |buffer| self.pool.bytes(buffer));
+        let answered_from = answer.text(answer.from().value);
+        let own_from = if call.renamed { super::identity::from_of(invite) } else { None };
         let text = DialogText {
             call_id: answer.call_id(),
-            caller: answer.text(answer.from().value),
+            caller: own_from.unwrap_or(answered_from),
             callee: answer.text(answer.to().value),
             caller_target: opening
                 .contact
@@ -177,6 +178,7 @@ impl Engine {
             callee_target: contact(answer).map(|contact| answer.text(contact)).unwrap_or_default(),
             caller_routes: &caller_routes,
             callee_routes: &callee_routes,
+            shown: own_from.map_or(&[][..], |_| answered_from),
         };
         let mut writer = Writer::new(&mut self.scratch);
         text.write(&mut writer);

@@ -108,7 +108,7 @@ impl Engine {
         let (pass, server, opening) = (call.pass, call.server, call.opening);
         let number = call.number.as_ref().ok_or(Skip::Gateway)?;
         let uri = gateway_uri(number, &gateway).map_err(Skip::Number)?;
-        let rewrite = self.identity_towards(turn, incoming.message, Some(at), &gateway);
+        let rewrite = self.identity_towards(turn, incoming.message, call, &gateway);
         let listener = gateway.listener.and_then(|slot| self.listener_of(slot)).unwrap_or(incoming.flow.listener);
         let to = Flow { peer: gateway.endpoint, listener, transport: incoming.flow.transport };
         let timers = &self.settings.timers;
@@ -145,6 +145,7 @@ impl Engine {
         }
         if let Some(call) = self.calls.find_mut(at) {
             call.branch = Some(branch);
+            call.renamed |= rewrite.from.is_some();
             call.candidate = Some(candidate);
             call.callee = Leg { flow: to, cseq: 0 };
             call.hunt.attempts += 1;
@@ -236,12 +237,13 @@ impl Engine {
 
     /// Keeps a failure where it is the best answer so far.
     pub(crate) fn keep_best(&mut self, turn: &Turn<'_>, at: CallRef, status: u16, response: Option<Came<'_, '_>>) {
-        let Some(call) = self.calls.find(at).filter(|call| call.hunt.improves(status)) else { return };
-        let server = call.server;
+        if !self.calls.find(at).is_some_and(|call| call.hunt.improves(status)) {
+            return;
+        }
         // Without a buffer its status is kept: the caller gets that, from Corelane.
         let kept = response
             .filter(|_| self.stand_in(turn, at, status).is_none())
-            .and_then(|came| self.compose_upstream(turn, server, came.message, came.role).ok());
+            .and_then(|came| self.compose_upstream(turn, came.message, came.role).ok());
         let Some(call) = self.calls.find_mut(at) else { return };
         let old = call.hunt.best.replace(Best { status, response: kept });
         if let Some(buffer) = old.and_then(|best| best.response) {

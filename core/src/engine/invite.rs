@@ -158,6 +158,7 @@ impl Engine {
             default_timeout: provider
                 .default_timeout_s
                 .map_or(timers.default_timeout, |seconds| core::time::Duration::from_secs(seconds.into())),
+            renamed: false,
             status: 0,
             given_up: EndReason::Refused,
         })?;

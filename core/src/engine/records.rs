@@ -280,8 +280,6 @@ pub(crate) struct Role {
     /// The gateway, for the INVITE that opens the call; none inside a dialog.
     pub(crate) candidate: Option<Candidate>,
     pub(crate) cancel: Cancel,
-    /// Its From is not the one that came: the responses get that one back.
-    pub(crate) renamed: bool,
     /// The call, stale once that ended.
     pub(crate) call: Option<CallRef>,
     /// Whom the responses are for; none for a CANCEL of our own.

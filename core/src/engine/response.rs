@@ -134,7 +134,7 @@ impl Engine {
             // RFC 3261 §16.7 step 3: with our Via gone there is nobody left that it could be for.
             return self.counters.count(Counter::StrayResponses);
         }
-        match self.compose_upstream(turn, server, message, role) {
+        match self.compose_upstream(turn, message, role) {
             Ok(buffer) => {
                 self.drive_server(turn, server, ServerEvent::Response(status), Some(buffer));
             }
