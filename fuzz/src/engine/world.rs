@@ -1,0 +1,486 @@
+//! One engine, its network and its clock, and what must hold after each step.
+//!
+//! - A datagram that the engine sends is no longer than a message may be and leaves from a listener that exists. A request parses, has our Via on
+//!   top, and goes to a gateway of the image or to an address that spoke to us: Corelane is no open relay. A response goes to a host that spoke.
+//! - `datagrams_out` counts what was sent; calls that began are those that ended and those that live; no gauge is above its budget.
+//! - Due timers are worked off in a bounded number of turns.
+
+use core::time::Duration;
+use std::collections::VecDeque;
+use std::sync::OnceLock;
+
+use corelane_core::engine::{Budget, Listener, Timers, UnknownSource};
+use corelane_core::limits::MESSAGE_SIZE_MAX;
+use corelane_core::message::{Message, StartLine};
+use corelane_core::routing::build::{Builder, ImageBytes};
+use corelane_core::routing::layout::ProviderRecord;
+use corelane_core::routing::{Image, ListenerSlot};
+use corelane_core::siphash::Key;
+use corelane_core::steering::{ShardIndex, Steering};
+use corelane_core::{
+    BufferRef, Counter, Effect, Effects, Endpoint, Engine, Flow, Input, Instant, ListenerIndex, Now, Settings, Transport,
+    WallTime,
+};
+
+use super::compose;
+use crate::script::Script;
+
+const LISTENERS: [&str; 2] = ["10.0.0.1:5060", "10.0.1.1:5070"];
+/// Who speaks: three providers (the second is a gateway as well: a softswitch), four more gateways, a stranger.
+const PEERS: [&str; 8] = [
+    "192.0.2.10:5060",
+    "198.51.100.20:5060",
+    "[2001:db8::10]:5060",
+    "198.51.100.21:5060",
+    "198.51.100.30:5080",
+    "[2001:db8::20]:5060",
+    "203.0.113.66:5060",
+    "192.0.2.10:6060",
+];
+/// Those of them that are gateways of the images.
+const GATEWAYS: [usize; 4] = [1, 3, 4, 5];
+
+/// Datagrams that are remembered in each direction.
+const MEMORY: usize = 32;
+/// Turns that one step of time may take: each fires a timer or moves a portion of them.
+const TURNS_MAX: u32 = 100_000;
+/// A time after which no timer may run any more.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
+
+/// A datagram and where it went or came from.
+#[derive(Clone)]
+pub(super) struct Datagram {
+    pub(super) flow: Flow,
+    pub(super) bytes: Vec<u8>,
+}
+
+/// A change that the next datagram suffers.
+enum Bend {
+    Replace(u16, u8),
+    Insert(u16, u8),
+    Delete(u16, u8),
+    Repeat(u16, u8),
+    Cut,
+    Transplant(&'static str, Vec<u8>),
+}
+
+pub(super) struct World<'i> {
+    engine: Box<Engine>,
+    images: [Image<'i>; 2],
+    image: usize,
+    now: Now,
+    budget: Budget,
+    shard: ShardIndex,
+    /// Buffers that the ring has not taken yet.
+    unreleased: VecDeque<BufferRef>,
+    slow_ring: bool,
+    sent: VecDeque<Datagram>,
+    delivered: VecDeque<Datagram>,
+    /// Who spoke to us.
+    heard: Vec<Endpoint>,
+    bends: Vec<Bend>,
+    branches: u32,
+    sends: u64,
+}
+
+/// The peer of a number.
+pub(super) fn peer(which: usize) -> Endpoint {
+    peers()[which % PEERS.len()]
+}
+
+/// One who calls, of a number below 8: mostly the providers.
+pub(super) fn caller(which: usize) -> Endpoint {
+    peer([0, 0, 0, 1, 2, 7, 3, 6][which % 8])
+}
+
+/// Addresses that may be anybody's, for look-ups in images.
+#[must_use]
+pub fn sources() -> &'static [Endpoint] {
+    peers()
+}
+
+fn peers() -> &'static [Endpoint] {
+    static PARSED: OnceLock<Vec<Endpoint>> = OnceLock::new();
+    PARSED.get_or_init(|| PEERS.iter().map(|text| endpoint(text)).collect())
+}
+
+fn endpoint(text: &str) -> Endpoint {
+    text.parse::<core::net::SocketAddr>().expect("an address").into()
+}
+
+/// Two generations of routes: what a script changes between.
+#[must_use]
+pub fn images() -> &'static [ImageBytes; 2] {
+    static BUILT: OnceLock<[ImageBytes; 2]> = OnceLock::new();
+    BUILT.get_or_init(|| [routes(1), routes(2)])
+}
+
+/// Generation 1 has everything; in generation 2 the first provider and a gateway are switched off, and one route is gone.
+fn routes(generation: u64) -> ImageBytes {
+    let mut builder = Builder::new();
+    builder.generation(generation);
+    builder.listener(LISTENERS[0]);
+    let far = builder.listener(LISTENERS[1]);
+    let first = generation == 1;
+    let provider = |name: &str, record: ProviderRecord| ProviderRecord {
+        name: name.into(),
+        enabled: true,
+        routing_group: 1,
+        refuse_code: 503,
+        ..record
+    };
+    let acme = builder.provider_with(ProviderRecord { enabled: first, ..provider("acme", ProviderRecord::default()) });
+    let soft = builder.provider_with(provider("soft", ProviderRecord { refuse_code: 480, ..ProviderRecord::default() }));
+    let six = builder.provider_with(provider(
+        "six",
+        ProviderRecord {
+            strip: 2,
+            prepend: "+".into(),
+            listener: Some(far.0),
+            session_expires_s: Some(600),
+            min_se_s: Some(90),
+            invite_timeout_ms: Some(9_000),
+            ring_timeout_ms: Some(20_000),
+            default_timeout_s: Some(120),
+            max_calls: Some(2),
+            max_cps: Some(5),
+            ..ProviderRecord::default()
+        },
+    ));
+    builder.address(acme, "192.0.2.10").address(soft, "198.51.100.20");
+    builder.address(six, "2001:db8::/64").address_with(six, "2001:db8::10", None, None, "77");
+    let [near, second, distant, sixth] = GATEWAYS.map(|place| builder.gateway(PEERS[place], PEERS[place]));
+    builder.edit_gateway(second, |gateway| {
+        gateway.enabled = first;
+        gateway.fr_timer_ms = Some(1_500);
+        gateway.max_calls = Some(1);
+        gateway.from_host = Some("from.example".into());
+    });
+    builder.edit_gateway(distant, |gateway| {
+        gateway.listener = Some(far.0);
+        gateway.prepend = "00".into();
+    });
+    let hunt = builder.carrier("hunt", &[near, second, distant]);
+    let single = builder.carrier("single", &[distant]);
+    let even = builder.carrier_weighted("even", &[(near, 1, 10), (sixth, 1, 0), (second, 1, 5)]);
+    builder.route(1, "49", hunt).route(1, "43", single).route_weighted(1, "49", even, 1, 3);
+    if first {
+        builder.route(1, "44", even);
+    }
+    builder.route(1, "1", even).finish()
+}
+
+fn steering(shards: u8) -> Steering {
+    static TABLES: OnceLock<[Steering; 2]> = OnceLock::new();
+    TABLES.get_or_init(|| [1, 2].map(|shards| Steering::even(secret(), shards)))[usize::from(shards) - 1].clone()
+}
+
+fn secret() -> Key {
+    Key::new(*b"0123456789abcdef")
+}
+
+impl<'i> World<'i> {
+    /// Three bytes of the script say what the world is like.
+    pub(super) fn new(images: &'i [ImageBytes; 2], script: &mut Script<'_>) -> World<'i> {
+        let (size, how, seed) = (script.byte(), script.byte(), script.byte());
+        let timers = Timers::default();
+        let shards = 1 + u8::from(how & 0x30 == 0x30);
+        let mut budget = Budget::for_shard(8, 1, 1, &timers);
+        budget.calls = [1, 2, 4, 24][usize::from(size & 3)];
+        budget.server_transactions = [2, 4, 9, 64][usize::from(size >> 2 & 3)];
+        budget.client_transactions = [1, 3, 9, 64][usize::from(size >> 4 & 3)];
+        budget.buffers = [[2, 2, 1], [1, 8, 2], [24, 4, 4], [128, 64, 16]][usize::from(size >> 6)];
+        let listener = |place: usize| Listener {
+            slot: ListenerSlot(place as u16),
+            bound: endpoint(LISTENERS[place]),
+            advertised: LISTENERS[place].try_into().expect("short"),
+        };
+        let settings = Settings {
+            shard: ShardIndex(0),
+            steering: steering(shards),
+            listeners: [listener(0), listener(1)].into_iter().collect(),
+            secret: secret(),
+            seed: seed.into(),
+            timers,
+            unknown_source: if how & 2 == 0 { UnknownSource::Drop } else { UnknownSource::Forbid },
+            budget,
+        };
+        let now = Now { monotonic: Instant::from_micros(1_000_000), wall: WallTime(1_800_000_000_000_000) };
+        World {
+            shard: settings.shard,
+            engine: Engine::new(settings, now.monotonic),
+            images: [0, 1].map(|place| Image::open(&images[place]).expect("only images that open are tried")),
+            image: 0,
+            now,
+            budget,
+            unreleased: VecDeque::new(),
+            slow_ring: how & 1 != 0,
+            sent: VecDeque::new(),
+            delivered: VecDeque::new(),
+            heard: Vec::new(),
+            bends: Vec::new(),
+            branches: 0,
+            sends: 0,
+        }
+    }
+
+    /// A datagram arrives, bent as the script wanted it.
+    pub(super) fn deliver(&mut self, from: Endpoint, listener: u8, mut bytes: Vec<u8>) {
+        let mut truncated = false;
+        for bend in self.bends.drain(..) {
+            match bend {
+                Bend::Cut => truncated = true,
+                bend => bytes = bend.apply(bytes),
+            }
+        }
+        if bytes.len() > MESSAGE_SIZE_MAX {
+            bytes.truncate(MESSAGE_SIZE_MAX);
+            truncated = true;
+        }
+        let flow = Flow { peer: from, listener: ListenerIndex(listener), transport: Transport::Udp };
+        if !self.heard.contains(&from) {
+            self.heard.push(from);
+        }
+        self.handle(Input::Datagram { flow, received_at: self.now.monotonic, bytes: &bytes, truncated });
+        remember(&mut self.delivered, Datagram { flow, bytes });
+    }
+
+    /// The kernel says that a peer cannot be reached: one that something was sent to, or anybody.
+    pub(super) fn unreachable(&mut self, which: usize) {
+        let sent = self.sent(which, |_| true).map(|sent| sent.flow);
+        let anybody = Flow { peer: peer(which), listener: ListenerIndex(0), transport: Transport::Udp };
+        self.handle(Input::Unreachable { flow: sent.unwrap_or(anybody) });
+    }
+
+    /// The ring is slow from now on, or fast again, or takes some of what waits.
+    pub(super) fn ring(&mut self, which: usize) {
+        match which & 3 {
+            0 => self.slow_ring = true,
+            1 => {
+                self.slow_ring = false;
+                self.release(usize::MAX, false);
+            }
+            2 => self.release(which >> 2, false),
+            _ => self.release(1 + (which >> 2), true),
+        }
+    }
+
+    fn release(&mut self, count: usize, newest: bool) {
+        for _ in 0..count {
+            let buffer = if newest { self.unreleased.pop_back() } else { self.unreleased.pop_front() };
+            let Some(buffer) = buffer else { return };
+            self.engine.release(buffer);
+        }
+    }
+
+    /// The next datagram is changed in a place.
+    pub(super) fn edit_next(&mut self, which: usize, script: &mut Script<'_>) {
+        let (place, byte) = (script.word(), script.byte());
+        self.bends.push(match which {
+            0..=4 => Bend::Replace(place, byte),
+            5..=8 => Bend::Insert(place, byte),
+            9..=11 => Bend::Delete(place, byte),
+            12..=14 => Bend::Repeat(place, byte),
+            _ => Bend::Cut,
+        });
+    }
+
+    /// The next datagram has a field of one that was sent.
+    pub(super) fn transplant_next(&mut self, which: usize, script: &mut Script<'_>) {
+        const NAMES: [&str; 8] = ["Via", "From", "To", "Call-ID", "CSeq", "Route", "Record-Route", "Contact"];
+        let name = script.pick(&NAMES);
+        if let Some(donor) = self.sent(which, |_| true) {
+            self.bends.push(Bend::Transplant(name, donor.bytes));
+        }
+    }
+
+    pub(super) fn swap_image(&mut self, which: usize) {
+        self.image = which & 1;
+    }
+
+    /// The wall clock steps: forwards, backwards, to the start of time and to its end.
+    pub(super) fn step_wall(&mut self, which: usize) {
+        let wall = &mut self.now.wall.0;
+        *wall = match which {
+            0..=4 => wall.saturating_add(3_600_000_000 << which),
+            5..=9 => wall.saturating_sub(3_600_000_000 << which),
+            10..=12 => 0,
+            _ => u64::MAX,
+        };
+    }
+
+    /// A datagram that was sent and is of this kind, counted from the newest.
+    pub(super) fn sent(&self, which: usize, of_kind: fn(&[u8]) -> bool) -> Option<Datagram> {
+        self.sent.iter().rev().filter(|sent| of_kind(&sent.bytes)).nth(which).cloned()
+    }
+
+    /// A datagram that came, counted from the newest.
+    pub(super) fn delivered(&self, which: usize) -> Option<Datagram> {
+        self.delivered.iter().rev().nth(which).cloned()
+    }
+
+    pub(super) fn delivered_invite(&self, which: usize) -> Option<Datagram> {
+        self.delivered.iter().rev().filter(|past| past.bytes.starts_with(b"INVITE")).nth(which).cloned()
+    }
+
+    /// A branch of its own for each request, or the last one again.
+    pub(super) fn next_branch(&mut self, again: bool) -> String {
+        self.branches += u32::from(!again);
+        format!("z9hG4bK-in-{}", self.branches)
+    }
+
+    /// Time passes, and each timer fires when it is due.
+    pub(super) fn advance(&mut self, span: Duration) {
+        let until = self.now.monotonic.after(span);
+        let mut turns = 0;
+        while let Some(next) = self.engine.next_timeout().filter(|next| *next <= until) {
+            self.clock_to(next);
+            self.work_off(&mut turns);
+        }
+        self.clock_to(until);
+        self.work_off(&mut turns);
+    }
+
+    pub(super) fn advance_to_next_timer(&mut self) {
+        if let Some(next) = self.engine.next_timeout() {
+            self.clock_to(next);
+            self.work_off(&mut 0);
+        }
+    }
+
+    /// As the shard's loop does it: until no timer is due.
+    fn work_off(&mut self, turns: &mut u32) {
+        while self.engine.next_timeout().is_some_and(|due| due <= self.now.monotonic) {
+            self.handle(Input::Timeout);
+            *turns += 1;
+            assert!(*turns < TURNS_MAX, "timers that never come to an end");
+        }
+    }
+
+    fn clock_to(&mut self, at: Instant) {
+        let span = at.since(self.now.monotonic).as_micros() as u64;
+        self.now.monotonic = self.now.monotonic.max(at);
+        self.now.wall.0 = self.now.wall.0.saturating_add(span);
+    }
+
+    fn handle(&mut self, input: Input<'_>) {
+        let mut effects = Effects::new();
+        self.engine.handle(self.now, &self.images[self.image], input, &mut effects);
+        let count = effects.len();
+        for effect in effects {
+            if let Effect::Send { flow, buffer } = effect {
+                self.on_send(flow, buffer);
+            }
+            if let Effect::Forward { shard } = effect {
+                assert_ne!(shard, self.shard, "handed over to itself");
+                assert_eq!(count, 1, "and did something else with it");
+            }
+        }
+        self.audit();
+    }
+
+    fn on_send(&mut self, flow: Flow, buffer: BufferRef) {
+        let bytes = self.engine.buffer(buffer).to_vec();
+        if self.slow_ring {
+            self.unreleased.push_back(buffer);
+        } else {
+            self.engine.release(buffer);
+        }
+        self.sends += 1;
+        assert!(!bytes.is_empty() && bytes.len() <= MESSAGE_SIZE_MAX, "{} bytes", bytes.len());
+        assert!(usize::from(flow.listener.0) < LISTENERS.len(), "no such listener");
+        if compose::is_response(&bytes) {
+            assert!(self.heard.iter().any(|peer| peer.ip == flow.peer.ip), "a response to a host that never spoke");
+        } else {
+            let known = self.heard.contains(&flow.peer) || GATEWAYS.iter().any(|gateway| peer(*gateway) == flow.peer);
+            // Damaged images route wherever they like.
+            assert!(known || !self.routes_are_ours(), "a request to {}, which is nobody", flow.peer);
+            let message = Message::parse(&bytes).unwrap_or_else(|fault| panic!("{:?}: {}", fault.error, bytes.escape_ascii()));
+            assert!(matches!(message.start(), StartLine::Request { .. }));
+            let via = message.via();
+            let sent_by = format!("SIP/2.0/UDP {};", LISTENERS[usize::from(flow.listener.0)]);
+            assert!(message.text(via.value).starts_with(sent_by.as_bytes()), "{}", bytes.escape_ascii());
+            assert!(via.branch.is_some_and(|branch| message.text(branch).starts_with(b"z9hG4bK")));
+        }
+        remember(&mut self.sent, Datagram { flow, bytes });
+    }
+
+    fn routes_are_ours(&self) -> bool {
+        core::ptr::eq(self.images[0].bytes().as_ptr(), images()[0].as_ptr())
+    }
+
+    /// What holds after every step.
+    fn audit(&mut self) {
+        let budget = self.budget;
+        let unreleased = self.unreleased.len();
+        let counters = self.engine.counters();
+        let value = |counter| counters.value(counter);
+        let live = value(Counter::CallsLive);
+        assert_eq!(value(Counter::CallsStarted), value(Counter::CallsEnded) + live, "calls are lost or ended twice");
+        assert_eq!(value(Counter::DatagramsOut), self.sends, "datagrams_out counts what is sent");
+        assert!(live <= budget.calls.into());
+        assert!(value(Counter::ServerTransactionsLive) <= budget.server_transactions.into());
+        assert!(value(Counter::ClientTransactionsLive) <= budget.client_transactions.into());
+        let buffers = value(Counter::BuffersLive);
+        assert!(buffers <= budget.buffers.iter().map(|count| u64::from(*count)).sum());
+        assert!(unreleased == 0 || buffers > 0, "buffers are gone that the ring still holds");
+    }
+
+    /// Everything runs out; nothing is left.
+    pub(super) fn settle(mut self) {
+        self.release(usize::MAX, true);
+        self.slow_ring = false;
+        self.advance(LONGEST);
+        assert_eq!(self.engine.next_timeout(), None, "a timer runs for ever");
+        for gauge in [
+            Counter::CallsLive,
+            Counter::ServerTransactionsLive,
+            Counter::ClientTransactionsLive,
+            Counter::BuffersLive,
+            Counter::TimersLive,
+        ] {
+            assert_eq!(self.engine.counters().value(gauge), 0, "{gauge:?} after everything ended");
+        }
+        let counters = self.engine.counters();
+        assert_eq!(counters.value(Counter::CallsStarted), counters.value(Counter::CallsEnded));
+    }
+}
+
+impl Bend {
+    fn apply(self, mut bytes: Vec<u8>) -> Vec<u8> {
+        let at = |place: u16| usize::from(place) % bytes.len().max(1);
+        match self {
+            Bend::Replace(place, byte) => {
+                let at = at(place);
+                if let Some(old) = bytes.get_mut(at) {
+                    *old = byte;
+                }
+            }
+            Bend::Insert(place, byte) => {
+                let at = at(place).min(bytes.len());
+                bytes.insert(at, byte);
+            }
+            Bend::Delete(place, length) => {
+                let at = at(place).min(bytes.len());
+                let end = (at + usize::from(length)).min(bytes.len());
+                bytes.drain(at..end);
+            }
+            Bend::Repeat(place, length) => {
+                let at = at(place).min(bytes.len());
+                let end = (at + usize::from(length)).min(bytes.len());
+                let part = bytes[at..end].to_vec();
+                bytes.splice(end..end, part);
+            }
+            Bend::Transplant(name, donor) => return compose::transplant(&bytes, name, &donor),
+            Bend::Cut => {}
+        }
+        bytes
+    }
+}
+
+fn remember(past: &mut VecDeque<Datagram>, datagram: Datagram) {
+    if past.len() == MEMORY {
+        past.pop_front();
+    }
+    past.push_back(datagram);
+}
