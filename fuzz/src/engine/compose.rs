@@ -5,6 +5,7 @@
 use std::io::Write;
 
 use corelane_core::Endpoint;
+use memchr::{memchr, memmem};
 
 use super::world;
 use crate::script::Script;
@@ -209,7 +210,7 @@ pub(super) fn in_dialog(base: &[u8], by_caller: bool, method: &str, branch: &str
 /// A message as another proxy hands it on. `how`: 1 it writes a Via, 2 it dials another number.
 pub(super) fn through_a_proxy(message: &[u8], how: u8) -> Vec<u8> {
     let mut text = Vec::with_capacity(message.len() + 128);
-    let (first, rest) = message.split_at(message.iter().position(|byte| *byte == b'\n').map_or(0, |at| at + 1));
+    let (first, rest) = message.split_at(memchr(b'\n', message).map_or(0, |at| at + 1));
     if how & 2 != 0 && is_request(message) {
         text.extend_from_slice(b"INVITE sip:43999@10.0.0.1 SIP/2.0\r\n");
     } else {
@@ -242,13 +243,23 @@ pub(super) fn is_response(message: &[u8]) -> bool {
 /// The values of all fields of this name, as they stand.
 pub(super) fn fields<'a>(message: &'a [u8], name: &str) -> impl Iterator<Item = &'a [u8]> {
     let name = name.as_bytes();
-    message.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line)).take_while(|line| !line.is_empty()).filter_map(
-        move |line| {
-            let (key, value) = line.split_at_checked(name.len())?;
-            let value = value.strip_prefix(b":").filter(|_| key.eq_ignore_ascii_case(name))?;
-            Some(value.trim_ascii())
-        },
-    )
+    let mut rest = message;
+    core::iter::from_fn(move || {
+        loop {
+            let end = memchr(b'\n', rest)?;
+            let line = rest[..end].strip_suffix(b"\r").unwrap_or(&rest[..end]);
+            if line.is_empty() {
+                return None;
+            }
+            rest = &rest[end + 1..];
+            if let Some((key, value)) = line.split_at_checked(name.len())
+                && let Some(value) = value.strip_prefix(b":")
+                && key.eq_ignore_ascii_case(name)
+            {
+                return Some(value.trim_ascii());
+            }
+        }
+    })
 }
 
 fn request_uri(message: &[u8]) -> &[u8] {
@@ -256,13 +267,13 @@ fn request_uri(message: &[u8]) -> &[u8] {
 }
 
 fn in_brackets(value: &[u8]) -> Option<&[u8]> {
-    let start = value.iter().position(|byte| *byte == b'<')? + 1;
-    let end = value.iter().position(|byte| *byte == b'>')?;
+    let start = memchr(b'<', value)? + 1;
+    let end = memchr(b'>', value)?;
     value.get(start..end)
 }
 
 fn tagged(message: &[u8]) -> bool {
-    fields(message, "To").any(|value| value.windows(5).any(|part| part == b";tag="))
+    fields(message, "To").any(|value| memmem::find(value, b";tag=").is_some())
 }
 
 fn put(text: &mut Vec<u8>, what: core::fmt::Arguments<'_>) {

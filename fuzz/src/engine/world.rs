@@ -186,10 +186,10 @@ impl<'i> World<'i> {
         let timers = Timers::default();
         let shards = 1 + u8::from(how & 0x30 == 0x30);
         let mut budget = Budget::for_shard(8, 1, 1, &timers);
-        budget.calls = [1, 2, 4, 24][usize::from(size & 3)];
-        budget.server_transactions = [2, 4, 9, 64][usize::from(size >> 2 & 3)];
-        budget.client_transactions = [1, 3, 9, 64][usize::from(size >> 4 & 3)];
-        budget.buffers = [[2, 2, 1], [1, 8, 2], [24, 4, 4], [128, 64, 16]][usize::from(size >> 6)];
+        budget.calls = [1, 2, 4, 16][usize::from(size & 3)];
+        budget.server_transactions = [2, 4, 9, 40][usize::from(size >> 2 & 3)];
+        budget.client_transactions = [1, 3, 9, 40][usize::from(size >> 4 & 3)];
+        budget.buffers = [[2, 2, 1], [1, 8, 2], [24, 4, 4], [64, 32, 6]][usize::from(size >> 6)];
         let listener = |place: usize| Listener {
             slot: ListenerSlot(place as u16),
             bound: endpoint(LISTENERS[place]),
