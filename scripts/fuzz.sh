@@ -22,9 +22,13 @@ corpus() {
     case $1 in parse | round_trip) echo message ;; *) echo "$1" ;; esac
 }
 
-# Longest input: just above a datagram; a script of some hundred steps; a small image.
-longest() {
-    case $1 in parse | round_trip) echo 8300 ;; engine) echo 1024 ;; image) echo 16384 ;; esac
+# Longest input: just above a datagram; a script of a hundred steps, long from the start; a small image.
+lengths() {
+    case $1 in
+        parse | round_trip) echo -max_len=8300 ;;
+        engine) echo -max_len=400 -len_control=0 ;;
+        image) echo -max_len=16384 ;;
+    esac
 }
 
 # Inputs of a smoke run, some seconds of each.
@@ -47,8 +51,9 @@ run() {
     shift
     log=$out/$target.log
     mkdir -p "$out/broken"
+    # shellcheck disable=SC2046 # lengths are several words
     if ! RUST_BACKTRACE=1 "$out/$host/release/$target" -artifact_prefix="$out/broken/$target-" -timeout=10 -rss_limit_mb=2048 \
-        -max_len="$(longest "$target")" -print_final_stats=1 -use_value_profile=0 "$@" >"$log" 2>&1; then
+        $(lengths "$target") -print_final_stats=1 "$@" >"$log" 2>&1; then
         tail -n 60 "$log" >&2
         echo "fuzz: $target broke; the input is in $out/broken, and this runs it again:" >&2
         echo "    $out/$host/release/$target FILE" >&2

@@ -23,7 +23,16 @@ const CHANGES_MAX: usize = 32;
 
 /// Numbers to look up: routed, longer than every prefix, nothing, nonsense.
 const NUMBERS: [&[u8]; 10] = [
-    b"4930123456", b"43", b"+442071234567", b"1", b"", b"99999999999999999999999999999999999999", b"*#ABCD", b"00", b"491", b"sip:x",
+    b"4930123456",
+    b"43",
+    b"+442071234567",
+    b"1",
+    b"",
+    b"99999999999999999999999999999999999999",
+    b"*#ABCD",
+    b"00",
+    b"491",
+    b"sip:x",
 ];
 
 /// A call by the damaged image: INVITE from each provider, an answer, a BYE, time.

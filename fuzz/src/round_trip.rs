@@ -21,10 +21,8 @@ const ROOM: usize = 2 * MESSAGE_SIZE_MAX;
 const VIA: &[u8] = b"SIP/2.0/UDP us.example:5070;branch=z9hG4bKus";
 const TARGET: &[u8] = b"sip:new@host.example:5080;lr";
 const RECORD_ROUTES: [&[u8]; 2] = [b"<sip:outer.example;lr;cl=1>", b"<sip:[2001:db8::1]:5070;lr>"];
-const RECEIVED: [IpAddr; 2] = [
-    IpAddr::V4(Ipv4Addr::new(192, 0, 2, 9)),
-    IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 9)),
-];
+const RECEIVED: [IpAddr; 2] =
+    [IpAddr::V4(Ipv4Addr::new(192, 0, 2, 9)), IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 9))];
 
 /// The ways in which a request is forwarded here: first hop, next to a strict router, inside a dialog.
 const EDITS: [RequestEdits<'static>; 3] = [

@@ -68,8 +68,11 @@ const NO_HOST: [u8; 1] = [0x07];
 const SLOW_RING: [u8; 1] = [0x08];
 const SWAP: [u8; 1] = [0x1b];
 
-/// Call flows: name, world, steps.
-const FLOWS: &[(&str, [u8; 3], &[&[u8]])] = &[
+/// Name, world, steps.
+type Flow = (&'static str, [u8; 3], &'static [&'static [u8]]);
+
+/// Call flows.
+const FLOWS: &[Flow] = &[
     ("nothing", ROOMY, &[]),
     ("call", ROOMY, &[&INVITE, &RING, &ANSWER, &ACK, &HANG_UP, &ANSWER, &AN_HOUR]),
     ("callee-hangs-up", ROOMY, &[&INVITE, &RING, &ANSWER, &ACK, &CALLEE_HANGS_UP, &ANSWER]),
@@ -92,7 +95,11 @@ const FLOWS: &[(&str, [u8; 3], &[&[u8]])] = &[
     ("strangers", ROOMY, &[&[0x00, 7, 0, 4], &[0x00, 0xef, 0, 0], &[0x6a, 4, 13, 10, 13, 10]]),
     ("bent", ROOMY, &[&[0x09, 40, 0, 0], &INVITE, &INVITE, &[0x0c, 3], &RING, &[0xf9, 0, 0, 0], &ANSWER, &AN_HOUR]),
     ("large", ROOMY, &[&[0x00, 0, 0, 0x1c], &[0x10, 0, 0, 0x14], &RING, &ANSWER, &ACK]),
-    ("two-shards", [0xff, 0x32, 3], &[&INVITE, &[0x10, 0, 0, 4], &[0x20, 0, 0, 4], &[0x30, 0, 0, 4], &RING, &ANSWER, &AN_HOUR]),
+    (
+        "two-shards",
+        [0xff, 0x32, 3],
+        &[&INVITE, &[0x10, 0, 0, 4], &[0x20, 0, 0, 4], &[0x30, 0, 0, 4], &RING, &ANSWER, &AN_HOUR],
+    ),
     ("clock-steps", ROOMY, &[&INVITE, &[0xad], &ANSWER, &ACK, &[0xfd], &HANG_UP, &[0x5d], &ANSWER]),
     ("strict-router", ROOMY, &[&INVITE, &ANSWER, &ACK, &[0x03, 5, 0x11], &ANSWER, &[0x03, 4, 9], &[0x03, 1, 5]]),
 ];
@@ -126,10 +133,8 @@ fn main() -> io::Result<()> {
     // One change to each section: a wild number, a neighbour's number.
     for image in [0, 2u8] {
         for section in 0..=SECTIONS as u8 {
-            let changes: [[u8; 8]; 2] = [
-                [section, 2, 8, 0, 0xff, 0xff, 0xff, 0x7f],
-                [section, 0x1a, 16, 0, 4, 0, 0, 0],
-            ];
+            let changes: [[u8; 8]; 2] =
+                [[section, 2, 8, 0, 0xff, 0xff, 0xff, 0x7f], [section, 0x1a, 16, 0, 4, 0, 0, 0]];
             for (kind, change) in changes.iter().enumerate() {
                 write(&images, &format!("change-{image}-{section}-{kind}"), [&[image], &change[..]].concat())?;
             }

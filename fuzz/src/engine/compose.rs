@@ -15,8 +15,22 @@ pub(super) const TAGS: [&str; 4] = ["callee", "fork", "other", ""];
 
 /// Methods of requests inside a dialog.
 pub(super) const IN_DIALOG: [&str; 16] = [
-    "ACK", "BYE", "INVITE", "UPDATE", "PRACK", "INFO", "NOTIFY", "REFER", "MESSAGE", "OPTIONS", "CANCEL", "REGISTER", "SUBSCRIBE",
-    "PUBLISH", "FLY", "BYE",
+    "ACK",
+    "BYE",
+    "INVITE",
+    "UPDATE",
+    "PRACK",
+    "INFO",
+    "NOTIFY",
+    "REFER",
+    "MESSAGE",
+    "OPTIONS",
+    "CANCEL",
+    "REGISTER",
+    "SUBSCRIBE",
+    "PUBLISH",
+    "FLY",
+    "BYE",
 ];
 
 /// What may be dialled; routed are 49, 43, 44, 1 and 77-49.
@@ -94,7 +108,10 @@ impl Invite {
     pub(super) fn text(&self) -> Vec<u8> {
         let mut text = Vec::with_capacity(512 + self.body);
         let Invite { method, number, from, branch, call, .. } = self;
-        put(&mut text, format_args!("{method} {number} SIP/2.0\r\nVia: SIP/2.0/UDP {from};branch=z9hG4bK-{call}-{branch}"));
+        put(
+            &mut text,
+            format_args!("{method} {number} SIP/2.0\r\nVia: SIP/2.0/UDP {from};branch=z9hG4bK-{call}-{branch}"),
+        );
         text.extend_from_slice(if self.rport { b";rport\r\n" } else { b"\r\n" });
         text.extend_from_slice(self.lines.as_bytes());
         if let Some(hops) = self.max_forwards {
@@ -131,7 +148,9 @@ pub(super) fn response(request: &[u8], status: u16, tag: &str, extra: u8) -> Vec
     if extra & 4 == 0 {
         text.extend_from_slice(b"Content-Length: 0\r\n\r\n");
     } else {
-        text.extend_from_slice(b"Session-Expires: 1800;refresher=uas\r\nRequire: timer\r\nRSeq: 7\r\nContent-Length: 5\r\n\r\nv=0\r\n");
+        text.extend_from_slice(
+            b"Session-Expires: 1800;refresher=uas\r\nRequire: timer\r\nRSeq: 7\r\nContent-Length: 5\r\n\r\nv=0\r\n",
+        );
     }
     text
 }

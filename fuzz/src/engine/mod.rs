@@ -49,7 +49,8 @@ const SPANS: [Duration; 16] = [
 
 /// Statuses that mean different things to a call.
 const STATUSES: [u16; 24] = [
-    100, 180, 183, 199, 200, 202, 299, 300, 302, 400, 401, 407, 408, 422, 481, 486, 487, 491, 500, 503, 504, 580, 600, 699,
+    100, 180, 183, 199, 200, 202, 299, 300, 302, 400, 401, 407, 408, 422, 481, 486, 487, 491, 500, 503, 504, 580, 600,
+    699,
 ];
 
 /// Runs a script against the two images of [`images`].

@@ -18,8 +18,8 @@ use corelane_core::routing::{Image, ListenerSlot};
 use corelane_core::siphash::Key;
 use corelane_core::steering::{ShardIndex, Steering};
 use corelane_core::{
-    BufferRef, Counter, Effect, Effects, Endpoint, Engine, Flow, Input, Instant, ListenerIndex, Now, Settings, Transport,
-    WallTime,
+    BufferRef, Counter, Effect, Effects, Endpoint, Engine, Flow, Input, Instant, ListenerIndex, Now, Settings,
+    Transport, WallTime,
 };
 
 use super::compose;
@@ -130,7 +130,8 @@ fn routes(generation: u64) -> ImageBytes {
         ..record
     };
     let acme = builder.provider_with(ProviderRecord { enabled: first, ..provider("acme", ProviderRecord::default()) });
-    let soft = builder.provider_with(provider("soft", ProviderRecord { refuse_code: 480, ..ProviderRecord::default() }));
+    let soft =
+        builder.provider_with(provider("soft", ProviderRecord { refuse_code: 480, ..ProviderRecord::default() }));
     let six = builder.provider_with(provider(
         "six",
         ProviderRecord {
@@ -395,7 +396,8 @@ impl<'i> World<'i> {
             let known = self.heard.contains(&flow.peer) || GATEWAYS.iter().any(|gateway| peer(*gateway) == flow.peer);
             // Damaged images route wherever they like.
             assert!(known || !self.routes_are_ours(), "a request to {}, which is nobody", flow.peer);
-            let message = Message::parse(&bytes).unwrap_or_else(|fault| panic!("{:?}: {}", fault.error, bytes.escape_ascii()));
+            let message =
+                Message::parse(&bytes).unwrap_or_else(|fault| panic!("{:?}: {}", fault.error, bytes.escape_ascii()));
             assert!(matches!(message.start(), StartLine::Request { .. }));
             let via = message.via();
             let sent_by = format!("SIP/2.0/UDP {};", LISTENERS[usize::from(flow.listener.0)]);
