@@ -50,7 +50,10 @@ pub use span::Span;
 pub use uri::{Scheme, Uri};
 pub use values::Values;
 pub use via::Via;
-pub use write::{Answer, RequestEdits, Writer, write_ack, write_answer, write_cancel, write_request, write_response};
+pub use write::{
+    Answer, OwnRequest, RequestEdits, Writer, write_ack, write_answer, write_cancel, write_own_request, write_request,
+    write_response,
+};
 
 /// One header field: a line with its folded continuations.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
