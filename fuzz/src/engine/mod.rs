@@ -101,7 +101,8 @@ fn step(world: &mut World<'_>, script: &mut Script<'_>) {
             let length = usize::from(script.byte());
             world.deliver(world::peer(which), 0, script.slice(length).to_vec());
         }
-        11 => world.swap_image(which),
+        11 if which < 2 => world.swap_image(which),
+        11 => world.command(which, script),
         12 => world.transplant_next(which, script),
         13 => world.step_wall(which),
         14 => come_back(world, which, script),

@@ -9,14 +9,14 @@ use core::time::Duration;
 use std::collections::VecDeque;
 use std::sync::OnceLock;
 
-use corelane_core::engine::{Budget, Listener, Timers, UnknownSource};
+use corelane_core::engine::{Budget, Command, Listener, Policy, Timers, UnknownSource};
 use corelane_core::limits::MESSAGE_SIZE_MAX;
 use corelane_core::message::{Message, StartLine};
 use corelane_core::routing::build::{Builder, ImageBytes};
 use corelane_core::routing::layout::ProviderRecord;
 use corelane_core::routing::{Image, ListenerSlot};
 use corelane_core::siphash::Key;
-use corelane_core::steering::{ShardIndex, Steering};
+use corelane_core::steering::{ShardIndex, Steering, find_call_id};
 use corelane_core::{
     BufferRef, Counter, Effect, Effects, Endpoint, Engine, Flow, Input, Instant, ListenerIndex, Now, Settings,
     Transport, WallTime,
@@ -71,6 +71,7 @@ pub(super) struct World<'i> {
     now: Now,
     budget: Budget,
     shard: ShardIndex,
+    steering: Steering,
     /// Buffers that the ring has not taken yet.
     unreleased: VecDeque<BufferRef>,
     slow_ring: bool,
@@ -80,7 +81,13 @@ pub(super) struct World<'i> {
     heard: Vec<Endpoint>,
     bends: Vec<Bend>,
     branches: u32,
+    /// The images are those of [`images`]: what they say is right.
+    ours: bool,
+    /// The images were verified: what they say can be written into a message.
+    verified: bool,
     sends: u64,
+    /// Records of calls that ended.
+    records: u64,
 }
 
 /// The peer of a number.
@@ -185,6 +192,8 @@ impl<'i> World<'i> {
     pub(super) fn new(images: &'i [ImageBytes; 2], script: &mut Script<'_>) -> World<'i> {
         let (size, how, seed) = (script.byte(), script.byte(), script.byte());
         let timers = Timers::default();
+        let policy =
+            Policy { hunt_after_ringing: how & 4 == 0, remap_503: how & 8 == 0, bye_on_expiry: how & 0x40 == 0 };
         let shards = 1 + u8::from(how & 0x30 == 0x30);
         let mut budget = Budget::for_shard(8, 1, 1, &timers);
         budget.calls = [1, 2, 4, 16][usize::from(size & 3)];
@@ -204,13 +213,19 @@ impl<'i> World<'i> {
             seed: seed.into(),
             timers,
             unknown_source: if how & 2 == 0 { UnknownSource::Drop } else { UnknownSource::Forbid },
+            policy,
             budget,
         };
         let now = Now { monotonic: Instant::from_micros(1_000_000), wall: WallTime(1_800_000_000_000_000) };
+        let opened = [0, 1].map(|place| Image::open(&images[place]).expect("only images that open are tried"));
+        let ours = core::ptr::eq(images, self::images());
         World {
+            ours,
+            verified: ours || opened.iter().all(|image| image.verify().is_ok()),
             shard: settings.shard,
+            steering: settings.steering.clone(),
             engine: Engine::new(settings, now.monotonic),
-            images: [0, 1].map(|place| Image::open(&images[place]).expect("only images that open are tried")),
+            images: opened,
             image: 0,
             now,
             budget,
@@ -222,6 +237,7 @@ impl<'i> World<'i> {
             bends: Vec::new(),
             branches: 0,
             sends: 0,
+            records: 0,
         }
     }
 
@@ -246,11 +262,27 @@ impl<'i> World<'i> {
         remember(&mut self.delivered, Datagram { flow, bytes });
     }
 
-    /// The kernel says that a peer cannot be reached: one that something was sent to, or anybody.
+    /// Something that was sent did not arrive, and the kernel gives back all of it, its head or nothing; or anybody cannot be reached.
     pub(super) fn unreachable(&mut self, which: usize) {
-        let sent = self.sent(which, |_| true).map(|sent| sent.flow);
         let anybody = Flow { peer: peer(which), listener: ListenerIndex(0), transport: Transport::Udp };
-        self.handle(Input::Unreachable { flow: sent.unwrap_or(anybody) });
+        let lost = self.sent(which & 7, |_| true).unwrap_or(Datagram { flow: anybody, bytes: Vec::new() });
+        let length = if which < 8 { lost.bytes.len() } else { lost.bytes.len() * (which & 7) / 8 };
+        self.handle(Input::Unreachable { flow: lost.flow, sent: &lost.bytes[..length] });
+    }
+
+    /// The control core drains, takes calls again, ends one call or all.
+    pub(super) fn command(&mut self, which: usize, script: &mut Script<'_>) {
+        let command = match which {
+            0..=2 => Command::Drain(true),
+            3..=6 => Command::Drain(false),
+            7..=10 => Command::HangUpAll,
+            _ => {
+                let Some(past) = self.delivered(usize::from(script.byte())) else { return };
+                let Some(call_id) = find_call_id(&past.bytes) else { return };
+                Command::HangUp { call_hash: self.steering.hash_call_id(call_id), pass: u32::from(script.byte()) }
+            }
+        };
+        self.handle(Input::Command(command));
     }
 
     /// The ring is slow from now on, or fast again, or takes some of what waits.
@@ -372,6 +404,9 @@ impl<'i> World<'i> {
             if let Effect::Send { flow, buffer } = effect {
                 self.on_send(flow, buffer);
             }
+            if let Effect::Ended(_) = effect {
+                self.records += 1;
+            }
             if let Effect::Forward { shard } = effect {
                 assert_ne!(shard, self.shard, "handed over to itself");
                 assert_eq!(count, 1, "and did something else with it");
@@ -392,35 +427,39 @@ impl<'i> World<'i> {
         assert!(usize::from(flow.listener.0) < LISTENERS.len(), "no such listener");
         if compose::is_response(&bytes) {
             assert!(self.heard.iter().any(|peer| peer.ip == flow.peer.ip), "a response to a host that never spoke");
-        } else {
+        } else if self.verified {
             let known = self.heard.contains(&flow.peer) || GATEWAYS.iter().any(|gateway| peer(*gateway) == flow.peer);
-            // Damaged images route wherever they like.
-            assert!(known || !self.routes_are_ours(), "a request to {}, which is nobody", flow.peer);
-            let message =
-                Message::parse(&bytes).unwrap_or_else(|fault| panic!("{:?}: {}", fault.error, bytes.escape_ascii()));
-            assert!(matches!(message.start(), StartLine::Request { .. }));
-            let via = message.via();
-            let sent_by = format!("SIP/2.0/UDP {};", LISTENERS[usize::from(flow.listener.0)]);
-            assert!(message.text(via.value).starts_with(sent_by.as_bytes()), "{}", bytes.escape_ascii());
-            assert!(via.branch.is_some_and(|branch| message.text(branch).starts_with(b"z9hG4bK")));
+            assert!(known || !self.ours, "a request to {}, which is nobody", flow.peer);
+            self.look_at_request(flow, &bytes);
         }
         remember(&mut self.sent, Datagram { flow, bytes });
     }
 
-    fn routes_are_ours(&self) -> bool {
-        core::ptr::eq(self.images[0].bytes().as_ptr(), images()[0].as_ptr())
+    /// A request that we sent is a message, and its answer will come to us.
+    fn look_at_request(&self, flow: Flow, bytes: &[u8]) {
+        let message =
+            Message::parse(bytes).unwrap_or_else(|fault| panic!("{:?}: {}", fault.error, bytes.escape_ascii()));
+        assert!(matches!(message.start(), StartLine::Request { .. }));
+        let via = message.via();
+        let sent_by = format!("SIP/2.0/UDP {};", LISTENERS[usize::from(flow.listener.0)]);
+        assert!(message.text(via.value).starts_with(sent_by.as_bytes()), "{}", bytes.escape_ascii());
+        assert!(via.branch.is_some_and(|branch| message.text(branch).starts_with(b"z9hG4bK")));
     }
 
     /// What holds after every step.
     fn audit(&mut self) {
         let budget = self.budget;
         let unreleased = self.unreleased.len();
+        for ledger in self.engine.ledger() {
+            assert!(ledger.balances(), "{ledger:?}");
+        }
         let counters = self.engine.counters();
         let value = |counter| counters.value(counter);
-        let live = value(Counter::CallsLive);
-        assert_eq!(value(Counter::CallsStarted), value(Counter::CallsEnded) + live, "calls are lost or ended twice");
+        assert_eq!(value(Counter::CallsEnded), self.records, "one record for each call that ended");
+        assert!(value(Counter::CallsEnded) <= value(Counter::CallsStarted), "a call ended twice");
         assert_eq!(value(Counter::DatagramsOut), self.sends, "datagrams_out counts what is sent");
-        assert!(live <= budget.calls.into());
+        let records = value(Counter::CallRecordsLive);
+        assert!(value(Counter::CallsLive) <= records && records <= budget.calls.into(), "a call without a record");
         assert!(value(Counter::ServerTransactionsLive) <= budget.server_transactions.into());
         assert!(value(Counter::ClientTransactionsLive) <= budget.client_transactions.into());
         let buffers = value(Counter::BuffersLive);
@@ -428,14 +467,18 @@ impl<'i> World<'i> {
         assert!(unreleased == 0 || buffers > 0, "buffers are gone that the ring still holds");
     }
 
-    /// Everything runs out; nothing is left.
+    /// Everything runs out; nothing is left. (A damaged image may give a call a year.)
     pub(super) fn settle(mut self) {
         self.release(usize::MAX, true);
         self.slow_ring = false;
         self.advance(LONGEST);
+        if !self.ours {
+            return;
+        }
         assert_eq!(self.engine.next_timeout(), None, "a timer runs for ever");
         for gauge in [
             Counter::CallsLive,
+            Counter::CallRecordsLive,
             Counter::ServerTransactionsLive,
             Counter::ClientTransactionsLive,
             Counter::BuffersLive,
