@@ -56,7 +56,7 @@ run() {
         $(lengths "$target") -print_final_stats=1 "$@" >"$log" 2>&1; then
         tail -n 60 "$log" >&2
         echo "fuzz: $target broke; the input is in $out/broken, and this runs it again:" >&2
-        echo "    $out/$host/release/$target FILE" >&2
+        echo "    FUZZ_LADDER=1 $out/$host/release/$target FILE" >&2
         exit 1
     fi
     awk -v target="$target" '

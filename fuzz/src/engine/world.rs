@@ -258,6 +258,7 @@ impl<'i> World<'i> {
         if !self.heard.contains(&from) {
             self.heard.push(from);
         }
+        self.ladder("<-", from, &bytes);
         self.handle(Input::Datagram { flow, received_at: self.now.monotonic, bytes: &bytes, truncated });
         remember(&mut self.delivered, Datagram { flow, bytes });
     }
@@ -423,6 +424,7 @@ impl<'i> World<'i> {
             self.engine.release(buffer);
         }
         self.sends += 1;
+        self.ladder("->", flow.peer, &bytes);
         assert!(!bytes.is_empty() && bytes.len() <= MESSAGE_SIZE_MAX, "{} bytes", bytes.len());
         assert!(usize::from(flow.listener.0) < LISTENERS.len(), "no such listener");
         if compose::is_response(&bytes) {
@@ -433,6 +435,23 @@ impl<'i> World<'i> {
             self.look_at_request(flow, &bytes);
         }
         remember(&mut self.sent, Datagram { flow, bytes });
+    }
+
+    /// One line of what goes on, where somebody asked for it: `FUZZ_LADDER=1`.
+    fn ladder(&self, way: &str, peer: Endpoint, bytes: &[u8]) {
+        static ASKED: OnceLock<bool> = OnceLock::new();
+        if *ASKED.get_or_init(|| std::env::var_os("FUZZ_LADDER").is_some()) {
+            let head = bytes.split(|byte| *byte == b'\r').next().unwrap_or_default();
+            let field = |name| compose::fields(bytes, name).next().unwrap_or_default().escape_ascii();
+            let at = self.now.monotonic.as_micros() / 1_000;
+            eprintln!(
+                "{at:>9} ms {way} {peer} {} [{}] via {} to {}",
+                head.escape_ascii(),
+                field("CSeq"),
+                field("Via"),
+                field("To")
+            );
+        }
     }
 
     /// A request that we sent is a message, and its answer will come to us.
