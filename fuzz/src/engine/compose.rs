@@ -7,7 +7,7 @@ use std::io::Write;
 use corelane_core::Endpoint;
 use memchr::{memchr, memmem};
 
-use super::world;
+use super::site;
 use crate::script::Script;
 
 /// To tags that callees give. The last is none.
@@ -88,7 +88,7 @@ impl Invite {
     pub(super) fn read(which: usize, script: &mut Script<'_>) -> Invite {
         let (who, what, how) = (script.byte(), script.byte(), script.byte());
         Invite {
-            from: world::caller(usize::from(who & 7)),
+            from: site::caller(usize::from(who & 7)),
             listener: who >> 3 & 1,
             method: if who < 0xe0 { "INVITE" } else { IN_DIALOG[usize::from(who & 15)] },
             call: which & 3,

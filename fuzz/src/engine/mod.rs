@@ -11,7 +11,9 @@
 //! At the end the clock runs past every timer, the ring takes what it was given, and nothing may be left: no record, no buffer, no timer, and as
 //! many calls ended as began.
 
+mod bend;
 mod compose;
+mod site;
 mod world;
 
 use core::time::Duration;
@@ -22,7 +24,7 @@ use self::compose::{IN_DIALOG, Invite, TAGS};
 use self::world::World;
 use crate::script::Script;
 
-pub use self::world::{images, sources};
+pub use self::site::{images, sources};
 
 /// Steps of one script: what comes behind is not looked at, so that no input takes long.
 const STEPS_MAX: usize = 128;
@@ -99,7 +101,7 @@ fn step(world: &mut World<'_>, script: &mut Script<'_>) {
         9 => world.edit_next(which, script),
         10 => {
             let length = usize::from(script.byte());
-            world.deliver(world::peer(which), 0, script.slice(length).to_vec());
+            world.deliver(site::peer(which), 0, script.slice(length).to_vec());
         }
         11 if which < 2 => world.swap_image(which),
         11 => world.command(which, script),
@@ -116,7 +118,7 @@ fn respond(world: &mut World<'_>, which: usize, script: &mut Script<'_>) {
     let Some(request) = world.sent(which, compose::is_request) else { return };
     let tag = TAGS[usize::from(how & 3)];
     let text = compose::response(&request.bytes, status, tag, how >> 2 & 7);
-    let from = if how & 0x20 == 0 { request.flow.peer } else { world::peer(usize::from(how >> 6)) };
+    let from = if how & 0x20 == 0 { request.flow.peer } else { site::peer(usize::from(how >> 6)) };
     world.deliver(from, request.flow.listener.0, text);
 }
 
@@ -136,7 +138,7 @@ fn in_dialog(world: &mut World<'_>, by_caller: bool, which: usize, script: &mut 
     let Some(base) = base else { return };
     let branch = world.next_branch(how & 0x40 != 0);
     let text = compose::in_dialog(&base.bytes, by_caller, method, &branch, how);
-    let from = if how & 0x80 == 0 { base.flow.peer } else { world::peer(which) };
+    let from = if how & 0x80 == 0 { base.flow.peer } else { site::peer(which) };
     world.deliver(from, base.flow.listener.0, text);
 }
 
@@ -144,7 +146,7 @@ fn in_dialog(world: &mut World<'_>, by_caller: bool, which: usize, script: &mut 
 fn come_back(world: &mut World<'_>, which: usize, script: &mut Script<'_>) {
     let how = script.byte();
     let Some(sent) = world.sent(which, |_| true) else { return };
-    let from = if how & 1 == 0 { sent.flow.peer } else { world::peer(usize::from(how >> 4)) };
+    let from = if how & 1 == 0 { sent.flow.peer } else { site::peer(usize::from(how >> 4)) };
     let text = if how & 2 == 0 { sent.bytes } else { compose::through_a_proxy(&sent.bytes, how >> 2 & 3) };
     world.deliver(from, sent.flow.listener.0, text);
 }

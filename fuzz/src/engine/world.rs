@@ -12,33 +12,18 @@ use std::sync::OnceLock;
 use corelane_core::engine::{Budget, Command, Listener, Policy, Timers, UnknownSource};
 use corelane_core::limits::MESSAGE_SIZE_MAX;
 use corelane_core::message::{Message, StartLine};
-use corelane_core::routing::build::{Builder, ImageBytes};
-use corelane_core::routing::layout::ProviderRecord;
+use corelane_core::routing::build::ImageBytes;
 use corelane_core::routing::{Image, ListenerSlot};
-use corelane_core::siphash::Key;
 use corelane_core::steering::{ShardIndex, Steering, find_call_id};
 use corelane_core::{
     BufferRef, Counter, Effect, Effects, Endpoint, Engine, Flow, Input, Instant, ListenerIndex, Now, Settings,
     Transport, WallTime,
 };
 
+use super::bend::Bend;
 use super::compose;
+use super::site::{self, GATEWAYS, LISTENERS, endpoint, peer};
 use crate::script::Script;
-
-const LISTENERS: [&str; 2] = ["10.0.0.1:5060", "10.0.1.1:5070"];
-/// Who speaks: three providers (the second is a gateway as well: a softswitch), four more gateways, a stranger.
-const PEERS: [&str; 8] = [
-    "192.0.2.10:5060",
-    "198.51.100.20:5060",
-    "[2001:db8::10]:5060",
-    "198.51.100.21:5060",
-    "198.51.100.30:5080",
-    "[2001:db8::20]:5060",
-    "203.0.113.66:5060",
-    "192.0.2.10:6060",
-];
-/// Those of them that are gateways of the images.
-const GATEWAYS: [usize; 4] = [1, 3, 4, 5];
 
 /// Datagrams that are remembered in each direction.
 const MEMORY: usize = 32;
@@ -52,16 +37,6 @@ const LONGEST: Duration = Duration::from_secs(24 * 3600);
 pub(super) struct Datagram {
     pub(super) flow: Flow,
     pub(super) bytes: Vec<u8>,
-}
-
-/// A change that the next datagram suffers.
-enum Bend {
-    Replace(u16, u8),
-    Insert(u16, u8),
-    Delete(u16, u8),
-    Repeat(u16, u8),
-    Cut,
-    Transplant(&'static str, Vec<u8>),
 }
 
 pub(super) struct World<'i> {
@@ -90,103 +65,6 @@ pub(super) struct World<'i> {
     records: u64,
 }
 
-/// The peer of a number.
-pub(super) fn peer(which: usize) -> Endpoint {
-    peers()[which % PEERS.len()]
-}
-
-/// One who calls, of a number below 8: mostly the providers.
-pub(super) fn caller(which: usize) -> Endpoint {
-    peer([0, 0, 0, 1, 2, 7, 3, 6][which % 8])
-}
-
-/// Addresses that may be anybody's, for look-ups in images.
-#[must_use]
-pub fn sources() -> &'static [Endpoint] {
-    peers()
-}
-
-fn peers() -> &'static [Endpoint] {
-    static PARSED: OnceLock<Vec<Endpoint>> = OnceLock::new();
-    PARSED.get_or_init(|| PEERS.iter().map(|text| endpoint(text)).collect())
-}
-
-fn endpoint(text: &str) -> Endpoint {
-    text.parse::<core::net::SocketAddr>().expect("an address").into()
-}
-
-/// Two generations of routes: what a script changes between.
-#[must_use]
-pub fn images() -> &'static [ImageBytes; 2] {
-    static BUILT: OnceLock<[ImageBytes; 2]> = OnceLock::new();
-    BUILT.get_or_init(|| [routes(1), routes(2)])
-}
-
-/// Generation 1 has everything; in generation 2 the first provider and a gateway are switched off, and one route is gone.
-fn routes(generation: u64) -> ImageBytes {
-    let mut builder = Builder::new();
-    builder.generation(generation);
-    builder.listener(LISTENERS[0]);
-    let far = builder.listener(LISTENERS[1]);
-    let first = generation == 1;
-    let provider = |name: &str, record: ProviderRecord| ProviderRecord {
-        name: name.into(),
-        enabled: true,
-        routing_group: 1,
-        refuse_code: 503,
-        ..record
-    };
-    let acme = builder.provider_with(ProviderRecord { enabled: first, ..provider("acme", ProviderRecord::default()) });
-    let soft =
-        builder.provider_with(provider("soft", ProviderRecord { refuse_code: 480, ..ProviderRecord::default() }));
-    let six = builder.provider_with(provider(
-        "six",
-        ProviderRecord {
-            strip: 2,
-            prepend: "+".into(),
-            listener: Some(far.0),
-            session_expires_s: Some(600),
-            min_se_s: Some(90),
-            invite_timeout_ms: Some(9_000),
-            ring_timeout_ms: Some(20_000),
-            default_timeout_s: Some(120),
-            max_calls: Some(2),
-            max_cps: Some(5),
-            ..ProviderRecord::default()
-        },
-    ));
-    builder.address(acme, "192.0.2.10").address(soft, "198.51.100.20");
-    builder.address(six, "2001:db8::/64").address_with(six, "2001:db8::10", None, None, "77");
-    let [near, second, distant, sixth] = GATEWAYS.map(|place| builder.gateway(PEERS[place], PEERS[place]));
-    builder.edit_gateway(second, |gateway| {
-        gateway.enabled = first;
-        gateway.fr_timer_ms = Some(1_500);
-        gateway.max_calls = Some(1);
-        gateway.from_host = Some("from.example".into());
-    });
-    builder.edit_gateway(distant, |gateway| {
-        gateway.listener = Some(far.0);
-        gateway.prepend = "00".into();
-    });
-    let hunt = builder.carrier("hunt", &[near, second, distant]);
-    let single = builder.carrier("single", &[distant]);
-    let even = builder.carrier_weighted("even", &[(near, 1, 10), (sixth, 1, 0), (second, 1, 5)]);
-    builder.route(1, "49", hunt).route(1, "43", single).route_weighted(1, "49", even, 1, 3);
-    if first {
-        builder.route(1, "44", even);
-    }
-    builder.route(1, "1", even).finish()
-}
-
-fn steering(shards: u8) -> Steering {
-    static TABLES: OnceLock<[Steering; 2]> = OnceLock::new();
-    TABLES.get_or_init(|| [1, 2].map(|shards| Steering::even(secret(), shards)))[usize::from(shards) - 1].clone()
-}
-
-fn secret() -> Key {
-    Key::new(*b"0123456789abcdef")
-}
-
 impl<'i> World<'i> {
     /// Three bytes of the script say what the world is like.
     pub(super) fn new(images: &'i [ImageBytes; 2], script: &mut Script<'_>) -> World<'i> {
@@ -207,9 +85,9 @@ impl<'i> World<'i> {
         };
         let settings = Settings {
             shard: ShardIndex(0),
-            steering: steering(shards),
+            steering: site::steering(shards),
             listeners: [listener(0), listener(1)].into_iter().collect(),
-            secret: secret(),
+            secret: site::secret(),
             seed: seed.into(),
             timers,
             unknown_source: if how & 2 == 0 { UnknownSource::Drop } else { UnknownSource::Forbid },
@@ -218,7 +96,7 @@ impl<'i> World<'i> {
         };
         let now = Now { monotonic: Instant::from_micros(1_000_000), wall: WallTime(1_800_000_000_000_000) };
         let opened = [0, 1].map(|place| Image::open(&images[place]).expect("only images that open are tried"));
-        let ours = core::ptr::eq(images, self::images());
+        let ours = core::ptr::eq(images, site::images());
         World {
             ours,
             verified: ours || opened.iter().all(|image| image.verify().is_ok()),
@@ -507,38 +385,6 @@ impl<'i> World<'i> {
         }
         let counters = self.engine.counters();
         assert_eq!(counters.value(Counter::CallsStarted), counters.value(Counter::CallsEnded));
-    }
-}
-
-impl Bend {
-    fn apply(self, mut bytes: Vec<u8>) -> Vec<u8> {
-        let at = |place: u16| usize::from(place) % bytes.len().max(1);
-        match self {
-            Bend::Replace(place, byte) => {
-                let at = at(place);
-                if let Some(old) = bytes.get_mut(at) {
-                    *old = byte;
-                }
-            }
-            Bend::Insert(place, byte) => {
-                let at = at(place).min(bytes.len());
-                bytes.insert(at, byte);
-            }
-            Bend::Delete(place, length) => {
-                let at = at(place).min(bytes.len());
-                let end = (at + usize::from(length)).min(bytes.len());
-                bytes.drain(at..end);
-            }
-            Bend::Repeat(place, length) => {
-                let at = at(place).min(bytes.len());
-                let end = (at + usize::from(length)).min(bytes.len());
-                let part = bytes[at..end].to_vec();
-                bytes.splice(end..end, part);
-            }
-            Bend::Transplant(name, donor) => return compose::transplant(&bytes, name, &donor),
-            Bend::Cut => {}
-        }
-        bytes
     }
 }
 
