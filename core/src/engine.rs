@@ -22,6 +22,7 @@ mod dialog;
 mod forward;
 mod hangup;
 mod hunt;
+mod identity;
 mod invite;
 mod reason;
 mod records;
@@ -51,7 +52,6 @@ pub use budget::{BillLine, Budget};
 pub use control::Command;
 pub use settings::{Listener, Policy, Settings, Timers, UnknownSource};
 
-pub(crate) use forward::Number;
 pub(crate) use records::{ClientRef, ServerRef};
 use records::{ClientTransaction, Places, ServerTransaction};
 
@@ -270,6 +270,11 @@ impl Engine {
         let mut writer = crate::message::Writer::new(&mut self.scratch);
         write(&mut writer);
         let written = writer.finish().and_then(|bytes| self.pool.store(bytes));
+        self.count_full(written)
+    }
+
+    /// Counts what did not fit.
+    pub(crate) fn count_full(&mut self, written: Result<BufferRef, Full>) -> Result<BufferRef, Full> {
         if let Err(full) = written {
             self.counters.count(match full.0 {
                 Resource::MessageSize => Counter::Oversized,
