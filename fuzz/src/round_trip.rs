@@ -12,8 +12,8 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use corelane_core::limits::MESSAGE_SIZE_MAX;
 use corelane_core::message::{
-    Answer, Malformed, Message, Name, ParseError, RequestEdits, Span, StartLine, Writer, write_ack, write_answer,
-    write_cancel, write_request, write_response,
+    Answer, Malformed, Message, Name, Names, ParseError, RequestEdits, Rewrite, Span, StartLine, Writer, write_ack,
+    write_answer, write_cancel, write_request, write_response, write_response_with,
 };
 
 /// Room for a message at the limit and all that is added to it.
@@ -35,6 +35,7 @@ const EDITS: [RequestEdits<'static>; 3] = [
         strip_routes: 0,
         drop_last_route: false,
         max_forwards: 69,
+        rewrite: Rewrite::NOTHING,
     },
     RequestEdits {
         request_uri: None,
@@ -45,6 +46,7 @@ const EDITS: [RequestEdits<'static>; 3] = [
         strip_routes: 1,
         drop_last_route: true,
         max_forwards: 0,
+        rewrite: Rewrite::NOTHING,
     },
     RequestEdits {
         request_uri: None,
@@ -55,6 +57,7 @@ const EDITS: [RequestEdits<'static>; 3] = [
         strip_routes: 2,
         drop_last_route: false,
         max_forwards: 255,
+        rewrite: Rewrite::NOTHING,
     },
 ];
 
@@ -64,10 +67,13 @@ const EDITS: [RequestEdits<'static>; 3] = [
 /// When something is lost, added or no longer a message.
 pub fn check(bytes: &[u8]) {
     match Message::parse(bytes) {
-        Ok(message) => match message.start() {
-            StartLine::Request { .. } => request(&message),
-            StartLine::Response { .. } => _ = response(&message),
-        },
+        Ok(message) => {
+            match message.start() {
+                StartLine::Request { .. } => request(&message),
+                StartLine::Response { .. } => _ = response(&message),
+            }
+            rewritten(&message);
+        }
         // A message with a fault is answered and nothing else; whether the answer is well-formed is its sender's affair.
         Err(Malformed { partial: Some(partial), .. }) => _ = write(|out| write_answer(&partial, &answer(400), out)),
         Err(Malformed { partial: None, .. }) => {}
@@ -126,6 +132,28 @@ fn forwarding(message: &Message<'_>, edits: &RequestEdits<'_>, forwarded: &Messa
     }
     let kept = routes.split_off(edits.strip_routes.min(routes.len()));
     assert_eq!(texts(forwarded, Name::Route), kept);
+}
+
+/// With other identities and without some headers it is otherwise what it is with nothing rewritten.
+fn rewritten(message: &Message<'_>) {
+    const GONE: [Name; 2] = [Name::Contact, Name::Supported];
+    const FROM: &[u8] = b"\"F\" <sip:f@f>;tag=1";
+    const TO: &[u8] = b"sip:t@t;tag=2";
+    let rewrite = Rewrite { drop: Names::of(&GONE), ..Rewrite::identities(message, Some(FROM), Some(TO)) };
+    let [plain, other] = [Rewrite::NOTHING, rewrite].map(|rewrite| {
+        write(|out| match message.start() {
+            StartLine::Request { .. } => write_request(message, &RequestEdits { rewrite, ..EDITS[1] }, out),
+            StartLine::Response { .. } => write_response_with(message, &rewrite, out),
+        })
+    });
+    // What does not parse without a change is for the other checks to judge.
+    let Ok(plain) = Message::parse(&plain) else { return };
+    let Some(other) = again(&other) else { return };
+    assert_eq!((other.text(other.from().value), other.text(other.to().value)), (FROM, TO));
+    assert!(GONE.iter().all(|name| other.first(*name).is_none()));
+    let changed = [Name::From, Name::To, GONE[0], GONE[1]];
+    assert_eq!(untouched(&plain, &changed), untouched(&other, &changed));
+    assert_eq!(plain.body(), other.body());
 }
 
 /// ACK and CANCEL match the request hop by hop (RFC 3261 §17.1.1.3, §9.1).
