@@ -290,7 +290,9 @@ fn own_request<'e>(
 pub(crate) fn contact(message: &Message<'_>) -> Option<Span> {
     message.first(Name::Contact)?;
     let value = message.values(Name::Contact).next()?;
-    message.parse_name_addr(value).ok().map(|contact| contact.uri)
+    let uri = message.parse_name_addr(value).ok()?.uri;
+    // RFC 3261 §19.1.1: what has header fields in it is no Request-URI; nor is what is no URI.
+    message.parse_uri(uri).ok().filter(|read| read.headers.is_empty()).map(|_| uri)
 }
 
 fn append(routes: &mut Routes, value: &[u8]) -> Option<()> {
