@@ -64,7 +64,10 @@ impl Limits {
     pub fn of_candidate(image: &Image<'_>, candidate: Candidate) -> (Limits, Limits) {
         let carrier = image.carrier(candidate.carrier);
         let gateway = image.gateway(candidate.gateway);
-        (carrier.map_or(Limits::NONE, |carrier| (&carrier).into()), gateway.map_or(Limits::NONE, |gateway| (&gateway).into()))
+        (
+            carrier.map_or(Limits::NONE, |carrier| (&carrier).into()),
+            gateway.map_or(Limits::NONE, |gateway| (&gateway).into()),
+        )
     }
 
     fn of(max_cps: Option<u32>, burst: Option<u32>, max_calls: Option<u32>) -> Limits {

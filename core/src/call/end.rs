@@ -5,8 +5,8 @@
 
 use core::time::Duration;
 
-use crate::admission::{GatewayHold, ProviderHold};
 use super::{Call, CallRecord, CallRef, EndReason, State};
+use crate::admission::{GatewayHold, ProviderHold};
 use crate::counter::Counter;
 use crate::engine::{Effect, Engine, Turn};
 

@@ -15,7 +15,7 @@ use crate::counter::Counter;
 use crate::flow::Flow;
 use crate::limits::ROUTES_SIZE_MAX;
 use crate::memory::{BufferRef, Ref};
-use crate::message::{Message, Method, Name, OwnRequest, Span, Writer, write_own_request};
+use crate::message::{Message, Method, Name, OwnRequest, Span, Writer, is_request_uri, write_own_request};
 use crate::token::{Branch, BranchParts, NO_PLACE};
 use crate::transaction::client;
 
@@ -254,7 +254,7 @@ impl Engine {
     }
 }
 
-/// A request to a side. A side without a Contact is asked for by its address.
+/// A request to a side. A side without a Contact, or with one that cannot be asked for, is asked for by its address.
 fn own_request<'e>(
     method: &'e [u8],
     towards: &Towards<'e>,
@@ -264,7 +264,7 @@ fn own_request<'e>(
     via: &'e [u8],
     address: &'e mut Line,
 ) -> OwnRequest<'e> {
-    let target = if towards.target.is_empty() {
+    let target = if !is_request_uri(towards.target) {
         let mut uri = [0; 80];
         let mut writer = Writer::new(&mut uri);
         writer.put(b"sip:");
@@ -289,7 +289,7 @@ fn own_request<'e>(
     }
 }
 
-/// The URI of the first Contact.
+/// What the first Contact has for a URI. Whether it is one is asked when a request is made of it, which is seldom.
 pub(crate) fn contact(message: &Message<'_>) -> Option<Span> {
     message.first(Name::Contact)?;
     let value = message.values(Name::Contact).next()?;

@@ -13,7 +13,7 @@ use crate::flow::{Endpoint, ListenerIndex};
 use crate::memory::Full;
 use crate::message::{Message, Method, Name, StartLine};
 use crate::number::{Dialled, NumberFault};
-use crate::routing::{Candidate, ProviderSlot, ListenerSlot, NoCandidate, Provider, Recognised};
+use crate::routing::{Candidate, ListenerSlot, NoCandidate, Provider, ProviderSlot, Recognised};
 use crate::siphash::Hasher;
 use crate::time::Instant;
 

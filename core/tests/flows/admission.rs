@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use corelane_core::call::EndReason;
+use corelane_core::engine::{Budget, Timers};
 use corelane_core::routing::build::{Builder, ImageBytes};
 use corelane_core::routing::layout::{GatewayRecord, ProviderRecord};
-use corelane_core::engine::{Budget, Timers};
 use corelane_core::{Counter, Flow, Input, Instant, ListenerIndex, Settings, Transport};
 
 use super::world::{CALLER, World, endpoint, invite, ladder, response, settings};
