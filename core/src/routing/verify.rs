@@ -105,8 +105,11 @@ fn line_is_sound(trie: &Archived<Trie>, place: usize, line: &ArchivedLine) -> bo
             kind::LONG => words[2] as u8 <= 3 && numbered(usize::from(words[2] as u8)),
             kind::NODE => {
                 let node = Node(line);
-                let below = node.lines()..node.lines() + (0..4).map(|word| node.starts(word).count_ones() as usize).sum::<usize>();
-                below.start > place && below.end <= trie.lines.len() && (0..=255).all(|cell| below.contains(&node.line(cell)))
+                let below = node.lines()
+                    ..node.lines() + (0..4).map(|word| node.starts(word).count_ones() as usize).sum::<usize>();
+                below.start > place
+                    && below.end <= trie.lines.len()
+                    && (0..=255).all(|cell| below.contains(&node.line(cell)))
             }
             _ => false,
         }
