@@ -200,6 +200,7 @@ impl<'a> Driver<'a> {
             timers,
             unknown_source: UnknownSource::Drop,
             budget: Budget::for_shard(1000, 200, 1, &timers),
+            caps: Default::default(),
         };
         Driver {
             engine: Engine::new(settings, Instant::ZERO),

@@ -1,8 +1,10 @@
 //! One engine, a clock and peers that are text: what a test sends and what comes out.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
+use corelane_core::admission::{Caps, CapsSize};
 use corelane_core::engine::{Budget, Listener, Timers, UnknownSource};
 use corelane_core::routing::build::ImageBytes;
 use corelane_core::routing::{Image, ListenerSlot};
@@ -88,6 +90,7 @@ pub(crate) fn settings() -> Settings {
         timers,
         unknown_source: UnknownSource::Drop,
         budget: Budget::for_shard(100, 10, 1, &timers),
+        caps: Arc::new(Caps::new(CapsSize { providers: 64, carriers: 64, gateways: 64 })),
     }
 }
 

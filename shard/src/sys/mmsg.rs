@@ -57,7 +57,7 @@ impl ReceiveBatch {
             header.msg_hdr.msg_iov = &raw mut *vector;
             header.msg_hdr.msg_iovlen = 1;
             header.msg_hdr.msg_control = (&raw mut *stamp).cast();
-            header.msg_hdr.msg_controllen = STAMP_BYTES as _;
+            header.msg_hdr.msg_controllen = STAMP_BYTES;
         }
         batch
     }
@@ -70,7 +70,7 @@ impl ReceiveBatch {
     pub(crate) fn receive(&mut self, socket: BorrowedFd<'_>, from: usize) -> io::Result<usize> {
         for header in self.headers[..self.filled].iter_mut().skip(from) {
             header.msg_hdr.msg_namelen = RawAddress::SIZE;
-            header.msg_hdr.msg_controllen = STAMP_BYTES as _;
+            header.msg_hdr.msg_controllen = STAMP_BYTES;
         }
         self.filled = from;
         let headers = &mut self.headers[from..];
@@ -95,7 +95,7 @@ impl ReceiveBatch {
         let header = &self.headers[slot];
         let length = (header.msg_len as usize).min(MESSAGE_SIZE_MAX);
         let start = slot * STRIDE;
-        let control = header.msg_hdr.msg_controllen.min(STAMP_BYTES as _) as usize;
+        let control = header.msg_hdr.msg_controllen.min(STAMP_BYTES);
         Filled {
             peer: self.names[slot].endpoint(header.msg_hdr.msg_namelen),
             stamp: stamp::parse(&self.stamps[slot].0[..control]),

@@ -109,7 +109,7 @@ impl Ring {
         // SAFETY: all-zero bytes are a valid msghdr.
         let mut receive: Box<libc::msghdr> = Box::new(unsafe { mem::zeroed() });
         receive.msg_namelen = RawAddress::SIZE;
-        receive.msg_controllen = STAMP_BYTES as _;
+        receive.msg_controllen = STAMP_BYTES;
         let slots = (0..OUTGOING_MAX)
             .map(|_| SendSlot {
                 // SAFETY: all-zero bytes are a valid msghdr.
