@@ -3,18 +3,28 @@
 //! ```text
 //!            ┌ keep-alive, garbage: counted             ┌ ACK, retransmission ─► its server transaction
 //!  datagram ─┤                                          ├ CANCEL ──────────────► cancel.rs
-//!            ├ request ──► request.rs ──────────────────┼ in a dialog ─────────► dialog.rs ─┐
-//!            │                                          └ new INVITE ──────────► invite.rs ─┴► forward.rs (a branch)
-//!            └ response ─► response.rs: branch token ─► client transaction ─► server transaction
-//!  time ─────► timeout.rs: wheel place ─► transaction or call
+//!            ├ request ──► request.rs ──────────────────┼ in a dialog ─────────► dialog.rs ────────────┐
+//!            │                                          └ new INVITE ──► invite.rs ──► hunt.rs ◄─────┐ ▼
+//!            │                                                                  next gateway │       │ forward.rs (a branch)
+//!            └ response ─► response.rs: branch token ─► client transaction ─┬► branch.rs ────┘       │
+//!                                                                           └► server transaction   │
+//!  time ─────► timeout.rs: wheel place ─► transaction, branch.rs or call                             │
+//!  control ──► control.rs: drain, hang up            calls.rs: the figure of a call, its timer ─► hangup.rs, call/end.rs
 //! ```
 
 mod answer;
+mod branch;
 mod budget;
+mod calls;
 mod cancel;
+mod control;
 mod dialog;
 mod forward;
+mod hangup;
+mod hunt;
+mod identity;
 mod invite;
+mod reason;
 mod records;
 mod request;
 mod response;
@@ -27,11 +37,12 @@ use alloc::vec;
 
 use arrayvec::ArrayVec;
 
-use crate::call::Call;
+use crate::admission::Overload;
+use crate::call::{Call, CallRecord};
 use crate::counter::{Counter, Counters};
 use crate::flow::Flow;
 use crate::limits::{EFFECTS_MAX, MESSAGE_SIZE_MAX, RESERVED_FOR_CALLS};
-use crate::memory::{BufferPool, BufferRef, Full, Index, Resource, Slab, TimerWheel};
+use crate::memory::{BufferPool, BufferRef, Full, Index, Ledger, Resource, Slab, TimerWheel};
 use crate::routing::Image;
 use crate::siphash::{Hasher, Key};
 use crate::steering::ShardIndex;
@@ -39,9 +50,10 @@ use crate::time::{Instant, Now};
 use crate::token::Tokens;
 
 pub use budget::{BillLine, Budget};
-pub use settings::{Listener, Settings, Timers, UnknownSource};
+pub use control::Command;
+pub use settings::{Listener, Policy, Settings, Timers, UnknownSource};
 
-pub(crate) use records::ServerRef;
+pub(crate) use records::{ClientRef, ServerRef};
 use records::{ClientTransaction, Places, ServerTransaction};
 
 /// What happened.
@@ -58,11 +70,15 @@ pub enum Input<'a> {
         /// It was longer than [`MESSAGE_SIZE_MAX`] and was cut there.
         truncated: bool,
     },
-    /// The kernel reported that a peer cannot be reached (ICMP, from the error queue).
+    /// A datagram of ours did not arrive: ICMP said so (from the error queue), or the kernel refused to send it.
     Unreachable {
         /// The flow that failed.
         flow: Flow,
+        /// What was sent, as far as it came back; may be empty.
+        sent: &'a [u8],
     },
+    /// The control core wants something.
+    Command(Command),
     /// Time passed: due timers fire, as many as the effects can hold. Repeat while [`Engine::next_timeout`] is not later than now.
     Timeout,
 }
@@ -70,6 +86,8 @@ pub enum Input<'a> {
 /// What is to be done.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub enum Effect {
+    /// A call has ended: exactly one for each that was started.
+    Ended(CallRecord),
     /// Send the bytes of [`Engine::buffer`] to the flow, then [`Engine::release`] it once the kernel took it (or refused it).
     Send {
         /// Where to.
@@ -90,6 +108,8 @@ pub type Effects = ArrayVec<Effect, EFFECTS_MAX>;
 /// The arguments of one step, passed on together.
 pub(crate) struct Turn<'t> {
     pub(crate) now: Now,
+    /// When the datagram came that this turn is about.
+    pub(crate) received_at: Instant,
     pub(crate) image: &'t Image<'t>,
     pub(crate) effects: &'t mut Effects,
 }
@@ -113,6 +133,13 @@ pub struct Engine {
     pub(crate) counters: Counters,
     /// Where a message is written before it is known which buffer it needs.
     pub(crate) scratch: Box<[u8]>,
+    /// Where a stored INVITE is read again for the next gateway.
+    pub(crate) reread: Box<[u8]>,
+    pub(crate) overload: Overload,
+    /// No new calls are taken.
+    pub(crate) draining: bool,
+    /// The next call record that a hang-up of all calls has to look at.
+    pub(crate) sweep: Option<u32>,
     random: u64,
 }
 
@@ -135,6 +162,10 @@ impl Engine {
             places: Places::new(budget.server_transactions, budget.client_transactions),
             counters: Counters::default(),
             scratch: vec![0; MESSAGE_SIZE_MAX].into_boxed_slice(),
+            reread: vec![0; MESSAGE_SIZE_MAX].into_boxed_slice(),
+            overload: Overload::new(),
+            draining: false,
+            sweep: None,
             random: settings.seed,
             settings,
         })
@@ -143,11 +174,16 @@ impl Engine {
     /// Handles one input. `effects` must be empty.
     pub fn handle(&mut self, now: Now, image: &Image<'_>, input: Input<'_>, effects: &mut Effects) {
         assert!(effects.is_empty(), "the effects of the last input were not taken");
-        let mut turn = Turn { now, image, effects };
+        let mut turn = Turn { now, received_at: now.monotonic, image, effects };
         match input {
-            Input::Datagram { flow, bytes, truncated, .. } => self.on_datagram(&mut turn, flow, bytes, truncated),
-            Input::Unreachable { .. } => self.counters.count(Counter::Unreachable),
+            Input::Datagram { flow, bytes, truncated, received_at } => {
+                turn.received_at = received_at;
+                self.overload.observe(now.monotonic, received_at);
+                self.on_datagram(&mut turn, flow, bytes, truncated);
+            }
+            Input::Unreachable { flow, sent } => self.on_unreachable(&mut turn, flow, sent),
             Input::Timeout => self.on_timeout(&mut turn),
+            Input::Command(command) => self.on_command(&mut turn, command),
         }
     }
 
@@ -165,13 +201,13 @@ impl Engine {
     /// A time not later than the next due timer; `None` when none runs.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Instant> {
-        self.wheel.next()
+        if self.sweep.is_some() { Some(Instant::ZERO) } else { self.wheel.next() }
     }
 
     /// The counters, gauges brought up to date.
     pub fn counters(&mut self) -> &mut Counters {
         for (gauge, value) in [
-            (Counter::CallsLive, self.calls.live()),
+            (Counter::CallRecordsLive, self.calls.live()),
             (Counter::CallsCapacity, self.calls.capacity()),
             (Counter::ServerTransactionsLive, self.servers.live()),
             (Counter::ClientTransactionsLive, self.clients.live()),
@@ -180,7 +216,22 @@ impl Engine {
         ] {
             self.counters.set(gauge, value.into());
         }
+        let live = self.counters.value(Counter::CallsStarted) - self.counters.value(Counter::CallsEnded);
+        self.counters.set(Counter::CallsLive, live);
         &mut self.counters
+    }
+
+    /// The ledger of every resource: what was taken, what came back, what is live.
+    #[must_use]
+    pub fn ledger(&self) -> [Ledger; 4] {
+        let line = |resource, acquired, released, live: u32| Ledger { resource, acquired, released, live: live.into() };
+        let (calls, servers, clients, pool) = (&self.calls, &self.servers, &self.clients, &self.pool);
+        [
+            line(Resource::Calls, calls.acquired(), calls.released(), calls.live()),
+            line(Resource::ServerTransactions, servers.acquired(), servers.released(), servers.live()),
+            line(Resource::ClientTransactions, clients.acquired(), clients.released(), clients.live()),
+            line(Resource::Buffers, pool.acquired(), pool.released(), pool.live()),
+        ]
     }
 
     /// The owner of a Call-ID hash, where that is another shard.
@@ -228,6 +279,24 @@ impl Engine {
         let mut writer = crate::message::Writer::new(&mut self.scratch);
         write(&mut writer);
         let written = writer.finish().and_then(|bytes| self.pool.store(bytes));
+        self.count_full(written)
+    }
+
+    /// The same, from what the engine itself holds.
+    pub(crate) fn compose_beside(
+        &mut self,
+        write: impl FnOnce(&Engine, &mut crate::message::Writer<'_>),
+    ) -> Result<BufferRef, Full> {
+        let mut scratch = core::mem::take(&mut self.scratch);
+        let mut writer = crate::message::Writer::new(&mut scratch);
+        write(self, &mut writer);
+        let written = writer.finish().and_then(|bytes| self.pool.store(bytes));
+        self.scratch = scratch;
+        self.count_full(written)
+    }
+
+    /// Counts what did not fit.
+    pub(crate) fn count_full(&mut self, written: Result<BufferRef, Full>) -> Result<BufferRef, Full> {
         if let Err(full) = written {
             self.counters.count(match full.0 {
                 Resource::MessageSize => Counter::Oversized,
@@ -236,4 +305,9 @@ impl Engine {
         }
         written
     }
+}
+
+/// Milliseconds of a table's column.
+pub(crate) const fn millis(value: u32) -> core::time::Duration {
+    core::time::Duration::from_millis(value as u64)
 }

@@ -3,11 +3,11 @@
 //! ```text
 //! 0    header (64 bytes): magic, layout, lengths, generation, time, checksums
 //! 64   section table: kind, reserved, offset, length; one entry per section
-//! ...  sections, each an rkyv archive that starts on a multiple of 16:
-//!        tables   listeners, providers, carriers, gateways, windows, media nodes   (by slot)
+//! ...  sections, each an rkyv archive that starts on a multiple of 64:
+//!        tables   listeners, providers, carriers, gateways, media nodes; zones, windows
 //!        sources  networks, the rows of each network, gateway addresses           (who is this?)
-//!        trie     groups, slots, words, prefixes                                  (where does it go?)
-//!        routes   distinct sets of routes, shared by the prefixes that have them
+//!        trie     groups, blocks, lines, prefixes                                 (where does it go?)
+//!        routes   distinct sets of routes, shared by the prefixes that have them; when routes are there
 //!        origins  route ids and costs by prefix: never read while a call is routed
 //! ```
 //!
@@ -23,14 +23,14 @@ use rkyv::{Archive, Serialize};
 /// First eight bytes of every image.
 pub const MAGIC: [u8; 8] = *b"corelane";
 /// Version of everything in this module. An image of another version is refused, never guessed at.
-pub const LAYOUT: u32 = 1;
+pub const LAYOUT: u32 = 2;
 /// Bytes of the header in front of the section table.
 pub const HEADER_SIZE: usize = 64;
 /// Bytes of one entry of the section table.
 pub const SECTION_ENTRY_SIZE: usize = 24;
-/// Sections start on multiples of this, so that archives can be read in place.
-pub const ALIGNMENT: usize = 16;
-/// How many sections layout 1 has.
+/// Sections start on multiples of this, so that archives can be read in place and a [`Line`] is a cache line.
+pub const ALIGNMENT: usize = 64;
+/// How many sections there are.
 pub const SECTIONS: usize = 5;
 /// Where the first section starts.
 pub const BODY_START: usize = (HEADER_SIZE + SECTIONS * SECTION_ENTRY_SIZE).next_multiple_of(ALIGNMENT);
@@ -47,6 +47,14 @@ pub const GATEWAYS_PER_CARRIER_MAX: usize = 64;
 pub const SLOTS_MAX: usize = u16::MAX as usize;
 /// "No slot" where a field is 16 bits wide: any listener, no time window.
 pub const NO_SLOT: u16 = u16::MAX;
+/// The place in [`Routes::schedules`] of a route that is always there: it has none.
+pub const ALWAYS: u32 = u32::MAX;
+/// Rows of one time window: bounds what one route may cost a call.
+pub const ROWS_PER_WINDOW_MAX: usize = 64;
+/// Changes of one zone's offset. Zones with daylight saving have two a year, so that the span of an image has a quarter of this.
+pub const ZONE_TRANSITIONS_MAX: usize = 128;
+/// How far a zone can be from UTC, seconds: what the TZif format allows (RFC 9636 §3.2).
+pub const ZONE_OFFSET_MAX_S: i32 = 26 * 3600 - 1;
 
 const _: () = assert!(PREFIX_MAX * 4 == u128::BITS as usize, "a prefix is one u128 of nibbles");
 const _: () = assert!(ROUTES_PER_PREFIX_MAX <= 64 && GATEWAYS_PER_CARRIER_MAX <= 64, "tried ones are bits of a u64");
@@ -105,7 +113,11 @@ pub struct Tables {
     pub gateways: Vec<Place<GatewayRecord>>,
     /// By carrier slot.
     pub carriers: Vec<Place<CarrierRecord>>,
-    /// Time windows; routes name them by place, which is not stable over generations.
+    /// Time zones that are used, by place, which is not stable over generations.
+    pub zones: Vec<ZoneRecord>,
+    /// Until when `zones` are known, seconds since 1970 UTC.
+    pub zones_until: i64,
+    /// Time windows; schedules name them by place, which is not stable over generations.
     pub windows: Vec<WindowRecord>,
     /// Media relay nodes.
     pub media_nodes: Vec<MediaNodeRecord>,
@@ -165,8 +177,8 @@ pub struct ProviderRecord {
     pub max_calls_day: Option<u32>,
     /// Minutes per day in `zone`.
     pub max_minutes_day: Option<u32>,
-    /// Time zone name of the daily limits.
-    pub zone: String,
+    /// Place of the time zone of the daily limits; `None`: UTC.
+    pub zone: Option<u16>,
     /// RFC 4028 session interval, seconds.
     pub session_expires_s: Option<u32>,
     /// RFC 4028 smallest session interval, seconds.
@@ -284,8 +296,10 @@ pub enum NumberFormat {
     /// As routed.
     #[default]
     Plain,
-    /// With a `+` in front.
+    /// With a `+` in front, when it is of digits only.
     E164,
+    /// Without `+`.
+    NoPlus,
 }
 
 /// Table `carrier`, with its enabled gateways.
@@ -322,6 +336,26 @@ pub struct CarrierGateway {
     pub weight: u16,
 }
 
+/// A time zone: what its clocks show, as offsets from UTC. No shard knows a rule of daylight saving; it looks up its results.
+#[derive(Archive, Serialize, Clone, PartialEq, Eq, Debug)]
+pub struct ZoneRecord {
+    /// Its name in the IANA time zone database.
+    pub name: String,
+    /// Seconds that clocks are ahead of UTC before the first transition.
+    pub offset_s: i32,
+    /// Changes of the offset, ascending. The last offset holds ever after.
+    pub transitions: Vec<ZoneTransition>,
+}
+
+/// Clocks are set.
+#[derive(Archive, Serialize, Copy, Clone, PartialEq, Eq, Debug)]
+pub struct ZoneTransition {
+    /// First second of the new offset, since 1970 UTC.
+    pub at: i64,
+    /// Seconds that clocks are ahead of UTC from then on.
+    pub offset_s: i32,
+}
+
 /// Table `time_window`: all rows of one id.
 #[derive(Archive, Serialize, Clone, PartialEq, Debug)]
 pub struct WindowRecord {
@@ -331,21 +365,27 @@ pub struct WindowRecord {
     pub rows: Vec<WindowRow>,
 }
 
-/// One row of a time window.
-#[derive(Archive, Serialize, Clone, PartialEq, Debug)]
+/// One row of a time window, by the clocks of its zone.
+#[derive(Archive, Serialize, Copy, Clone, PartialEq, Eq, Debug)]
 pub struct WindowRow {
-    /// Bit 0 Monday … bit 6 Sunday.
-    pub days: u8,
+    /// First day that it may start on, days since 1970-01-01; `i32::MIN`: open.
+    pub date_from: i32,
+    /// Last such day; `i32::MAX`: open.
+    pub date_to: i32,
     /// Seconds of the day, inclusive.
     pub from_s: u32,
-    /// Seconds of the day, exclusive; not above `from_s`: the window crosses midnight.
+    /// Seconds of the day, exclusive; not above `from_s`: of the day after.
     pub to_s: u32,
-    /// First day, days since 1970-01-01.
-    pub date_from: Option<i32>,
-    /// Last day, inclusive.
-    pub date_to: Option<i32>,
-    /// Time zone name.
-    pub zone: String,
+    /// Place of its zone; `None`: UTC.
+    pub zone: Option<u16>,
+    /// Days that it starts on: bit 0 Monday … bit 6 Sunday.
+    pub days: u8,
+}
+
+impl WindowRow {
+    /// All day, every day, by UTC.
+    pub const EVERY_DAY: WindowRow =
+        WindowRow { date_from: i32::MIN, date_to: i32::MAX, from_s: 0, to_s: 86_400, zone: None, days: 0b111_1111 };
 }
 
 /// Table `media_node`.
@@ -434,12 +474,13 @@ pub struct GatewayAddress {
 /// Longest prefix match; `routing/trie.rs` says how it is read.
 #[derive(Archive, Serialize, Clone, Default, Debug)]
 pub struct Trie {
+    /// Leaves and nodes. The lines below a root or a node are neighbours; those below a node lie behind it. First in the archive, because rkyv pads by
+    /// less than 32 bytes and a line wants 64.
+    pub lines: Vec<Line>,
+    /// Roots, one run of blocks per group.
+    pub blocks: Vec<Block>,
     /// Routing groups, ascending.
     pub groups: Vec<Group>,
-    /// Arrays of references, one array per node.
-    pub slots: Vec<u32>,
-    /// Buckets and skips.
-    pub words: Vec<u32>,
     /// Place of the route set of prefix *n*, at *n* - 1. Prefixes are sorted by group, symbols, length, so that a parent comes before
     /// its children. Sets, parents and lengths lie apart because a call reads mostly the set alone.
     pub sets: Vec<u32>,
@@ -454,10 +495,33 @@ pub struct Trie {
 pub struct Group {
     /// Key.
     pub routing_group: u32,
-    /// A reference where `root_digits` is 0, else the place in `slots` of a table over so many decimal digits.
-    pub root: u32,
-    /// Digits that the root table takes at once.
-    pub root_digits: u32,
+    /// Decimal digits that the root tells apart, 2 or more: it has 10^(digits - 2) blocks.
+    pub digits: u32,
+    /// Place of its first block.
+    pub blocks: u32,
+    /// Place of the line that its first cell leads to.
+    pub lines: u32,
+    /// Place of the line for prefixes with a symbol that is no digit among their first `digits`; [`NO_LINE`]: there are none.
+    pub others: u32,
+}
+
+/// "No line" in a [`Group`].
+pub const NO_LINE: u32 = u32::MAX;
+
+/// A hundred cells of a root, by the last two of its digits.
+#[derive(Archive, Serialize, Copy, Clone, PartialEq, Eq, Default, Debug)]
+#[rkyv(attr(repr(C, align(16))))]
+pub struct Block {
+    /// Bit *n*: a line starts at cell *n*. Bits 100 to 127: how many start in the blocks before.
+    pub starts: [u64; 2],
+}
+
+/// A cache line of the trie: a leaf or a node. `routing/trie.rs` says what its words are.
+#[derive(Archive, Serialize, Copy, Clone, PartialEq, Eq, Default, Debug)]
+#[rkyv(attr(repr(C, align(64))))]
+pub struct Line {
+    /// Head, covering prefix, and by kind.
+    pub words: [u32; 16],
 }
 
 // ---- routes and origins -----------------------------------------------------------------------------------------------
@@ -469,6 +533,8 @@ pub struct Routes {
     pub first: Vec<u32>,
     /// Routes of a set, by ascending priority.
     pub entries: Vec<RouteEntry>,
+    /// The distinct schedules of all routes that have one.
+    pub schedules: Vec<Schedule>,
 }
 
 /// What selection reads of a row of table `route`.
@@ -480,12 +546,26 @@ pub struct RouteEntry {
     pub carrier: u16,
     /// Share among equals.
     pub weight: u16,
-    /// Place of its time window, [`NO_SLOT`]: always.
+    /// Place of its schedule, [`ALWAYS`] for none.
+    pub schedule: u32,
+}
+
+const _: () = assert!(size_of::<ArchivedRouteEntry>() == 12, "five routes of a set in one cache line");
+
+/// When a route is there: within its validity, and while its window is open.
+#[derive(Archive, Serialize, Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Schedule {
+    /// Place of its time window, [`NO_SLOT`]: none.
     pub window: u16,
     /// First second of validity, since 1970 UTC; `i64::MIN`: open.
     pub valid_from: i64,
     /// First second after it; `i64::MAX`: open.
     pub valid_to: i64,
+}
+
+impl Schedule {
+    /// Of a route that is always there.
+    pub const ALWAYS: Schedule = Schedule { window: NO_SLOT, valid_from: i64::MIN, valid_to: i64::MAX };
 }
 
 /// Where the routes of a prefix came from: for records and for people.

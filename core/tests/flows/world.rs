@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use corelane_core::admission::{Caps, CapsSize};
+use corelane_core::call::CallRecord;
 use corelane_core::engine::{Budget, Listener, Timers, UnknownSource};
 use corelane_core::routing::build::ImageBytes;
 use corelane_core::routing::{Image, ListenerSlot};
@@ -69,6 +70,9 @@ pub(crate) struct World {
     now: Now,
     /// Buffers that the network has not taken yet: released only at [`World::settle`].
     unreleased: Vec<corelane_core::BufferRef>,
+    caps: Arc<Caps>,
+    /// The records of the calls that ended.
+    pub(crate) records: Vec<CallRecord>,
     /// Keep buffers until the end, as a slow ring would.
     pub(crate) slow_ring: bool,
 }
@@ -89,6 +93,7 @@ pub(crate) fn settings() -> Settings {
         seed: 42,
         timers,
         unknown_source: UnknownSource::Drop,
+        policy: corelane_core::engine::Policy::default(),
         budget: Budget::for_shard(100, 10, 1, &timers),
         caps: Arc::new(Caps::new(CapsSize { providers: 64, carriers: 64, gateways: 64 })),
     }
@@ -105,8 +110,22 @@ impl World {
 
     pub(crate) fn with(settings: Settings) -> World {
         let now = Now { monotonic: Instant::from_micros(1_000_000), wall: WallTime(1_800_000_000_000_000) };
+        let caps = Arc::clone(&settings.caps);
         let engine = Engine::new(settings, now.monotonic);
-        World { engine, image: super::image::image(), now, unreleased: Vec::new(), slow_ring: false }
+        World {
+            engine,
+            image: super::image::image(),
+            now,
+            unreleased: Vec::new(),
+            caps,
+            records: Vec::new(),
+            slow_ring: false,
+        }
+    }
+
+    /// Another routing image than that of most tests.
+    pub(crate) fn routed_by(image: ImageBytes) -> World {
+        World { image, ..World::new() }
     }
 
     /// A datagram from `peer` arrives at the first listener.
@@ -128,6 +147,9 @@ impl World {
     }
 
     fn accept(&mut self, effect: Effect) -> Option<Sent> {
+        if let Effect::Ended(record) = effect {
+            self.records.push(record);
+        }
         let Effect::Send { flow, buffer } = effect else { return None };
         let text = String::from_utf8(self.engine.buffer(buffer).to_vec()).expect("text in tests");
         if self.slow_ring {
@@ -136,6 +158,22 @@ impl World {
             self.engine.release(buffer);
         }
         Some(Sent { to: flow.peer.to_string(), listener: flow.listener.0, text })
+    }
+
+    /// The clocks.
+    pub(crate) fn now(&self) -> Now {
+        self.now
+    }
+
+    /// The record of the call that ended last.
+    pub(crate) fn last_record(&self) -> CallRecord {
+        *self.records.last().expect("a call has ended")
+    }
+
+    /// The same world with other routing.
+    pub(crate) fn with_routing(mut self, image: ImageBytes) -> World {
+        self.image = image;
+        self
     }
 
     /// Time passes; everything that timers send comes out in order.
@@ -184,6 +222,7 @@ impl World {
         self.drain();
         for gauge in [
             Counter::CallsLive,
+            Counter::CallRecordsLive,
             Counter::ServerTransactionsLive,
             Counter::ClientTransactionsLive,
             Counter::BuffersLive,
@@ -192,6 +231,11 @@ impl World {
             assert_eq!(self.count(gauge), 0, "{gauge:?} after everything ended");
         }
         assert_eq!(self.count(Counter::CallsStarted), self.count(Counter::CallsEnded));
+        assert_eq!(self.count(Counter::CallsStarted), self.records.len() as u64, "one record a call");
+        assert_eq!(self.caps.held(), [0; 3], "caps");
+        for ledger in self.engine.ledger() {
+            assert!(ledger.balances() && ledger.live == 0, "{ledger:?}");
+        }
     }
 }
 

@@ -55,8 +55,24 @@ const KEYS: &[Key] = &[
     Key { name: "t2_ms", read: |given, entry| entry.number(bounds::T2_MS).map(|value| given.t2_ms = Some(value)) },
     Key { name: "t4_ms", read: |given, entry| entry.number(bounds::T4_MS).map(|value| given.t4_ms = Some(value)) },
     Key {
+        name: "fr_timer_ms",
+        read: |given, entry| entry.number(bounds::TIMEOUT_MS).map(|value| given.fr_timer_ms = Some(value)),
+    },
+    Key {
+        name: "progress_timeout_ms",
+        read: |given, entry| entry.number(bounds::TIMEOUT_MS).map(|value| given.progress_timeout_ms = Some(value)),
+    },
+    Key {
+        name: "invite_timeout_ms",
+        read: |given, entry| entry.number(bounds::TIMEOUT_MS).map(|value| given.invite_timeout_ms = Some(value)),
+    },
+    Key {
         name: "ring_timeout_ms",
         read: |given, entry| entry.number(bounds::TIMEOUT_MS).map(|value| given.ring_timeout_ms = Some(value)),
+    },
+    Key {
+        name: "early_timeout_ms",
+        read: |given, entry| entry.number(bounds::TIMEOUT_MS).map(|value| given.early_timeout_ms = Some(value)),
     },
     Key {
         name: "noack_timeout_ms",
@@ -66,6 +82,12 @@ const KEYS: &[Key] = &[
         name: "default_timeout_s",
         read: |given, entry| entry.number(bounds::TIMEOUT_S).map(|value| given.default_timeout_s = Some(value)),
     },
+    Key {
+        name: "hunt_after_ringing",
+        read: |given, entry| entry.switch().map(|value| given.hunt_after_ringing = Some(value)),
+    },
+    Key { name: "remap_503", read: |given, entry| entry.switch().map(|value| given.remap_503 = Some(value)) },
+    Key { name: "bye_on_expiry", read: |given, entry| entry.switch().map(|value| given.bye_on_expiry = Some(value)) },
 ];
 
 /// Reads a config file. What can be read is returned also when there are problems, so that later checks see it.
@@ -154,6 +176,12 @@ impl Entry<'_> {
         number.map(|number| Sourced::new(number, self.place.clone())).ok_or_else(|| bounds.refusal(integer.as_str()))
     }
 
+    fn switch(&self) -> Result<Sourced<bool>, String> {
+        let value = self.value.get_ref();
+        let value = value.as_bool().ok_or_else(|| wrong_type("true or false", value))?;
+        Ok(Sourced::new(value, self.place.clone()))
+    }
+
     /// A list of texts, or one text; each item keeps its own line.
     fn list<T: FromStr<Err = String>>(&self) -> Result<Vec<Sourced<T>>, String> {
         let Some(items) = self.value.get_ref().as_array() else {
@@ -216,7 +244,9 @@ mod tests {
         let text = "routes = 'r'\nstate_dir = '/s'\nlisten = ['1=127.0.0.1:5060',\n '2=[::1]:5060']\n\
                     advertise = 'a.example'\nshards = 2\ncpus = '0,1'\ncontrol_cpu = 0\ncalls_max = 1_000\ncps_max = 10\n\
                     steering = 'forward'\nio = 'ring'\nunknown_source = 'forbid'\nt1_ms = 50\nt2_ms = 400\nt4_ms = 500\n\
-                    ring_timeout_ms = 3000\nnoack_timeout_ms = 1000\ndefault_timeout_s = 60\n";
+                    ring_timeout_ms = 3000\nnoack_timeout_ms = 1000\ndefault_timeout_s = 60\nfr_timer_ms = 1000\n\
+                    progress_timeout_ms = 2000\ninvite_timeout_ms = 3000\nearly_timeout_ms = 4000\nhunt_after_ringing = false\n\
+                    remap_503 = false\nbye_on_expiry = false\n";
         assert_eq!(problems_of(text), [""; 0]);
         let (given, _) = parse(Path::new("etc/a.toml"), text);
         assert_eq!(given.routes.unwrap().value, Path::new("etc/r"), "relative to the file");

@@ -13,6 +13,7 @@ use corelane_core::routing::layout::{
 use crate::routes::fields;
 use crate::routes::problem::Problem;
 use crate::routes::sheet::{Fields, Shape, read};
+use crate::routes::zones::UTC;
 
 /// A row and the line that it came from.
 #[derive(Clone, PartialEq, Debug)]
@@ -37,10 +38,11 @@ pub struct Tables {
     pub(super) media_nodes: Vec<Row<MediaNodeRecord>>,
 }
 
-/// A provider; its record has no listener slot yet.
+/// A provider; its record has no listener slot and no zone yet.
 #[derive(Clone, PartialEq, Debug)]
 pub(super) struct Provider {
     pub(super) record: ProviderRecord,
+    pub(super) zone: String,
     pub(super) listener_id: Option<u32>,
 }
 
@@ -88,10 +90,11 @@ pub(super) struct Route {
     pub(super) enabled: bool,
 }
 
-/// A row of `time_window`.
+/// A row of `time_window`; it has no zone yet.
 #[derive(Clone, PartialEq, Debug)]
 pub(super) struct Window {
     pub(super) id: u32,
+    pub(super) zone: String,
     pub(super) row: WindowRow,
 }
 
@@ -166,11 +169,18 @@ fn push<T>(rows: &mut Vec<Row<T>>, fields: &mut Fields<'_>, read: fn(&mut Fields
 }
 
 const TRANSPORTS: [(&str, TransportKind); 1] = [("udp", TransportKind::Udp)];
+const NUMBER_FORMATS: [(&str, NumberFormat); 3] =
+    [("plain", NumberFormat::Plain), ("e164", NumberFormat::E164), ("no_plus", NumberFormat::NoPlus)];
 const PRIVACIES: [(&str, Privacy); 2] = [("trusted", Privacy::Trusted), ("untrusted", Privacy::Untrusted)];
 
 /// The name, or the id where a row has none.
 fn name(fields: &mut Fields<'_>, column: usize, id: u32) -> String {
     fields.text(column).map_or_else(|| id.to_string(), str::to_string)
+}
+
+/// The zone's name, UTC where a row has none.
+fn zone(fields: &mut Fields<'_>, column: usize) -> String {
+    fields.parsed(column, fields::zone).unwrap_or_else(|| UTC.to_string())
 }
 
 fn needed_ip(fields: &mut Fields<'_>, column: usize, parse: fn(&str) -> Result<IpAddr, String>) -> IpAddr {
@@ -215,7 +225,7 @@ fn read_provider(fields: &mut Fields<'_>) -> Provider {
         max_calls: fields.cap(at::max_calls),
         max_calls_day: fields.cap(at::max_calls_day),
         max_minutes_day: fields.cap(at::max_minutes_day),
-        zone: fields.parsed(at::zone, fields::zone).unwrap_or_else(|| "UTC".to_string()),
+        zone: None,
         session_expires_s: fields.number(at::session_expires, 90, 86_400),
         min_se_s: fields.number(at::min_se, 90, 86_400),
         invite_timeout_ms: fields.number(at::invite_timeout_ms, 1_000, 600_000),
@@ -237,7 +247,8 @@ fn read_provider(fields: &mut Fields<'_>) -> Provider {
             format!("{session_expires} is below min_se {min_se} (RFC 4028 §4); raise it"),
         );
     }
-    Provider { record, listener_id: fields.number(at::listener_id, 0, u32::MAX) }
+    let zone = zone(fields, at::zone);
+    Provider { record, zone, listener_id: fields.number(at::listener_id, 0, u32::MAX) }
 }
 
 fn read_address(fields: &mut Fields<'_>) -> Address {
@@ -274,13 +285,23 @@ fn read_gateway(fields: &mut Fields<'_>) -> Gateway {
         max_calls: fields.cap(at::max_calls),
         strip: fields.number(at::strip, 0, 32).unwrap_or(0),
         prepend: fields.parsed(at::prepend, |text| fields::prepend(text, true)).unwrap_or_default(),
-        number_format: fields.word(at::number_format, &[("plain", NumberFormat::Plain), ("e164", NumberFormat::E164)]),
-        from_host: fields.parsed(at::from_host, fields::host),
+        number_format: fields.word(at::number_format, &NUMBER_FORMATS),
+        from_host: fields.parsed(at::from_host, fields::uri_host),
         privacy: fields.word(at::privacy, &PRIVACIES),
         fr_timer_ms: fields.number(at::fr_timer_ms, 100, 60_000),
         ring_timeout_ms: fields.number(at::ring_timeout_ms, 1_000, 3_600_000),
         media_flags: fields.text(at::media_flags).unwrap_or_default().to_string(),
     };
+    let (plus, digits) = record.prepend.strip_prefix('+').map_or((false, &*record.prepend), |digits| (true, digits));
+    match record.number_format {
+        NumberFormat::NoPlus if plus => {
+            fields.complain(at::prepend, "has a '+' that number_format no_plus takes off again; remove one of them");
+        }
+        NumberFormat::E164 if !digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            fields.complain(at::prepend, "has a symbol that no number of number_format e164 has; remove one of them");
+        }
+        _ => {}
+    }
     Gateway { record, listener_id: fields.number(at::listener_id, 0, u32::MAX) }
 }
 
@@ -351,14 +372,14 @@ fn read_window(fields: &mut Fields<'_>) -> Window {
         days: fields.parsed(at::days, fields::days).unwrap_or(0b111_1111),
         from_s: fields.parsed(at::from, fields::time_of_day).unwrap_or(0),
         to_s: fields.parsed(at::to, fields::time_of_day).unwrap_or(86_400),
-        date_from: fields.parsed(at::date_from, fields::date),
-        date_to: fields.parsed(at::date_to, fields::date),
-        zone: fields.parsed(at::zone, fields::zone).unwrap_or_else(|| "UTC".to_string()),
+        date_from: fields.parsed(at::date_from, fields::date).unwrap_or(i32::MIN),
+        date_to: fields.parsed(at::date_to, fields::date).unwrap_or(i32::MAX),
+        zone: None,
     };
-    if row.date_from.zip(row.date_to).is_some_and(|(from, to)| from > to) {
+    if row.date_from > row.date_to {
         fields.complain(at::date_to, "is before date_from; correct one of them");
     }
-    Window { id: fields.required(at::id), row }
+    Window { id: fields.required(at::id), zone: zone(fields, at::zone), row }
 }
 
 fn read_media_node(fields: &mut Fields<'_>) -> MediaNodeRecord {
