@@ -201,6 +201,7 @@ impl<'a> Driver<'a> {
             unknown_source: UnknownSource::Drop,
             policy: Policy::default(),
             budget: Budget::for_shard(1000, 200, 1, &timers),
+            caps: Default::default(),
         };
         Driver {
             engine: Engine::new(settings, Instant::ZERO),
