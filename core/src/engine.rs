@@ -10,7 +10,10 @@
 //! ```
 
 mod answer;
+mod audit;
 mod budget;
+#[cfg(feature = "canary")]
+mod canary;
 mod cancel;
 mod dialog;
 mod forward;
@@ -38,7 +41,10 @@ use crate::steering::ShardIndex;
 use crate::time::{Instant, Now};
 use crate::token::Tokens;
 
+pub use audit::{Broken, Holder};
 pub use budget::{BillLine, Budget};
+#[cfg(feature = "canary")]
+pub use canary::Leak;
 pub use settings::{Listener, Settings, Timers, UnknownSource};
 
 pub(crate) use records::ServerRef;
@@ -114,6 +120,8 @@ pub struct Engine {
     /// Where a message is written before it is known which buffer it needs.
     pub(crate) scratch: Box<[u8]>,
     random: u64,
+    #[cfg(feature = "canary")]
+    canary: Option<canary::Canary>,
 }
 
 impl Engine {
@@ -136,6 +144,8 @@ impl Engine {
             counters: Counters::default(),
             scratch: vec![0; MESSAGE_SIZE_MAX].into_boxed_slice(),
             random: settings.seed,
+            #[cfg(feature = "canary")]
+            canary: None,
             settings,
         })
     }
