@@ -3,21 +3,30 @@
 //! ```text
 //!            ┌ keep-alive, garbage: counted             ┌ ACK, retransmission ─► its server transaction
 //!  datagram ─┤                                          ├ CANCEL ──────────────► cancel.rs
-//!            ├ request ──► request.rs ──────────────────┼ in a dialog ─────────► dialog.rs ─┐
-//!            │                                          └ new INVITE ──────────► invite.rs ─┴► forward.rs (a branch)
-//!            └ response ─► response.rs: branch token ─► client transaction ─► server transaction
-//!  time ─────► timeout.rs: wheel place ─► transaction or call
+//!            ├ request ──► request.rs ──────────────────┼ in a dialog ─────────► dialog.rs ────────────┐
+//!            │                                          └ new INVITE ──► invite.rs ──► hunt.rs ◄─────┐ ▼
+//!            │                                                                  next gateway │       │ forward.rs (a branch)
+//!            └ response ─► response.rs: branch token ─► client transaction ─┬► branch.rs ────┘       │
+//!                                                                           └► server transaction   │
+//!  time ─────► timeout.rs: wheel place ─► transaction, branch.rs or call                             │
+//!  control ──► control.rs: drain, hang up            calls.rs: the figure of a call, its timer ─► hangup.rs, call/end.rs
 //! ```
 
 mod answer;
 mod audit;
+mod branch;
 mod budget;
+mod calls;
 #[cfg(feature = "canary")]
 mod canary;
 mod cancel;
+mod control;
 mod dialog;
 mod forward;
+mod hangup;
+mod hunt;
 mod invite;
+mod reason;
 mod records;
 mod request;
 mod response;
@@ -30,11 +39,11 @@ use alloc::vec;
 
 use arrayvec::ArrayVec;
 
-use crate::call::Call;
+use crate::call::{Call, CallRecord};
 use crate::counter::{Counter, Counters};
 use crate::flow::Flow;
 use crate::limits::{EFFECTS_MAX, MESSAGE_SIZE_MAX, RESERVED_FOR_CALLS};
-use crate::memory::{BufferPool, BufferRef, Full, Index, Resource, Slab, TimerWheel};
+use crate::memory::{BufferPool, BufferRef, Full, Index, Ledger, Resource, Slab, TimerWheel};
 use crate::routing::Image;
 use crate::siphash::{Hasher, Key};
 use crate::steering::ShardIndex;
@@ -45,9 +54,11 @@ pub use audit::{Broken, Holder};
 pub use budget::{BillLine, Budget};
 #[cfg(feature = "canary")]
 pub use canary::Leak;
-pub use settings::{Listener, Settings, Timers, UnknownSource};
+pub use control::Command;
+pub use settings::{Listener, Policy, Settings, Timers, UnknownSource};
 
-pub(crate) use records::ServerRef;
+pub(crate) use forward::Number;
+pub(crate) use records::{ClientRef, ServerRef};
 use records::{ClientTransaction, Places, ServerTransaction};
 
 /// What happened.
@@ -64,11 +75,15 @@ pub enum Input<'a> {
         /// It was longer than [`MESSAGE_SIZE_MAX`] and was cut there.
         truncated: bool,
     },
-    /// The kernel reported that a peer cannot be reached (ICMP, from the error queue).
+    /// A datagram of ours did not arrive: ICMP said so (from the error queue), or the kernel refused to send it.
     Unreachable {
         /// The flow that failed.
         flow: Flow,
+        /// What was sent, as far as it came back; may be empty.
+        sent: &'a [u8],
     },
+    /// The control core wants something.
+    Command(Command),
     /// Time passed: due timers fire, as many as the effects can hold. Repeat while [`Engine::next_timeout`] is not later than now.
     Timeout,
 }
@@ -76,6 +91,8 @@ pub enum Input<'a> {
 /// What is to be done.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub enum Effect {
+    /// A call has ended: exactly one for each that was started.
+    Ended(CallRecord),
     /// Send the bytes of [`Engine::buffer`] to the flow, then [`Engine::release`] it once the kernel took it (or refused it).
     Send {
         /// Where to.
@@ -119,6 +136,12 @@ pub struct Engine {
     pub(crate) counters: Counters,
     /// Where a message is written before it is known which buffer it needs.
     pub(crate) scratch: Box<[u8]>,
+    /// Where a stored INVITE is read again for the next gateway.
+    pub(crate) reread: Box<[u8]>,
+    /// No new calls are taken.
+    pub(crate) draining: bool,
+    /// The next call record that a hang-up of all calls has to look at.
+    pub(crate) sweep: Option<u32>,
     random: u64,
     #[cfg(feature = "canary")]
     canary: Option<canary::Canary>,
@@ -143,6 +166,9 @@ impl Engine {
             places: Places::new(budget.server_transactions, budget.client_transactions),
             counters: Counters::default(),
             scratch: vec![0; MESSAGE_SIZE_MAX].into_boxed_slice(),
+            reread: vec![0; MESSAGE_SIZE_MAX].into_boxed_slice(),
+            draining: false,
+            sweep: None,
             random: settings.seed,
             #[cfg(feature = "canary")]
             canary: None,
@@ -156,8 +182,9 @@ impl Engine {
         let mut turn = Turn { now, image, effects };
         match input {
             Input::Datagram { flow, bytes, truncated, .. } => self.on_datagram(&mut turn, flow, bytes, truncated),
-            Input::Unreachable { .. } => self.counters.count(Counter::Unreachable),
+            Input::Unreachable { flow, sent } => self.on_unreachable(&mut turn, flow, sent),
             Input::Timeout => self.on_timeout(&mut turn),
+            Input::Command(command) => self.on_command(&mut turn, command),
         }
     }
 
@@ -175,13 +202,13 @@ impl Engine {
     /// A time not later than the next due timer; `None` when none runs.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Instant> {
-        self.wheel.next()
+        if self.sweep.is_some() { Some(Instant::ZERO) } else { self.wheel.next() }
     }
 
     /// The counters, gauges brought up to date.
     pub fn counters(&mut self) -> &mut Counters {
         for (gauge, value) in [
-            (Counter::CallsLive, self.calls.live()),
+            (Counter::CallRecordsLive, self.calls.live()),
             (Counter::CallsCapacity, self.calls.capacity()),
             (Counter::ServerTransactionsLive, self.servers.live()),
             (Counter::ClientTransactionsLive, self.clients.live()),
@@ -190,7 +217,22 @@ impl Engine {
         ] {
             self.counters.set(gauge, value.into());
         }
+        let live = self.counters.value(Counter::CallsStarted) - self.counters.value(Counter::CallsEnded);
+        self.counters.set(Counter::CallsLive, live);
         &mut self.counters
+    }
+
+    /// The ledger of every resource: what was taken, what came back, what is live.
+    #[must_use]
+    pub fn ledger(&self) -> [Ledger; 4] {
+        let line = |resource, acquired, released, live: u32| Ledger { resource, acquired, released, live: live.into() };
+        let (calls, servers, clients, pool) = (&self.calls, &self.servers, &self.clients, &self.pool);
+        [
+            line(Resource::Calls, calls.acquired(), calls.released(), calls.live()),
+            line(Resource::ServerTransactions, servers.acquired(), servers.released(), servers.live()),
+            line(Resource::ClientTransactions, clients.acquired(), clients.released(), clients.live()),
+            line(Resource::Buffers, pool.acquired(), pool.released(), pool.live()),
+        ]
     }
 
     /// The owner of a Call-ID hash, where that is another shard.
@@ -246,4 +288,9 @@ impl Engine {
         }
         written
     }
+}
+
+/// Milliseconds of a table's column.
+pub(crate) const fn millis(value: u32) -> core::time::Duration {
+    core::time::Duration::from_millis(value as u64)
 }

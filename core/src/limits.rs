@@ -15,6 +15,10 @@ pub const HEADERS_ADDED_MAX: usize = 4;
 /// cancels: one message upstream, one ACK downstream, one CANCEL per branch.
 pub const EFFECTS_MAX: usize = 32;
 
+/// Effects that one timer, or the end of one call, can cause: at worst ACK, two BYEs and the record of a call that was hung up, or an
+/// INVITE to the next gateway with the CANCEL of the last.
+pub const EFFECTS_PER_CALL_MAX: usize = 6;
+
 /// Listeners of one node.
 pub const LISTENERS_MAX: usize = 16;
 
@@ -29,6 +33,10 @@ pub const DIGITS_MAX: usize = 32;
 
 /// A host name as advertised in Via and Record-Route, in bytes (RFC 1035 allows 253).
 pub const HOST_MAX: usize = 64;
+
+/// Route values that Corelane can write for one side of a call, in bytes: a dozen proxies. A call with more is not ended by BYEs of
+/// Corelane's own.
+pub const ROUTES_SIZE_MAX: usize = 1024;
 
 /// Above this a request should leave by a congestion-controlled transport (RFC 3261 §18.1.1); counted until TCP exists.
 pub const UDP_REQUEST_SIZE: usize = 1300;
@@ -49,3 +57,4 @@ const _: () = assert!(MESSAGE_SIZE_MAX <= u16::MAX as usize, "spans are 16 bits 
 const _: () = assert!(HEADERS_MAX <= u8::MAX as usize, "header places are 8 bits wide");
 const _: () = assert!(HEADERS_ADDED_MAX < HEADERS_MAX);
 const _: () = assert!(CANDIDATES_MAX + 8 <= EFFECTS_MAX, "a final answer may cancel every branch");
+const _: () = assert!(2 * EFFECTS_PER_CALL_MAX <= EFFECTS_MAX, "a time-out makes headway");

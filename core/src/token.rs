@@ -72,58 +72,59 @@ impl Tokens {
     /// Writes a branch for a call whose Call-ID hashes to `call_hash`.
     #[must_use]
     pub fn branch(&self, call_hash: u64, parts: BranchParts) -> Branch {
-        let slot = slot_of_hash(call_hash);
-        let mut raw = [0u8; 18];
-        raw[0..2].copy_from_slice(&slot.0.to_be_bytes());
-        raw[2..6].copy_from_slice(&parts.place.to_be_bytes());
-        raw[6..10].copy_from_slice(&parts.generation.to_be_bytes());
-        raw[10..14].copy_from_slice(&parts.loop_hash.to_be_bytes());
-        raw[14..18].copy_from_slice(&self.branch_mac(call_hash, parts).to_be_bytes());
+        let BranchParts { place, generation, loop_hash } = parts;
+        let mac = self.branch_mac(call_hash, parts);
+        let words = [
+            word(slot_of_hash(call_hash), place),
+            u64::from(generation) << 16 | u64::from(loop_hash) >> 16,
+            u64::from(loop_hash as u16) << 32 | u64::from(mac),
+        ];
         let mut text = [0u8; BRANCH_LENGTH];
         text[..7].copy_from_slice(MAGIC_COOKIE);
-        encode(&raw, &mut text[7..]);
+        encode(words, &mut text[7..]);
         text
     }
 
     /// Reads a branch back: `None` when it is not ours or belongs to another Call-ID.
     #[must_use]
     pub fn read_branch(&self, call_hash: u64, text: &[u8]) -> Option<BranchParts> {
-        let text = text.strip_prefix(MAGIC_COOKIE)?;
-        let raw: [u8; 18] = decode(text)?;
-        let parts = BranchParts { place: word(&raw, 2), generation: word(&raw, 6), loop_hash: word(&raw, 10) };
-        let slot = Slot(u16::from_be_bytes([raw[0], raw[1]]));
-        (slot == slot_of_hash(call_hash) && word(&raw, 14) == self.branch_mac(call_hash, parts)).then_some(parts)
+        let text: &Branch = text.try_into().ok()?;
+        let [first, second, third] = decode(text.strip_prefix(MAGIC_COOKIE)?)?;
+        let parts = BranchParts {
+            place: first as u32,
+            generation: (second >> 16) as u32,
+            loop_hash: (second << 16) as u32 | (third >> 32) as u32,
+        };
+        let ours =
+            first == word(slot_of_hash(call_hash), parts.place) && third as u32 == self.branch_mac(call_hash, parts);
+        ours.then_some(parts)
     }
 
     /// The place and generation that a branch names, unchecked: for who compares the whole branch with what it knows.
+    #[inline]
     #[must_use]
     pub fn branch_hint(text: &[u8]) -> Option<(u32, u32)> {
         let text: &Branch = text.try_into().ok()?;
-        let raw: [u8; 12] = decode(&text[7..23])?;
-        Some((word(&raw, 2), word(&raw, 6)))
+        let [first, second] = decode(&text[7..23])?;
+        Some((first as u32, (second >> 16) as u32))
     }
 
     /// Writes the dialog token of pass `pass` of a call.
     #[must_use]
     pub fn dialog(&self, call_hash: u64, pass: u32) -> DialogToken {
-        let mut raw = [0u8; 12];
-        raw[0..2].copy_from_slice(&slot_of_hash(call_hash).0.to_be_bytes());
-        raw[2..6].copy_from_slice(&pass.to_be_bytes());
-        raw[6..12].copy_from_slice(&self.dialog_mac(call_hash, pass).to_be_bytes()[2..]);
         let mut text = [VERSION; DIALOG_LENGTH];
-        encode(&raw, &mut text[1..]);
+        encode([word(slot_of_hash(call_hash), pass), self.dialog_mac(call_hash, pass)], &mut text[1..]);
         text
     }
 
     /// Reads a dialog token back: the pass, or `None` when it is not ours or belongs to another Call-ID.
     #[must_use]
     pub fn read_dialog(&self, call_hash: u64, text: &[u8]) -> Option<u32> {
+        let text: &DialogToken = text.try_into().ok()?;
         let [VERSION, text @ ..] = text else { return None };
-        let raw: [u8; 12] = decode(text)?;
-        let pass = word(&raw, 2);
-        let slot = Slot(u16::from_be_bytes([raw[0], raw[1]]));
-        let mac = &self.dialog_mac(call_hash, pass).to_be_bytes()[2..];
-        (slot == slot_of_hash(call_hash) && raw[6..12] == *mac).then_some(pass)
+        let [first, mac] = decode(text)?;
+        let pass = first as u32;
+        (first == word(slot_of_hash(call_hash), pass) && mac == self.dialog_mac(call_hash, pass)).then_some(pass)
     }
 
     fn branch_mac(&self, call_hash: u64, parts: BranchParts) -> u32 {
@@ -134,56 +135,68 @@ impl Tokens {
         hasher.finish() as u32
     }
 
+    /// 48 bits.
     fn dialog_mac(&self, call_hash: u64, pass: u32) -> u64 {
         let mut hasher = Hasher::new(self.dialog);
         hasher.word(call_hash);
         hasher.word(u64::from(pass));
-        hasher.finish()
+        hasher.finish() & ((1 << WORD_BITS) - 1)
     }
 }
 
-fn word(raw: &[u8], at: usize) -> u32 {
-    u32::from_be_bytes([raw[at], raw[at + 1], raw[at + 2], raw[at + 3]])
+/// The first word of both tokens.
+fn word(slot: Slot, low: u32) -> u64 {
+    u64::from(slot.0) << 32 | u64::from(low)
 }
 
-const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-const NOT_IN_ALPHABET: u8 = 0xff;
+/// Bits of a word of a token: eight characters.
+const WORD_BITS: u32 = 48;
 
-const VALUES: [u8; 256] = {
-    let mut values = [NOT_IN_ALPHABET; 256];
+const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+/// Set in what is read of a character outside the alphabet.
+const FOREIGN: u32 = 1 << 31;
+
+/// What each character is at each of four places, the first one highest: 24 bits together.
+static VALUES: [[u32; 256]; 4] = {
+    let mut values = [[FOREIGN; 256]; 4];
     let mut at = 0;
-    while at < 64 {
-        values[ALPHABET[at] as usize] = at as u8;
+    while at < 4 * 64 {
+        let (place, value) = (at / 64, at % 64);
+        values[place][ALPHABET[value] as usize] = (value as u32) << (18 - 6 * place);
         at += 1;
     }
     values
 };
 
-/// Three bytes to four characters; `raw` is a multiple of three long.
+/// Each word, the highest bits first, as eight characters.
 #[inline]
-fn encode(raw: &[u8], text: &mut [u8]) {
-    for (three, four) in raw.as_chunks::<3>().0.iter().zip(text.as_chunks_mut::<4>().0) {
-        let bits = u32::from_be_bytes([0, three[0], three[1], three[2]]);
-        for (place, out) in four.iter_mut().enumerate() {
-            *out = ALPHABET[(bits >> (18 - 6 * place)) as usize & 63];
+fn encode<const N: usize>(words: [u64; N], text: &mut [u8]) {
+    for (word, eight) in words.iter().zip(text.as_chunks_mut::<8>().0) {
+        for (place, out) in (1..).zip(eight) {
+            *out = ALPHABET[(word >> (WORD_BITS - 6 * place)) as usize & 63];
         }
     }
 }
 
-/// Four characters to three bytes; `None` for another length or a character outside the alphabet.
-fn decode<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
-    if text.len() != N / 3 * 4 {
-        return None;
+/// Eight characters each to a word; `None` for another length or a character outside the alphabet.
+#[inline]
+fn decode<const N: usize>(text: &[u8]) -> Option<[u64; N]> {
+    let (eights, []) = text.as_chunks() else { return None };
+    let text: &[[u8; 8]; N] = eights.try_into().ok()?;
+    let (mut words, mut seen) = ([0; N], 0);
+    for (word, [a, b, c, d, e, f, g, h]) in words.iter_mut().zip(text) {
+        let (high, low) = (four([a, b, c, d]), four([e, f, g, h]));
+        seen |= high | low;
+        *word = u64::from(high) << 24 | u64::from(low);
     }
-    let mut raw = [0u8; N];
-    let mut seen = 0;
-    for (four, three) in text.as_chunks::<4>().0.iter().zip(raw.as_chunks_mut::<3>().0) {
-        let [a, b, c, d] = four.map(|character| VALUES[usize::from(character)]);
-        seen |= a | b | c | d;
-        *three = [a << 2 | b >> 4, b << 4 | c >> 2, c << 6 | d];
-    }
-    // All bits of a value outside the alphabet are set, and no value of the alphabet has the highest.
-    (seen != NOT_IN_ALPHABET && seen < 64).then_some(raw)
+    (seen & FOREIGN == 0).then_some(words)
+}
+
+/// Four characters, with [`FOREIGN`] where one is none of ours.
+#[inline(always)]
+fn four([a, b, c, d]: [&u8; 4]) -> u32 {
+    let [first, second, third, fourth] = &VALUES;
+    first[usize::from(*a)] | second[usize::from(*b)] | third[usize::from(*c)] | fourth[usize::from(*d)]
 }
 
 #[cfg(test)]

@@ -150,6 +150,7 @@ impl Prepared {
             seed: u64::from_le_bytes(seed),
             timers: self.config.timers,
             unknown_source: self.config.unknown_source.value,
+            policy: self.config.policy,
             budget: self.bill.budget,
         })
     }

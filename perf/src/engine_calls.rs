@@ -17,7 +17,7 @@ use std::net::SocketAddr;
 use std::ops::Range;
 use std::time::Duration;
 
-use corelane_core::engine::{Budget, Listener, Timers, UnknownSource};
+use corelane_core::engine::{Budget, Listener, Policy, Timers, UnknownSource};
 use corelane_core::routing::ListenerSlot;
 use corelane_core::routing::build::{Builder, ImageBytes};
 use corelane_core::siphash::Key;
@@ -199,6 +199,7 @@ impl<'a> Driver<'a> {
             seed: 1,
             timers,
             unknown_source: UnknownSource::Drop,
+            policy: Policy::default(),
             budget: Budget::for_shard(1000, 200, 1, &timers),
         };
         Driver {

@@ -122,7 +122,7 @@ impl<P: Protocol, I: Io> Shard<P, I> {
             let received_at = head.received_at.min(now.monotonic);
             let input = match head.kind {
                 Kind::Datagram { truncated } => Input::Datagram { flow, received_at, bytes, truncated },
-                Kind::Unreachable => Input::Unreachable { flow },
+                Kind::Unreachable => Input::Unreachable { flow, sent: bytes },
             };
             self.protocol.handle(now, input, &mut self.effects);
             self.accept(now, None)?;
@@ -137,7 +137,7 @@ impl<P: Protocol, I: Io> Shard<P, I> {
                 let lost = self.outbox.push_to_all(Head::new(Kind::Unreachable, fault.flow, now.monotonic));
                 self.protocol.counters().add(Counter::ForwardDropped, lost);
             }
-            self.protocol.handle(now, Input::Unreachable { flow: fault.flow }, &mut self.effects);
+            self.protocol.handle(now, Input::Unreachable { flow: fault.flow, sent: &[] }, &mut self.effects);
             self.accept(now, None)?;
         }
         Ok(())
@@ -149,6 +149,8 @@ impl<P: Protocol, I: Io> Shard<P, I> {
             match self.effects[place] {
                 Effect::Send { flow, buffer } => self.outgoing.push((flow, buffer)),
                 Effect::Forward { shard } => self.forward(now, index, shard),
+                // Counted by the engine; the ring that takes the record to the control core comes with CDR delivery.
+                Effect::Ended(_) => {}
             }
         }
         self.effects.clear();

@@ -61,15 +61,36 @@ pub(crate) struct SettingsArgs {
     /// RFC 3261 T4 in milliseconds [default: 5000]
     #[arg(long, value_name = "MS", value_parser = |text: &str| bounds::T4_MS.parse::<u64>(text))]
     t4_ms: Option<u64>,
+    /// A gateway's silence after an INVITE, in milliseconds [default: 4000]
+    #[arg(long, value_name = "MS", value_parser = |text: &str| bounds::TIMEOUT_MS.parse::<u64>(text))]
+    fr_timer_ms: Option<u64>,
+    /// From a bare 100 to ringing or a final response, in milliseconds [default: 10000]
+    #[arg(long, value_name = "MS", value_parser = |text: &str| bounds::TIMEOUT_MS.parse::<u64>(text))]
+    progress_timeout_ms: Option<u64>,
+    /// From the INVITE to ringing or a final response over all gateways, in milliseconds [default: 30000]
+    #[arg(long, value_name = "MS", value_parser = |text: &str| bounds::TIMEOUT_MS.parse::<u64>(text))]
+    invite_timeout_ms: Option<u64>,
     /// Timer C: ringing without news, in milliseconds [default: 180000]
     #[arg(long, value_name = "MS", value_parser = |text: &str| bounds::TIMEOUT_MS.parse::<u64>(text))]
     ring_timeout_ms: Option<u64>,
+    /// From ringing to the answer over all gateways, in milliseconds [default: 300000]
+    #[arg(long, value_name = "MS", value_parser = |text: &str| bounds::TIMEOUT_MS.parse::<u64>(text))]
+    early_timeout_ms: Option<u64>,
     /// An answered call without ACK, in milliseconds [default: 60000]
     #[arg(long, value_name = "MS", value_parser = |text: &str| bounds::TIMEOUT_MS.parse::<u64>(text))]
     noack_timeout_ms: Option<u64>,
     /// An answered call without a refresh, in seconds [default: 1800]
     #[arg(long, value_name = "S", value_parser = |text: &str| bounds::TIMEOUT_S.parse::<u64>(text))]
     default_timeout_s: Option<u64>,
+    /// Whether another gateway is tried after a telephone rang [default: true]
+    #[arg(long, value_name = "BOOL")]
+    hunt_after_ringing: Option<bool>,
+    /// Whether a gateway's 503 goes upstream as 500 [default: true]
+    #[arg(long, value_name = "BOOL")]
+    remap_503: Option<bool>,
+    /// Whether an expired session is ended with BYE both ways [default: true]
+    #[arg(long, value_name = "BOOL")]
+    bye_on_expiry: Option<bool>,
 }
 
 impl SettingsArgs {
@@ -102,9 +123,16 @@ impl SettingsArgs {
             t1_ms: from_flag(self.t1_ms, "--t1-ms"),
             t2_ms: from_flag(self.t2_ms, "--t2-ms"),
             t4_ms: from_flag(self.t4_ms, "--t4-ms"),
+            fr_timer_ms: from_flag(self.fr_timer_ms, "--fr-timer-ms"),
+            progress_timeout_ms: from_flag(self.progress_timeout_ms, "--progress-timeout-ms"),
+            invite_timeout_ms: from_flag(self.invite_timeout_ms, "--invite-timeout-ms"),
             ring_timeout_ms: from_flag(self.ring_timeout_ms, "--ring-timeout-ms"),
+            early_timeout_ms: from_flag(self.early_timeout_ms, "--early-timeout-ms"),
             noack_timeout_ms: from_flag(self.noack_timeout_ms, "--noack-timeout-ms"),
             default_timeout_s: from_flag(self.default_timeout_s, "--default-timeout-s"),
+            hunt_after_ringing: from_flag(self.hunt_after_ringing, "--hunt-after-ringing"),
+            remap_503: from_flag(self.remap_503, "--remap-503"),
+            bye_on_expiry: from_flag(self.bye_on_expiry, "--bye-on-expiry"),
         }
     }
 }

@@ -1,39 +1,50 @@
-//! The one terminal step of a call. Nothing else removes a call record.
+//! The one terminal step of a call. Nothing else ends one, and nothing else removes a call record.
+//!
+//! [`Engine::end_call`] gives back all that the call held and hands out its [`CallRecord`]. After a hang-up by Corelane the record
+//! itself stays for 64·T1, holding nothing: its tags answer the BYEs that cross ours.
 
-use super::CallRef;
+use core::time::Duration;
+
+use super::{Call, CallRecord, CallRef, EndReason, State};
 use crate::counter::Counter;
-use crate::engine::{Engine, ServerRef};
-
-/// Why a call ended.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub enum EndReason {
-    /// A non-2xx final response went upstream, the answer to a CANCEL included.
-    Refused,
-    /// A BYE was answered, whatever the answer, or timed out.
-    Bye,
-    /// No ACK within `noack_timeout`.
-    Unacknowledged,
-    /// No refresh within `default_timeout`.
-    Expired,
-}
+use crate::engine::{Effect, Engine, Turn};
 
 impl Engine {
-    /// Ends a call and gives back all that it holds. False for the second caller: it ended before.
-    pub(crate) fn end_call(&mut self, at: CallRef, reason: EndReason) -> bool {
-        let Some(call) = self.calls.remove(at) else { return false };
-        self.call_index.remove(super::Call::key(call.call_hash, call.pass));
-        self.wheel.clear(self.places.call(at));
-        self.counters.count(Counter::CallsEnded);
-        if matches!(reason, EndReason::Unacknowledged | EndReason::Expired) {
-            self.counters.count(Counter::CallsTimedOut);
+    /// Ends a call, which has taken the step into [`State::HungUp`] or [`State::Terminated`].
+    pub(crate) fn end_call(&mut self, turn: &mut Turn<'_>, at: CallRef, reason: EndReason) {
+        let Some(call) = self.calls.find_mut(at) else { return };
+        assert!(matches!(call.state, State::HungUp | State::Terminated), "a call ends where its figure says so");
+        let best = call.hunt.best.take().and_then(|best| best.response);
+        for buffer in best.into_iter().chain(call.text.take()) {
+            self.pool.release(buffer);
         }
-        true
+        let record = CallRecord {
+            call_hash: call.call_hash,
+            pass: call.pass,
+            provider: call.provider,
+            gateway: call.candidate.map(|candidate| candidate.gateway),
+            carrier: call.candidate.map(|candidate| candidate.carrier),
+            attempts: call.hunt.attempts,
+            status: call.status,
+            started: call.started,
+            answered: call.answered.map(|(wall, _)| wall),
+            ended: turn.now.wall,
+            duration: call.answered.map_or(Duration::ZERO, |(_, at)| turn.now.monotonic.since(at)),
+            reason,
+        };
+        let terminated = call.state == State::Terminated;
+        self.counters.count(Counter::CallsEnded);
+        self.counters.count(reason.counter());
+        turn.effects.push(Effect::Ended(record));
+        if terminated {
+            self.forget_call(at);
+        }
     }
 
-    /// Ends the call that a server transaction belongs to, if it still has one.
-    pub(crate) fn end_call_of(&mut self, at: ServerRef, reason: EndReason) {
-        if let Some(call) = self.servers.find(at).and_then(|transaction| transaction.call) {
-            self.end_call(call, reason);
-        }
+    /// Takes out the record of a call that has ended.
+    pub(crate) fn forget_call(&mut self, at: CallRef) {
+        let Some(call) = self.calls.remove(at) else { return };
+        self.call_index.remove(Call::key(call.call_hash, call.pass));
+        self.wheel.clear(self.places.call(at));
     }
 }

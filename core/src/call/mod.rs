@@ -1,41 +1,55 @@
 //! A call: all of one attempt, from its INVITE to its one end.
 //!
 //! ```text
-//!             INVITE                2xx                    ACK
-//!   (nothing) ──────► Early ──────────────► Unacknowledged ──────► Confirmed ◄─┐ ACK, re-INVITE, UPDATE, …
-//!                       │                        │                    │   └────┘
-//!                       │ non-2xx final          │ noack_timeout      │ BYE answered or timed out,
-//!                       │ CANCEL, time-out       │ BYE answered       │ default_timeout
-//!                       ▼                        ▼                    ▼
-//!                     end ◄──────────────────────┴────────────────────┘   (end.rs, the only way out)
+//!   state.rs    the figure                      hunt.rs     the gateways, one after the other, and the best answer so far
+//!   dialogs.rs  whose tags belong to it         text.rs     what Corelane must know to end it by itself
+//!   end.rs      the one terminal step           record.rs   the facts of its CDR
 //! ```
 //!
-//! Transactions outlive their call (they linger for retransmissions) and hold a [`CallRef`] that goes stale at the end.
+//! The record owns everything that the call holds: the hunt with its best answer, the text of the dialog, the timer. Transactions
+//! outlive their call (they linger for retransmissions) and hold a [`CallRef`] that goes stale at the end.
 
+mod dialogs;
 mod end;
+pub mod hunt;
+mod record;
+pub mod state;
+pub mod text;
 
-use heapless::Vec;
+use core::time::Duration;
 
+use crate::engine::{ClientRef, Number, ServerRef};
 use crate::flow::Flow;
-use crate::limits::EARLY_DIALOGS_MAX;
-use crate::memory::Ref;
-use crate::routing::{CarrierSlot, GatewaySlot, ProviderSlot};
+use crate::memory::{BufferRef, Ref};
+use crate::message::Span;
+use crate::routing::{Candidate, ProviderSlot};
 use crate::time::{Instant, WallTime};
 
-pub use end::EndReason;
+pub use dialogs::{Dialogs, Known};
+pub use record::{CallRecord, EndReason};
+pub use state::State;
 
 /// A handle on a call.
 pub type CallRef = Ref<Call>;
 
-/// The states of the figure.
+/// Which side of a call.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub enum State {
-    /// The INVITE has no final response yet.
-    Early,
-    /// A 2xx went upstream, its ACK has not come.
-    Unacknowledged,
-    /// The dialog stands.
-    Confirmed,
+pub enum Side {
+    /// The one that called.
+    Caller,
+    /// The one that was called.
+    Callee,
+}
+
+impl Side {
+    /// The other one.
+    #[must_use]
+    pub const fn other(self) -> Side {
+        match self {
+            Side::Caller => Side::Callee,
+            Side::Callee => Side::Caller,
+        }
+    }
 }
 
 /// One side of a call.
@@ -43,90 +57,71 @@ pub enum State {
 pub struct Leg {
     /// Where its requests go: the peer that was learned, never a name from a message.
     pub flow: Flow,
+    /// The highest CSeq number that it used in this dialog (RFC 3261 §12.2.1.1): a request in its name has one more.
+    pub cseq: u32,
 }
 
-/// The dialogs of a call on its callee's side: each To tag that a 1xx or 2xx brought. Tags are held as keyed 64-bit hashes.
-#[derive(Clone, Debug, Default)]
-pub struct Dialogs {
-    tags: Vec<u64, EARLY_DIALOGS_MAX, u8>,
-    confirmed: u8,
-}
-
-const _: () = assert!(EARLY_DIALOGS_MAX <= u8::BITS as usize, "one bit a dialog");
-
-impl Dialogs {
-    /// Notes a tag; true when it is known now, false when there is no room for another fork.
-    pub fn learn(&mut self, tag: u64) -> bool {
-        self.tags.contains(&tag) || self.tags.push(tag).is_ok()
-    }
-
-    /// Whether a tag belongs to one of the dialogs.
-    #[must_use]
-    pub fn knows(&self, tag: u64) -> bool {
-        self.tags.contains(&tag)
-    }
-
-    /// Confirms the dialog of a tag. Where there is no room, it takes that of an early dialog: a fork that answered counts more
-    /// than one that only rang. False when every other fork answered as well.
-    pub fn confirm(&mut self, tag: u64) -> bool {
-        if !self.learn(tag) {
-            let early = (0..self.tags.len()).find(|at| self.confirmed & 1 << at == 0);
-            let Some(at) = early else { return false };
-            self.tags[at] = tag;
-        }
-        if let Some(at) = self.tags.iter().position(|known| *known == tag) {
-            self.confirmed |= 1 << at;
-        }
-        true
-    }
-
-    /// A dialog was ended by BYE: true when no confirmed one is left.
-    pub fn end(&mut self, tag: u64) -> bool {
-        if let Some(at) = self.tags.iter().position(|known| *known == tag) {
-            self.confirmed &= !(1 << at);
-        }
-        self.confirmed == 0
-    }
+/// What of the INVITE is needed again: for the next gateway, and for the text of the dialog.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Opening {
+    /// Number of its CSeq: that of its ACK.
+    pub(crate) cseq: u32,
+    /// Hash of all that routing looked at (RFC 5393 §4.2.1).
+    pub(crate) loop_hash: u32,
+    /// Route values of ours on top of it.
+    pub(crate) strip_routes: u8,
+    /// It came with a Record-Route: other proxies stand between the caller and us.
+    pub(crate) record_routed: bool,
+    /// The caller's Contact URI within the stored INVITE.
+    pub(crate) contact: Option<Span>,
 }
 
 /// The record of a call.
 #[derive(Clone, Debug)]
 pub struct Call {
     /// Where in the figure it stands.
-    pub state: State,
+    pub(crate) state: State,
     /// Keyed hash of its Call-ID.
-    pub call_hash: u64,
+    pub(crate) call_hash: u64,
     /// Tells this passage from another one of the same Call-ID (a spiral).
-    pub pass: u32,
-    /// CSeq number of the INVITE: that of its ACK.
-    pub cseq: u32,
-    /// Keyed hash of the caller's tag.
-    pub caller_tag: u64,
+    pub(crate) pass: u32,
     /// Who called.
-    pub caller: Leg,
-    /// Who is called.
-    pub callee: Leg,
-    /// The dialogs on the callee's side.
-    pub dialogs: Dialogs,
+    pub(crate) caller: Leg,
+    /// Who is called: the gateway that is tried, or that answered.
+    pub(crate) callee: Leg,
+    /// The tags of both sides.
+    pub(crate) dialogs: Dialogs,
     /// Whose call it is.
-    pub provider: ProviderSlot,
-    /// The gateway that it went to.
-    pub gateway: GatewaySlot,
-    /// The carrier of that gateway.
-    pub carrier: CarrierSlot,
+    pub(crate) provider: ProviderSlot,
+    /// The gateway of `callee`, and its carrier.
+    pub(crate) candidate: Option<Candidate>,
+    /// The INVITE's server transaction.
+    pub(crate) server: ServerRef,
+    /// The branch that is tried; none between the last failure and the end.
+    pub(crate) branch: Option<ClientRef>,
+    pub(crate) hunt: hunt::Hunt,
+    /// The number after the provider's rules, for the next gateway.
+    pub(crate) number: Number,
+    pub(crate) opening: Opening,
+    /// [`text::DialogText`], from the answer to the end.
+    pub(crate) text: Option<BufferRef>,
     /// When its INVITE came.
-    pub started: WallTime,
-    /// When the running state's timer ends it: `noack_timeout`, `default_timeout`, or never.
-    pub timeout_at: Instant,
-}
-
-/// Which side sent a request.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub enum Side {
-    /// The one that called.
-    Caller,
-    /// The one that was called.
-    Callee,
+    pub(crate) started: WallTime,
+    /// When the 2xx went upstream, by both clocks.
+    pub(crate) answered: Option<(WallTime, Instant)>,
+    /// When the running state's timer fires.
+    pub(crate) timeout_at: Instant,
+    /// When the wheel looks at the call: not later than `timeout_at`. Deadlines mostly move away, and a wheel that looks too early
+    /// costs less than one that is set anew each time.
+    pub(crate) armed_at: Instant,
+    /// Timer C of the gateway, the provider or the node.
+    pub(crate) ring_timeout: Duration,
+    /// `default_timeout` of the provider or the node.
+    pub(crate) default_timeout: Duration,
+    /// The final status that went upstream.
+    pub(crate) status: u16,
+    /// Why it is being cancelled.
+    pub(crate) given_up: EndReason,
 }
 
 impl Call {
@@ -137,49 +132,24 @@ impl Call {
         call_hash ^ (pass as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
     }
 
-    /// The side that sends a request with these tag hashes, with the tag of the callee's dialog; `None` when they are not this
-    /// call's (RFC 3261 §12.2.2).
-    #[must_use]
-    pub fn sender(&self, from_tag: u64, to_tag: u64) -> Option<(Side, u64)> {
-        if from_tag == self.caller_tag && self.dialogs.knows(to_tag) {
-            Some((Side::Caller, to_tag))
-        } else if to_tag == self.caller_tag && self.dialogs.knows(from_tag) {
-            Some((Side::Callee, from_tag))
-        } else {
-            None
+    /// The leg of a side.
+    pub(crate) fn leg_mut(&mut self, side: Side) -> &mut Leg {
+        match side {
+            Side::Caller => &mut self.caller,
+            Side::Callee => &mut self.callee,
         }
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::Dialogs;
-    use crate::limits::EARLY_DIALOGS_MAX;
-
-    #[test]
-    fn the_last_confirmed_dialog_ends_the_call() {
-        let mut dialogs = Dialogs::default();
-        assert!(dialogs.confirm(1) && dialogs.confirm(2));
-        assert!(!dialogs.end(1));
-        assert!(dialogs.end(2));
+    /// The leg of a side.
+    pub(crate) const fn leg(&self, side: Side) -> &Leg {
+        match side {
+            Side::Caller => &self.caller,
+            Side::Callee => &self.callee,
+        }
     }
 
-    #[test]
-    fn forks_are_bounded() {
-        let mut dialogs = Dialogs::default();
-        for tag in 0..EARLY_DIALOGS_MAX as u64 {
-            assert!(dialogs.learn(tag));
-        }
-        assert!(!dialogs.learn(99));
-        assert!(dialogs.learn(3), "a known tag needs no room");
-        assert!(!dialogs.knows(99));
-        assert!(
-            dialogs.confirm(99) && dialogs.knows(99) && !dialogs.knows(0),
-            "an answer takes a ringing fork's place"
-        );
-        for tag in 1..EARLY_DIALOGS_MAX as u64 {
-            assert!(dialogs.confirm(tag));
-        }
-        assert!(!dialogs.confirm(100), "all have answered");
+    /// Whether it has not been answered and no final response went upstream.
+    pub(crate) const fn is_early(&self) -> bool {
+        matches!(self.state, State::Trying | State::Ringing | State::Cancelling)
     }
 }

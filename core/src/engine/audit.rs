@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   call index ◄─1:1─► calls ◄── handle, fits or stale ──┐
-//!                        ▲  early: needs a pending INVITE │
+//!                        ▲  early: waits for a branch      │
 //!                        │                                │
 //!   server index ◄─1:1─► server transactions ──handle──► client transactions
 //!                        │        │                       │      │
@@ -17,12 +17,11 @@
 //! The cost is in the number of records that exist. It takes memory, and is for the simulator, for tests and for an operator who
 //! asks; never for a shard that handles a message.
 
-use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
 
 use super::Engine;
-use super::records::{ClientRef, ClientState, ClientTransaction, ServerRef, ServerState, ServerTransaction};
+use super::records::{ClientRef, ClientState, ClientTransaction, ServerRef, ServerTransaction};
 use crate::call::{Call, CallRef, State};
 use crate::counter::Counter;
 use crate::memory::{BufferRef, Index, Slab};
@@ -70,8 +69,8 @@ struct Walk {
     armed: u32,
     /// Handles on buffers that records hold.
     held: Vec<BufferRef>,
-    /// For each place of a call: an INVITE that is pending keeps it going.
-    pending: Vec<bool>,
+    /// Records of calls that have ended and answer only BYEs that cross.
+    ended: u32,
 }
 
 impl Engine {
@@ -81,11 +80,7 @@ impl Engine {
     /// # Errors
     /// The first rule that does not hold.
     pub fn audit(&self, in_flight: impl IntoIterator<Item = BufferRef>) -> Result<(), Broken> {
-        let mut walk = Walk {
-            armed: 0,
-            held: in_flight.into_iter().collect(),
-            pending: vec![false; self.calls.capacity() as usize],
-        };
+        let mut walk = Walk { armed: 0, held: in_flight.into_iter().collect(), ended: 0 };
         for (at, transaction) in self.servers.iter() {
             self.audit_server(&mut walk, at, transaction)?;
         }
@@ -101,7 +96,7 @@ impl Engine {
             (server_places, "the server index is not one to one with the server transactions"),
             (call_places, "the call index is not one to one with the calls"),
             (self.wheel.live() == walk.armed, "a timer runs that belongs to no record"),
-            (self.counts_calls(), "calls started are not calls ended and calls live"),
+            (self.counts_calls(walk.ended), "calls started are not calls ended and calls live"),
         ] {
             if !holds {
                 return Err(Broken { rule, at: Holder::Engine, call_hash: None });
@@ -134,11 +129,6 @@ impl Engine {
         // Nothing but its branch will ever end it.
         if due == Instant::NEVER && transaction.client.is_none_or(|branch| self.clients.find(branch).is_none()) {
             return broken("a pending server transaction waits for nothing");
-        }
-        if matches!(transaction.state, ServerState::Invite(_))
-            && let Some(call) = transaction.call.filter(|call| self.calls.find(*call).is_some())
-        {
-            walk.pending[call.index() as usize] = true;
         }
         Ok(())
     }
@@ -177,17 +167,34 @@ impl Engine {
 
     fn audit_call(&self, walk: &mut Walk, at: CallRef, call: &Call) -> Result<(), Broken> {
         let broken = |rule| Err(Broken { rule, at: Holder::Call(at.index()), call_hash: Some(call.call_hash) });
-        if !self.armed_for(self.places.call(at), call.timeout_at) {
+        let armed = self.wheel.deadline(self.places.call(at)).unwrap_or(Instant::NEVER);
+        if armed != call.armed_at || call.armed_at > call.timeout_at {
             return broken("a call's timer does not run as it should");
         }
-        walk.armed += u32::from(call.timeout_at != Instant::NEVER);
-        match call.state {
-            State::Early if !walk.pending[at.index() as usize] => broken("an early call has no pending INVITE"),
-            State::Unacknowledged | State::Confirmed if call.timeout_at == Instant::NEVER => {
-                broken("an answered call has no timer to end it")
+        walk.armed += u32::from(armed != Instant::NEVER);
+        let best = call.hunt.best.and_then(|best| best.response);
+        walk.held.extend(best.into_iter().chain(call.text));
+        if call.is_early() {
+            if !self.servers.find(call.server).is_some_and(|transaction| transaction.state.pending()) {
+                return broken("an early call has no pending INVITE");
             }
-            _ => Ok(()),
+            // What it waits for has a timer of its own, so that the call comes to an end even where its own is stopped.
+            if call.branch.is_none_or(|branch| self.clients.find(branch).is_none()) {
+                return broken("an early call waits for no branch");
+            }
+            return Ok(());
         }
+        walk.ended += u32::from(call.state == State::HungUp);
+        if best.is_some() || call.state == State::HungUp && call.text.is_some() {
+            return broken("a call holds a message that it can no longer need");
+        }
+        if call.state == State::Terminated {
+            return broken("a terminated call was not taken out");
+        }
+        if call.timeout_at == Instant::NEVER {
+            return broken("an answered call has no timer to end it");
+        }
+        Ok(())
     }
 
     /// Whether a place of the wheel is armed for `due`. Earlier is allowed: the record looks again when it fires.
@@ -198,9 +205,9 @@ impl Engine {
         }
     }
 
-    fn counts_calls(&self) -> bool {
+    fn counts_calls(&self, ended: u32) -> bool {
         let count = |counter| self.counters.value(counter);
-        count(Counter::CallsStarted) == count(Counter::CallsEnded) + u64::from(self.calls.live())
+        count(Counter::CallsStarted) == count(Counter::CallsEnded) + u64::from(self.calls.live() - ended)
     }
 
     /// Each buffer has as many owners as there are handles on it, and none is live without one.

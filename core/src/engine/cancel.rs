@@ -1,8 +1,11 @@
 //! CANCEL: from the caller, and our own towards a gateway (RFC 3261 §9 and §16.10).
 
 use super::answer::Incoming;
+use super::reason::Cause;
 use super::records::{Cancel, ClientRef, ClientState, ClientTransaction, Role, TransactionTimers};
 use super::{Engine, Turn};
+use crate::call::state::Event;
+use crate::call::{EndReason, Side};
 use crate::message::{Message, Method, write_cancel};
 use crate::transaction::{client, invite_client};
 
@@ -22,15 +25,24 @@ impl Engine {
         if !transaction.state.pending() {
             return; // RFC 3261 §9.2: a final response was sent, the CANCEL changes nothing.
         }
-        if let Some(branch) = transaction.client {
-            self.cancel(turn, branch, Cancel::ByCaller);
+        let (call, branch) = (transaction.call, transaction.client);
+        let cause = Cause::read(message, false);
+        if let Some(transaction) = branch.and_then(|branch| self.clients.find_mut(branch)) {
+            transaction.callers_cause = cause;
+        }
+        let opens = call.filter(|call| self.calls.find(*call).is_some_and(|call| call.server == invite));
+        match (opens, branch) {
+            (Some(call), _) => self.drive_call(turn, call, Event::Cancel, EndReason::Cancelled),
+            // A re-INVITE.
+            (None, Some(branch)) => self.cancel(turn, branch, Cancel::ByCaller),
+            (None, None) => {}
         }
     }
 
     /// Cancels a branch now, or as soon as its first 1xx comes (RFC 3261 §9.1).
     pub(crate) fn cancel(&mut self, turn: &mut Turn<'_>, at: ClientRef, why: Cancel) {
         let Some(transaction) = self.clients.find_mut(at) else { return };
-        // The caller's wish counts more than our own: after both he gets his 487.
+        // The caller's wish counts more than a timer: after both he gets his 487.
         if transaction.role.cancel == Cancel::No || why == Cancel::ByCaller {
             transaction.role.cancel = why;
         }
@@ -48,11 +60,12 @@ impl Engine {
         transaction.timers.timeout_at = transaction.timers.timeout_at.min(deadline);
         let (flow, branch, call_hash, sent) =
             (transaction.flow, transaction.branch, transaction.call_hash, transaction.sent);
+        let reason = Cause::of_cancel(transaction.role.cancel, transaction.callers_cause).map(Cause::line);
         self.wheel_client(invite);
         let Some(sent) = sent else { return };
         let mut writer = crate::message::Writer::new(&mut self.scratch);
         let written = Message::parse(self.pool.bytes(sent)).ok().and_then(|request| {
-            write_cancel(&request, b"", &mut writer);
+            write_cancel(&request, reason.as_deref().unwrap_or_default(), &mut writer);
             writer.finish().ok()
         });
         // Without memory for a CANCEL the branch ends by its timer, as if the CANCEL had been lost.
@@ -60,22 +73,19 @@ impl Engine {
         let (state, action) = client::start(flow.transport.reliable());
         let mut own = TransactionTimers::idle();
         own.apply(&action, turn.now.monotonic, false, &timers);
+        let role = Role {
+            method: Method::Cancel,
+            opens: false,
+            cancel: Cancel::No,
+            call: None,
+            server: None,
+            dialog: 0,
+            sender: Side::Caller,
+        };
         let opened = self.clients.insert(ClientTransaction {
-            state: ClientState::Other(state),
-            role: Role {
-                method: Method::Cancel,
-                opens: false,
-                cancel: Cancel::No,
-                call: None,
-                server: None,
-                dialog: 0,
-            },
             branch,
-            call_hash,
-            flow,
-            cancel_branch: None,
             sent: Some(buffer),
-            timers: own,
+            ..ClientTransaction::new(ClientState::Other(state), role, call_hash, flow, own)
         });
         match opened {
             Ok(at) => {

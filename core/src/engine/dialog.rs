@@ -4,9 +4,11 @@
 use super::answer::{Incoming, Refusal};
 use super::forward::Forward;
 use super::{Engine, Turn};
-use crate::call::{Call, CallRef, Side, State};
+use crate::call::state::Event;
+use crate::call::{Call, CallRef, EndReason, Known, Side, State};
 use crate::counter::Counter;
 use crate::message::{Message, Method, Name, Span, StartLine};
+use crate::routing::Refer;
 use crate::token::{DIALOG_LENGTH, TOKEN_NAME, TOKEN_PARAMETER};
 
 /// An in-dialog request's call and the way on.
@@ -29,6 +31,9 @@ impl Engine {
         let Ok(server) = self.open_server(turn, incoming, method, Some(found.call)) else {
             return self.refuse_full(turn, incoming);
         };
+        if let Some(status) = self.own_answer(turn, &found, method) {
+            return self.answer_server(turn, server, Some(incoming), status, b"");
+        }
         // With state, so that the ACK of a refused re-INVITE ends here and not at the other side (RFC 3261 §17.1.1.3).
         if let Some(refusal) = self.check(incoming.message).or_else(|| check_target(incoming.message, &found)) {
             return self.answer_server(turn, server, Some(incoming), refusal.status, &refusal.lines);
@@ -36,6 +41,7 @@ impl Engine {
         if method == Method::Invite {
             self.answer_server(turn, server, Some(incoming), 100, b"");
         }
+        self.note_request(&found, incoming.message, method);
         forward.server = Some(server);
         match self.forward(turn, incoming, &forward) {
             Ok(client) => {
@@ -59,25 +65,47 @@ impl Engine {
             self.counters.count(Counter::StrayAcks);
             return;
         };
-        if let Some(call) = self.calls.find_mut(found.call)
-            && call.state == State::Unacknowledged
-            && found.side == Side::Caller
-            && incoming.message.cseq().number == call.cseq
-        {
-            call.state = State::Confirmed;
-            self.restart_default_timeout(turn, found.call);
+        let Some(call) = self.calls.find(found.call) else { return };
+        if call.state == State::HungUp {
+            // Corelane acknowledged the 2xx itself before its BYE.
+            return self.counters.count(Counter::StrayAcks);
+        }
+        let confirms = found.side == Side::Caller
+            && incoming.message.cseq().number == call.opening.cseq
+            && call.dialogs.known(found.dialog) == Some(Known::Confirmed);
+        if confirms {
+            self.drive_call(turn, found.call, Event::Ack, EndReason::Refused);
         }
         if let Some(forward) = self.dialog_forward(incoming, &found, Method::Ack) {
             self.forward_stateless(turn, incoming, &forward);
         }
     }
 
-    /// `default_timeout` counts from the ACK and from each successful refresh.
-    pub(crate) fn restart_default_timeout(&mut self, turn: &Turn<'_>, at: CallRef) {
-        let deadline = turn.now.monotonic.after(self.settings.timers.default_timeout);
-        if let Some(call) = self.calls.find_mut(at) {
-            call.timeout_at = deadline;
-            self.wheel.set(self.places.call(at), deadline);
+    /// What Corelane itself says to a request inside a dialog.
+    fn own_answer(&self, turn: &Turn<'_>, found: &DialogMatch, method: Method) -> Option<u16> {
+        let call = self.calls.find(found.call)?;
+        match (call.state, method) {
+            // A BYE that crosses ours ends the same dialog; anything else comes too late (RFC 3261 §15.1.2).
+            (State::HungUp, Method::Bye) => Some(200),
+            (State::HungUp, _) => Some(481),
+            (_, Method::Refer) => {
+                let provider = turn.image.provider(call.provider);
+                provider.is_none_or(|provider| provider.refer == Refer::Reject).then_some(403)
+            }
+            _ => None,
+        }
+    }
+
+    /// What a request tells about its side: its CSeq number, and its target where it refreshes that.
+    fn note_request(&mut self, found: &DialogMatch, message: &Message<'_>, method: Method) {
+        let number = message.cseq().number;
+        if let Some(call) = self.calls.find_mut(found.call) {
+            let leg = call.leg_mut(found.side);
+            // A number that goes backwards is the peer's to refuse (RFC 3261 §12.2.2); ours only grow.
+            leg.cseq = leg.cseq.max(number);
+        }
+        if matches!(method, Method::Invite | Method::Update) {
+            self.refresh_target(found.call, found.side, message);
         }
     }
 
@@ -103,6 +131,7 @@ impl Engine {
             record_route: None,
             loop_hash: 0,
             dialog: found.dialog,
+            sender: found.side,
         })
     }
 
@@ -112,7 +141,7 @@ impl Engine {
         let place = self.call_index.find(Call::key(incoming.call_hash, pass))?;
         let call = self.calls.at(place)?;
         let tag = |tag: Option<Span>| self.hash_tag(tag.map(|tag| message.text(tag)));
-        let (side, dialog) = self.calls.find(call)?.sender(tag(message.from().tag), tag(message.to().tag))?;
+        let (side, dialog) = self.calls.find(call)?.dialogs.sender(tag(message.from().tag), tag(message.to().tag))?;
         Some(DialogMatch { call, side, dialog, strip_routes, target })
     }
 
@@ -146,7 +175,7 @@ impl Engine {
         Some((pass, 0, Some(target)))
     }
 
-    fn token_in_route(&self, message: &Message<'_>, value: Span, call_hash: u64) -> Option<u32> {
+    pub(crate) fn token_in_route(&self, message: &Message<'_>, value: Span, call_hash: u64) -> Option<u32> {
         // As we wrote it, and as nearly every peer returns it: the token is the last thing in the brackets. The MAC tells it
         // from anything else that stands there.
         if let Some(text) = message.text(value).strip_suffix(b">")

@@ -5,7 +5,7 @@ use arrayvec::ArrayVec;
 use super::answer::Incoming;
 use super::records::{Cancel, ClientRef, ClientState, ClientTransaction, Role, ServerRef, TransactionTimers};
 use super::{Engine, Turn};
-use crate::call::CallRef;
+use crate::call::{CallRef, Side};
 use crate::counter::Counter;
 use crate::flow::{Flow, ListenerIndex};
 use crate::limits::{DIGITS_MAX, HOST_MAX, UDP_REQUEST_SIZE};
@@ -20,6 +20,9 @@ const MAX_FORWARDS: u8 = 70;
 
 /// Room for `SIP/2.0/UDP host:port;branch=…` and for `<sip:host:port;lr;cl=…>`.
 const LINE_MAX: usize = HOST_MAX + 96;
+
+/// A value of a header that Corelane writes.
+pub(crate) type Line = ArrayVec<u8, LINE_MAX>;
 
 /// A dialled number: digits, `*` and `#`, without `+` and visual separators (RFC 3966 §5.1.1).
 #[derive(Clone, Debug, Default)]
@@ -127,8 +130,9 @@ pub(crate) struct Forward<'f> {
     /// The pass to record-route under: for a request that opens a dialog.
     pub(crate) record_route: Option<u32>,
     pub(crate) loop_hash: u32,
-    /// For a BYE: the dialog that it ends.
+    /// Inside a dialog: which one (callee's tag), and whose request it is.
     pub(crate) dialog: u64,
+    pub(crate) sender: Side,
 }
 
 impl Engine {
@@ -149,23 +153,17 @@ impl Engine {
         };
         let mut timers = TransactionTimers::idle();
         timers.apply(&action, turn.now.monotonic, false, &self.settings.timers);
-        let at = self.clients.insert(ClientTransaction {
-            state,
-            role: Role {
-                method: forward.method,
-                opens: forward.record_route.is_some(),
-                cancel: Cancel::No,
-                call: forward.call,
-                server: forward.server,
-                dialog: forward.dialog,
-            },
-            branch: [0; crate::token::BRANCH_LENGTH],
-            call_hash: incoming.call_hash,
-            flow: forward.to,
-            cancel_branch: None,
-            sent: None,
-            timers,
-        })?;
+        let role = Role {
+            method: forward.method,
+            opens: forward.record_route.is_some(),
+            cancel: Cancel::No,
+            call: forward.call,
+            server: forward.server,
+            dialog: forward.dialog,
+            sender: forward.sender,
+        };
+        let record = ClientTransaction::new(state, role, incoming.call_hash, forward.to, timers);
+        let at = self.clients.insert(record)?;
         let parts =
             BranchParts { place: Ref::index(at), generation: Ref::generation(at), loop_hash: forward.loop_hash };
         let branch = self.tokens.branch(incoming.call_hash, parts);
@@ -209,7 +207,7 @@ impl Engine {
     ) -> Result<crate::memory::BufferRef, Full> {
         let message = incoming.message;
         let via = self.via(forward.to, branch);
-        let mut record_routes = ArrayVec::<ArrayVec<u8, LINE_MAX>, 2>::new();
+        let mut record_routes = ArrayVec::<Line, 2>::new();
         if let Some(pass) = forward.record_route {
             let token = self.tokens.dialog(incoming.call_hash, pass);
             record_routes.push(self.record_route(forward.to.listener, &token));
@@ -236,12 +234,12 @@ impl Engine {
         Ok(buffer)
     }
 
-    fn via(&self, to: Flow, branch: &Branch) -> ArrayVec<u8, LINE_MAX> {
+    pub(crate) fn via(&self, to: Flow, branch: &Branch) -> Line {
         let name = to.transport.via_name().as_bytes();
         line([b"SIP/2.0/", name, b" ", self.advertised(to.listener), b";branch=", branch])
     }
 
-    fn record_route(&self, listener: ListenerIndex, token: &DialogToken) -> ArrayVec<u8, LINE_MAX> {
+    fn record_route(&self, listener: ListenerIndex, token: &DialogToken) -> Line {
         line([b"<sip:", self.advertised(listener), b";lr", TOKEN_PARAMETER, token, b">"])
     }
 
@@ -251,7 +249,7 @@ impl Engine {
 }
 
 /// The parts one after the other; all lines that Corelane writes are bounded by [`LINE_MAX`].
-fn line<const N: usize>(parts: [&[u8]; N]) -> ArrayVec<u8, LINE_MAX> {
+fn line<const N: usize>(parts: [&[u8]; N]) -> Line {
     let mut line = ArrayVec::new();
     for part in parts {
         let fits = line.try_extend_from_slice(part).is_ok();

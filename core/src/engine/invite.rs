@@ -1,27 +1,20 @@
 //! An INVITE that opens a call: admitted, routed, sent to a gateway (RFC 3261 §16.3 to §16.6).
 
 use super::answer::Incoming;
-use super::forward::{Forward, GATEWAY_URI_MAX, Number, gateway_uri};
-use super::{Engine, Turn};
-use crate::call::{Call, CallRef, Dialogs, EndReason, Leg, State};
+use super::forward::Number;
+use super::hunt::{Final, NO_CIRCUIT};
+use super::records::ServerRef;
+use super::{Engine, Turn, millis};
+use crate::call::hunt::Hunt;
+use crate::call::state::START;
+use crate::call::{Call, CallRef, Dialogs, EndReason, Leg, Opening};
 use crate::counter::Counter;
-use crate::flow::{Endpoint, Flow, ListenerIndex};
+use crate::flow::{Endpoint, ListenerIndex};
 use crate::memory::Full;
 use crate::message::{Message, Method, Name, StartLine};
-use crate::routing::{Candidate, ListenerSlot, NoCandidate, Recognised};
+use crate::routing::{ListenerSlot, NoCandidate, Provider, Recognised};
 use crate::siphash::Hasher;
 use crate::time::Instant;
-
-/// "No circuit/channel available", for refusals that are a trunk's and not the node's (SPEC §3 *Refusals*).
-const NO_CIRCUIT: &[u8] = b"Reason: Q.850;cause=34\r\n";
-
-/// Why an INVITE did not leave.
-enum Failure {
-    /// A status of our own.
-    Refused(u16),
-    /// Our limit.
-    Full(Full),
-}
 
 impl Engine {
     pub(crate) fn on_invite(
@@ -39,97 +32,62 @@ impl Engine {
         if self.loops(incoming, loop_hash) {
             return self.answer_stateless(turn, incoming, 482, b"");
         }
+        let Some(provider) = turn.image.provider(recognised.provider) else {
+            return self.answer_stateless(turn, incoming, 403, b"");
+        };
         // New calls only: what is kept back is for the calls that run (I8).
-        if !self.has_room_for_a_call() {
+        if self.draining || !self.has_room_for_a_call() {
             return self.refuse_full(turn, incoming);
         }
-        let Ok((call, pass)) = self.open_call(turn, incoming, recognised) else {
+        let Ok(server) = self.open_server(turn, incoming, Method::Invite, None) else {
             return self.refuse_full(turn, incoming);
         };
-        let Ok(server) = self.open_server(turn, incoming, Method::Invite, Some(call)) else {
-            self.end_call(call, EndReason::Refused);
-            return self.refuse_full(turn, incoming);
+        let opening = Opening {
+            cseq: incoming.message.cseq().number,
+            loop_hash,
+            // A message has fewer header values than that.
+            strip_routes: strip_routes as u8,
+            record_routed: incoming.message.first(Name::RecordRoute).is_some(),
+            contact: super::hangup::contact(incoming.message),
+        };
+        let Ok(call) = self.open_call(turn, incoming, recognised, (&provider, server, opening)) else {
+            self.counters.count(Counter::Full);
+            let lines = self.retry_after();
+            return self.answer_server(turn, server, Some(incoming), 503, &lines);
         };
         self.answer_server(turn, server, Some(incoming), 100, b"");
-        let forward = Forward {
-            method: Method::Invite,
-            to: incoming.flow,
-            call: Some(call),
-            server: Some(server),
-            request_uri: None,
-            strip_routes,
-            drop_last_route: false,
-            record_route: Some(pass),
-            loop_hash,
-            dialog: 0,
-        };
-        let outcome = self
-            .route(turn, recognised, dialled)
-            .and_then(|(candidate, number)| self.try_candidate(turn, incoming, candidate, number, &forward));
-        let Err(failure) = outcome else { return };
-        match failure {
-            Failure::Full(full) => self.answer_full(turn, server, incoming, full),
-            Failure::Refused(status) => {
-                // A number that leads nowhere is the caller's; anything else is a trunk's trouble, and says so.
-                let lines: &[u8] = if status == 404 { b"" } else { NO_CIRCUIT };
-                self.answer_server(turn, server, Some(incoming), status, lines);
-            }
+        match self.route(turn, recognised, &provider, dialled, call) {
+            Ok(()) => self.hunt(turn, call, incoming),
+            // A number that leads nowhere is the caller's; anything else is a trunk's trouble, and says so.
+            Err(404) => self.refuse_call(turn, call, EndReason::Refused, Final::Own(404, b"")),
+            Err(status) => self.refuse_call(turn, call, EndReason::Refused, Final::Own(status, NO_CIRCUIT)),
         }
-        self.end_call(call, EndReason::Refused);
     }
 
-    /// The number after the provider's rules, and the gateway for it; or the status of the refusal.
+    /// Aims the call at the gateways for its number after the provider's rules; or the status of the refusal.
     fn route(
         &mut self,
         turn: &Turn<'_>,
         recognised: Recognised,
+        provider: &Provider<'_>,
         dialled: &Number,
-    ) -> Result<(Candidate, Number), Failure> {
+        at: CallRef,
+    ) -> Result<(), u16> {
         let draw = self.draw();
-        let provider = turn.image.provider(recognised.provider).ok_or(Failure::Refused(500))?;
         let mut number = dialled.clone();
         let fits = number.rewrite(recognised.tech_prefix.into(), b"")
             && number.rewrite(provider.strip.into(), provider.prepend);
         if !fits || number.digits.is_empty() {
-            return Err(Failure::Refused(404));
+            return Err(404);
         }
         let candidates =
             turn.image.select(provider.routing_group, &number.digits, draw).map_err(|reason| match reason {
-                NoCandidate::NoRoute => Failure::Refused(404),
-                NoCandidate::NoneUsable => Failure::Refused(provider.refuse_code),
+                NoCandidate::NoRoute => 404,
+                NoCandidate::NoneUsable => provider.refuse_code,
             })?;
-        // Hunting over the others is the call lifecycle's work; the first one is the route's choice.
-        candidates.first().map(|first| (*first, number)).ok_or(Failure::Refused(provider.refuse_code))
-    }
-
-    /// Sends the INVITE to one gateway.
-    fn try_candidate(
-        &mut self,
-        turn: &mut Turn<'_>,
-        incoming: &Incoming<'_, '_>,
-        candidate: Candidate,
-        mut number: Number,
-        forward: &Forward<'_>,
-    ) -> Result<(), Failure> {
-        let gateway = turn.image.gateway(candidate.gateway).ok_or(Failure::Refused(500))?;
-        let listener = gateway.listener.and_then(|slot| self.listener_of(slot)).unwrap_or(incoming.flow.listener);
-        if !number.rewrite(gateway.strip.into(), gateway.prepend) || number.digits.is_empty() {
-            return Err(Failure::Refused(404));
-        }
-        let mut uri = [0; GATEWAY_URI_MAX];
-        let uri = gateway_uri(&number, &gateway, &mut uri).map_err(Failure::Full)?;
-        let to = Flow { peer: gateway.endpoint, listener, transport: incoming.flow.transport };
-        let server = forward.server;
-        let call = forward.call;
-        let forward = Forward { to, request_uri: Some(uri), ..*forward };
-        let client = self.forward(turn, incoming, &forward).map_err(Failure::Full)?;
-        if let Some(transaction) = server.and_then(|at| self.servers.find_mut(at)) {
-            transaction.client = Some(client);
-        }
-        if let Some(call) = call.and_then(|at| self.calls.find_mut(at)) {
-            call.gateway = candidate.gateway;
-            call.carrier = candidate.carrier;
-            call.callee = Leg { flow: to };
+        if let Some(call) = self.calls.find_mut(at) {
+            call.hunt.aim(candidates);
+            call.number = number;
         }
         Ok(())
     }
@@ -140,31 +98,49 @@ impl Engine {
         turn: &Turn<'_>,
         incoming: &Incoming<'_, '_>,
         recognised: Recognised,
-    ) -> Result<(CallRef, u32), Full> {
+        (provider, server, opening): (&Provider<'_>, ServerRef, Opening),
+    ) -> Result<CallRef, Full> {
         let message = incoming.message;
         let mut pass = self.draw() as u32;
         while self.call_index.find(Call::key(incoming.call_hash, pass)).is_some() {
             pass = self.draw() as u32;
         }
-        let leg = Leg { flow: incoming.flow };
+        let timers = &self.settings.timers;
+        let invite_timeout = provider.invite_timeout_ms.map_or(timers.invite_timeout, millis);
+        let leg = Leg { flow: incoming.flow, cseq: 0 };
         let at = self.calls.insert(Call {
-            state: State::Early,
+            state: START,
             call_hash: incoming.call_hash,
             pass,
-            cseq: message.cseq().number,
-            caller_tag: self.hash_tag(message.from().tag.map(|tag| message.text(tag))),
-            caller: leg,
+            caller: Leg { cseq: opening.cseq, ..leg },
             callee: leg,
-            dialogs: Dialogs::default(),
+            dialogs: Dialogs::new(self.hash_tag(message.from().tag.map(|tag| message.text(tag)))),
             provider: recognised.provider,
-            gateway: crate::routing::GatewaySlot(u16::MAX),
-            carrier: crate::routing::CarrierSlot(u16::MAX),
+            candidate: None,
+            server,
+            branch: None,
+            hunt: Hunt::default(),
+            number: Number::default(),
+            opening,
+            text: None,
             started: turn.now.wall,
-            timeout_at: Instant::NEVER,
+            answered: None,
+            timeout_at: turn.now.monotonic.after(invite_timeout),
+            armed_at: Instant::NEVER,
+            ring_timeout: provider.ring_timeout_ms.map_or(timers.ring_timeout, millis),
+            default_timeout: provider
+                .default_timeout_s
+                .map_or(timers.default_timeout, |seconds| core::time::Duration::from_secs(seconds.into())),
+            status: 0,
+            given_up: EndReason::Refused,
         })?;
+        if let Some(transaction) = self.servers.find_mut(server) {
+            transaction.call = Some(at);
+        }
         self.call_index.insert(Call::key(incoming.call_hash, pass), at.index());
+        self.arm_call(at);
         self.counters.count(Counter::CallsStarted);
-        Ok((at, pass))
+        Ok(at)
     }
 
     /// How many Route values are there, when all of them name us; `None` when one names somebody else.
@@ -197,7 +173,7 @@ impl Engine {
         })
     }
 
-    fn listener_of(&self, slot: ListenerSlot) -> Option<ListenerIndex> {
+    pub(crate) fn listener_of(&self, slot: ListenerSlot) -> Option<ListenerIndex> {
         let at = self.settings.listeners.iter().position(|listener| listener.slot == slot)?;
         Some(ListenerIndex(at as u8))
     }

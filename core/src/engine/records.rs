@@ -1,16 +1,19 @@
 //! Transaction records: what the tables of [`crate::transaction`] do not hold.
 
+use core::num::NonZeroU32;
 use core::time::Duration;
 
-use crate::call::CallRef;
+use crate::call::{CallRef, Side};
 use crate::flow::Flow;
 use crate::memory::{BufferRef, Ref};
 use crate::message::Method;
+use crate::routing::Candidate;
 use crate::time::Instant;
-use crate::token::Branch;
+use crate::token::{BRANCH_LENGTH, Branch};
 use crate::transaction::{Action, Change, Timer, client, interval, invite_client, invite_server, server};
 
 use super::Timers;
+use super::reason::Cause;
 
 pub(crate) type ServerRef = Ref<ServerTransaction>;
 pub(crate) type ClientRef = Ref<ClientTransaction>;
@@ -218,8 +221,55 @@ pub(crate) enum Cancel {
     No,
     /// The caller gave up.
     ByCaller,
-    /// Timer C fired (RFC 3261 §16.8): the caller gets 408, not the 487 that comes back.
-    ByRingTimeout,
+    /// A timer did (RFC 3261 §16.8): the caller gets 408, not the 487 that comes back.
+    ByTimer,
+    /// Another gateway is tried, or answered; or the operator ended the call.
+    Abandoned,
+    /// The call was answered on another branch.
+    AnsweredElsewhere,
+}
+
+/// How far the INVITE branch of a call has come: which timer its deadline is.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Progress {
+    /// Nothing came: `fr_timer`.
+    Silent,
+    /// A 100 came: `progress_timeout`.
+    Trying,
+    /// A 101–199 came: Timer C.
+    Ringing,
+}
+
+/// A To tag, short: told apart within one branch only.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) struct ShortTag(NonZeroU32);
+
+impl ShortTag {
+    pub(crate) const fn of(tag: u64) -> ShortTag {
+        ShortTag(NonZeroU32::MIN.saturating_add(tag as u32 >> 1))
+    }
+}
+
+/// The 2xx that came on an INVITE branch (RFC 6026 lets it live on for them).
+#[derive(Copy, Clone, Debug, Default)]
+pub(crate) struct Answers {
+    /// The one that went upstream, now acknowledged end to end.
+    pub(crate) delivered: Option<ShortTag>,
+    /// Those that nobody waited for: Corelane sent BYE.
+    ended: [Option<ShortTag>; 2],
+}
+
+impl Answers {
+    /// Notes an answer that Corelane ends; false when it has done so before. Of more than two the last one is forgotten, and
+    /// its retransmission ended again.
+    pub(crate) fn end(&mut self, tag: ShortTag) -> bool {
+        if self.ended.contains(&Some(tag)) {
+            return false;
+        }
+        let place = usize::from(self.ended[0].is_some());
+        self.ended[place] = Some(tag);
+        true
+    }
 }
 
 /// What a branch is for. It is read before the record may go.
@@ -233,8 +283,9 @@ pub(crate) struct Role {
     pub(crate) call: Option<CallRef>,
     /// Whom the responses are for; none for a CANCEL of our own.
     pub(crate) server: Option<ServerRef>,
-    /// For a BYE: the dialog (callee's tag) that it ends.
+    /// Inside a dialog: which one (callee's tag), and whose request it is.
     pub(crate) dialog: u64,
+    pub(crate) sender: Side,
 }
 
 /// A client transaction (RFC 3261 §17.1): one branch.
@@ -249,9 +300,41 @@ pub(crate) struct ClientTransaction {
     pub(crate) flow: Flow,
     /// The CANCEL of this INVITE, which shares its branch.
     pub(crate) cancel_branch: Option<ClientRef>,
+    /// For the INVITE of a call: the gateway, how far it has come, and its 2xx.
+    pub(crate) candidate: Option<Candidate>,
+    pub(crate) progress: Progress,
+    pub(crate) answers: Answers,
+    /// Why the caller cancelled, for our own CANCEL (RFC 3326 §2).
+    pub(crate) callers_cause: Option<Cause>,
     /// The request as it was sent; in state Completed of an INVITE, the ACK.
     pub(crate) sent: Option<BufferRef>,
     pub(crate) timers: TransactionTimers,
+}
+
+impl ClientTransaction {
+    /// A transaction before its message is written.
+    pub(crate) const fn new(
+        state: ClientState,
+        role: Role,
+        call_hash: u64,
+        flow: Flow,
+        timers: TransactionTimers,
+    ) -> ClientTransaction {
+        ClientTransaction {
+            state,
+            role,
+            branch: [0; BRANCH_LENGTH],
+            call_hash,
+            flow,
+            cancel_branch: None,
+            candidate: None,
+            progress: Progress::Silent,
+            answers: Answers { delivered: None, ended: [None; 2] },
+            callers_cause: None,
+            sent: None,
+            timers,
+        }
+    }
 }
 
 impl TransactionTimers {

@@ -164,6 +164,10 @@ impl Engine {
             return self.refuse_stranger(turn, incoming);
         }
         match method {
+            Method::Options if self.draining => {
+                let lines = self.retry_after();
+                return self.answer_stateless(turn, incoming, 503, &lines);
+            }
             Method::Options => {
                 self.counters.count(Counter::OptionsAnswered);
                 return self.answer_stateless(turn, incoming, 200, ALLOW);

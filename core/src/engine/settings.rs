@@ -28,6 +28,8 @@ pub struct Settings {
     pub timers: Timers,
     /// Unknown sources.
     pub unknown_source: UnknownSource,
+    /// What a failed gateway means.
+    pub policy: Policy,
     /// Record counts.
     pub budget: Budget,
 }
@@ -52,6 +54,23 @@ pub enum UnknownSource {
     Forbid,
 }
 
+/// Choices of the operator that hold for the whole node.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Policy {
+    /// Another gateway may be tried after a 101–199 went upstream [on].
+    pub hunt_after_ringing: bool,
+    /// A gateway's 503 goes upstream as 500 (RFC 3261 §16.7 step 6) [on].
+    pub remap_503: bool,
+    /// An expired session is ended with BYE both ways (exception to RFC 4028 §8.3) [on].
+    pub bye_on_expiry: bool,
+}
+
+impl Default for Policy {
+    fn default() -> Policy {
+        Policy { hunt_after_ringing: true, remap_503: true, bye_on_expiry: true }
+    }
+}
+
 /// Timer values.
 #[derive(Copy, Clone, Debug)]
 pub struct Timers {
@@ -61,8 +80,16 @@ pub struct Timers {
     pub t2: Duration,
     /// RFC 3261 T4, longest a message stays in the network [5 s].
     pub t4: Duration,
+    /// A gateway's silence after an INVITE [4 s].
+    pub fr_timer: Duration,
+    /// From a bare 100 to a 101–199 or final response [10 s].
+    pub progress_timeout: Duration,
+    /// From the INVITE to the first 101–199 or final response, over all gateways [30 s].
+    pub invite_timeout: Duration,
     /// Timer C, restarted by each 101–199 [180 s].
     pub ring_timeout: Duration,
+    /// From the first 101–199 to the answer, over all gateways [300 s].
+    pub early_timeout: Duration,
     /// A confirmed dialog without ACK [60 s].
     pub noack_timeout: Duration,
     /// A confirmed dialog without a refresh [1800 s].
@@ -83,7 +110,11 @@ impl Default for Timers {
             t1: Duration::from_millis(500),
             t2: Duration::from_secs(4),
             t4: Duration::from_secs(5),
+            fr_timer: Duration::from_secs(4),
+            progress_timeout: Duration::from_secs(10),
+            invite_timeout: Duration::from_secs(30),
             ring_timeout: Duration::from_secs(180),
+            early_timeout: Duration::from_secs(300),
             noack_timeout: Duration::from_secs(60),
             default_timeout: Duration::from_secs(1800),
         }

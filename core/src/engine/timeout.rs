@@ -2,17 +2,17 @@
 
 use super::records::{Cancel, ClientEvent, ClientRef, ClientState, Owner, Role, ServerEvent, ServerRef};
 use super::{Engine, Turn};
-use crate::call::{CallRef, EndReason, State};
+use crate::call::state::Event;
+use crate::call::{EndReason, Known};
+use crate::limits::EFFECTS_PER_CALL_MAX;
 use crate::message::Method;
 use crate::time::Instant;
 use crate::transaction::{Tell, invite_client};
 
-/// Datagrams that one timer can cause: a repeated message, an answer upstream, a CANCEL.
-const EFFECTS_PER_TIMER: usize = 4;
-
 impl Engine {
     pub(crate) fn on_timeout(&mut self, turn: &mut Turn<'_>) {
-        while turn.effects.remaining_capacity() >= EFFECTS_PER_TIMER {
+        self.sweep_calls(turn);
+        while turn.effects.remaining_capacity() >= EFFECTS_PER_CALL_MAX {
             let Some(place) = self.wheel.pop(turn.now.monotonic) else { return };
             match self.places.owner(place) {
                 Owner::Server(index) => {
@@ -27,7 +27,7 @@ impl Engine {
                 }
                 Owner::Call(index) => {
                     if let Some(at) = self.calls.at(index) {
-                        self.on_call_timer(at);
+                        self.on_call_timer(turn, at);
                     }
                 }
             }
@@ -51,16 +51,16 @@ impl Engine {
         let now = turn.now.monotonic;
         let Some(transaction) = self.clients.find_mut(at) else { return };
         if transaction.timers.timeout_at <= now {
-            if transaction.state == ClientState::Invite(invite_client::State::Proceeding) {
+            if transaction.role.opens {
+                transaction.timers.timeout_at = Instant::NEVER;
+                self.on_branch_deadline(turn, at);
+            } else if transaction.state == ClientState::Invite(invite_client::State::Proceeding) {
                 transaction.timers.timeout_at = Instant::NEVER;
                 self.on_ring_timeout(turn, at);
             } else {
                 let role = transaction.role;
                 if self.drive_client(turn, at, ClientEvent::Timeout, None) == Some(Tell::Timeout) {
-                    self.on_branch_timeout(turn, role);
-                    if role.method == Method::Bye {
-                        self.end_dialog(role.call, role.dialog);
-                    }
+                    self.on_request_timeout(turn, role);
                 } else if let Some(server) = role.server {
                     self.forget_unanswered(server);
                 }
@@ -72,16 +72,16 @@ impl Engine {
         }
     }
 
-    /// Timer C (RFC 3261 §16.8), or 64·T1 after a CANCEL that nothing came back for (§9.1).
+    /// Timer C of a re-INVITE (RFC 3261 §16.8), or 64·T1 after a CANCEL that nothing came back for (§9.1).
     fn on_ring_timeout(&mut self, turn: &mut Turn<'_>, at: ClientRef) {
         let Some(transaction) = self.clients.find(at) else { return };
         let role = transaction.role;
         if role.cancel == Cancel::No {
-            self.cancel(turn, at, Cancel::ByRingTimeout);
+            self.cancel(turn, at, Cancel::ByTimer);
             return;
         }
         self.remove_client(at);
-        self.on_branch_timeout(turn, role);
+        self.on_request_timeout(turn, role);
     }
 
     /// A branch is gone that answered, and its answer never reached the server transaction for want of memory: nothing else
@@ -92,26 +92,51 @@ impl Engine {
         }
     }
 
-    /// A branch got no final response.
-    fn on_branch_timeout(&mut self, turn: &mut Turn<'_>, role: Role) {
+    /// A request inside a dialog, or a CANCEL or BYE of our own, got no final response.
+    fn on_request_timeout(&mut self, turn: &mut Turn<'_>, role: Role) {
         let Some(server) = role.server else { return };
         if role.method == Method::Invite {
             let status = if role.cancel == Cancel::ByCaller { 487 } else { 408 };
             self.answer_server(turn, server, None, status, b"");
-            if role.opens {
-                self.end_call_of(server, EndReason::Refused);
-            }
         } else {
             // RFC 4320 §4.2: no 408 to a non-INVITE, its sender has timed out as well.
             self.remove_server(server);
         }
+        if role.method == Method::Bye {
+            self.end_dialog(turn, role);
+        } else if role.cancel != Cancel::ByCaller {
+            self.lose_dialog(turn, role);
+        }
     }
 
-    fn on_call_timer(&mut self, at: CallRef) {
-        let reason = match self.calls.find(at).map(|call| call.state) {
-            Some(State::Unacknowledged) => EndReason::Unacknowledged,
-            _ => EndReason::Expired,
+    /// A dialog of a call is over by a peer's BYE; with the confirmed one the call is.
+    pub(crate) fn end_dialog(&mut self, turn: &mut Turn<'_>, role: Role) {
+        let Some(at) = role.call else { return };
+        let Some(call) = self.calls.find_mut(at) else { return };
+        let reason = match role.sender {
+            crate::call::Side::Caller => EndReason::ByCaller,
+            crate::call::Side::Callee => EndReason::ByCallee,
         };
-        self.end_call(at, reason);
+        match call.dialogs.known(role.dialog) {
+            Some(Known::Confirmed) => self.drive_call(turn, at, Event::Bye, reason),
+            // RFC 3261 §15: a BYE within an early dialog ends that dialog; the INVITE goes on.
+            Some(Known::Early) => call.dialogs.forget(role.dialog),
+            None => {}
+        }
+    }
+
+    /// A peer no longer knows the dialog, or does not answer in it (RFC 3261 §12.2.1.2): the call ends. Not by a request that only
+    /// uses the dialog for a subscription or a message of its own (RFC 5057 §5.1).
+    pub(crate) fn lose_dialog(&mut self, turn: &mut Turn<'_>, role: Role) {
+        if matches!(role.method, Method::Cancel | Method::Notify | Method::Refer | Method::Subscribe | Method::Message)
+        {
+            return;
+        }
+        let Some(at) = role.call else { return };
+        let confirmed =
+            self.calls.find(at).is_some_and(|call| call.dialogs.known(role.dialog) == Some(Known::Confirmed));
+        if confirmed {
+            self.drive_call(turn, at, Event::HangUp, EndReason::Lost);
+        }
     }
 }

@@ -28,3 +28,24 @@ pub enum Resource {
     /// A message would exceed [`MESSAGE_SIZE_MAX`](crate::limits::MESSAGE_SIZE_MAX).
     MessageSize,
 }
+
+/// The account of one resource: `acquired == released + live` at all times.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Ledger {
+    /// Of what.
+    pub resource: Resource,
+    /// How often one was taken.
+    pub acquired: u64,
+    /// How often one was given back.
+    pub released: u64,
+    /// How many are in use.
+    pub live: u64,
+}
+
+impl Ledger {
+    /// Whether nothing was lost and nothing given back twice.
+    #[must_use]
+    pub const fn balances(&self) -> bool {
+        self.acquired == self.released + self.live
+    }
+}

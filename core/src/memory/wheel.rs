@@ -19,9 +19,13 @@
 //! most [`CASCADE_MAX`] timers, because at ten thousand calls a second a slot of level 2 holds a hundred thousand lingering
 //! transactions, and moving them at once would hold up messages for milliseconds.
 //!
-//! Invariants: a bit is set exactly where the ring is not empty; a timer sits at the level whose span its distance fits, so
-//! that it moves at most four times, plus once per 12.4 days; no slot lies before the clock; nothing fires while the
-//! pending ring holds anything, because it may hold the next due.
+//! A timer that is moved to a later time stays where it is, and is placed again when its slot's time has come: nearly every timer of
+//! a transaction is moved before it fires, most of them several times, and a move is so a store and no more.
+//!
+//! Invariants: a bit is set exactly where the ring is not empty; a timer sits in a slot that starts no later than it is due, at the
+//! level whose span its distance fits (its distance when it was placed), so that it is placed at most four times, plus once per
+//! 12.4 days and once where it was moved; no slot lies before the clock; nothing fires while the pending ring holds anything,
+//! because it may hold the next due.
 //!
 //! Deadlines are rounded up to the next millisecond, so a timer is never early and at most 1 ms late. Nothing here visits a
 //! tick at which nothing happens: a jump of hours costs what the timers in it cost.
@@ -97,10 +101,18 @@ impl TimerWheel {
     /// # Panics
     /// When `place` is not below the capacity.
     pub fn set(&mut self, place: u32, at: Instant) {
-        self.clear(place);
-        self.nodes[place as usize].deadline = at;
-        self.put(place);
-        self.live += 1;
+        assert!(place < self.capacity, "no such place");
+        let node = &mut self.nodes[place as usize];
+        if node.next == IDLE {
+            self.live += 1;
+        } else if at >= node.deadline {
+            // Its slot comes first, and then it is placed again.
+            node.deadline = at;
+            return;
+        } else {
+            self.unlink(place);
+        }
+        self.put(place, at);
     }
 
     /// Stops the timer of `place`, if it runs.
@@ -124,18 +136,29 @@ impl TimerWheel {
         }
         let mut portion = CASCADE_MAX;
         loop {
-            while let Some(place) = self.first(PENDING) {
+            while let Some((place, deadline)) = self.first(PENDING) {
                 if portion == 0 {
                     return None;
                 }
                 portion -= 1;
-                self.unlink(place);
-                self.put(place);
+                self.take_first(PENDING, place);
+                self.put(place, deadline);
             }
-            if let Some(place) = self.first(self.slot_of(0)) {
-                self.unlink(place);
-                self.live -= 1;
-                return Some(place);
+            let slot = self.slot_of(0);
+            while let Some((place, deadline)) = self.first(slot) {
+                let due = deadline.as_micros() <= self.clock.saturating_mul(TICK_US);
+                if !due && portion == 0 {
+                    return None;
+                }
+                self.take_first(slot, place);
+                if due {
+                    self.nodes[place as usize].next = IDLE;
+                    self.live -= 1;
+                    return Some(place);
+                }
+                // It was moved.
+                portion -= 1;
+                self.put(place, deadline);
             }
             match self.next_tick() {
                 Some(tick) if tick <= target => self.advance(tick),
@@ -148,7 +171,7 @@ impl TimerWheel {
     }
 
     /// A time not later than the next due timer, for parking; `None` when none runs. Whoever waits until then and pops makes
-    /// progress: a timer fires or moves to a lower level. After a pop that found none due it lies after that pop's `now`.
+    /// progress: a timer fires or is placed again. After a pop that found none due it lies after that pop's `now`.
     #[must_use]
     pub fn next(&self) -> Option<Instant> {
         let tick = if self.first(PENDING).is_some() { self.clock } else { self.next_tick()? };
@@ -180,21 +203,24 @@ impl TimerWheel {
 
     /// The start of the first slot that holds a timer, at any level.
     fn next_tick(&self) -> Option<u64> {
-        let mut next = None;
-        for level in 0..LEVELS {
-            let occupied = self.occupied[level as usize];
-            if occupied == 0 {
-                continue;
-            }
-            let unit = level * SLOT_BITS;
-            // The slot of the clock itself is the first of level 0. Above, it was spliced out when the clock entered it: what it
-            // holds now lies a whole turn ahead.
-            let first = (self.clock >> unit) + u64::from(level > 0);
-            let ahead = occupied.rotate_right((first % u64::from(SLOTS)) as u32).trailing_zeros();
-            let tick = (first + u64::from(ahead)) << unit;
-            next = Some(next.map_or(tick, |earlier: u64| earlier.min(tick)));
+        let levels: [u64; LEVELS as usize] = core::array::from_fn(|level| self.next_tick_at(level as u32));
+        let next = levels.into_iter().fold(u64::MAX, u64::min);
+        (next != u64::MAX).then_some(next)
+    }
+
+    /// The same at one level; `u64::MAX`, which is later than any tick of a clock in microseconds, when it holds none.
+    #[inline(always)]
+    fn next_tick_at(&self, level: u32) -> u64 {
+        let occupied = self.occupied[level as usize];
+        if occupied == 0 {
+            return u64::MAX;
         }
-        next
+        let unit = level * SLOT_BITS;
+        // The slot of the clock itself is the first of level 0. Above, it was spliced out when the clock entered it: what it
+        // holds now lies a whole turn ahead.
+        let first = (self.clock >> unit).wrapping_add(u64::from(level > 0));
+        let ahead = occupied.rotate_right((first % u64::from(SLOTS)) as u32).trailing_zeros();
+        first.wrapping_add(ahead.into()) << unit
     }
 
     /// Moves the clock to `tick`, where slots may start but before which none does; they become pending.
@@ -214,27 +240,48 @@ impl TimerWheel {
     }
 
     /// Links an idle place into the slot that its distance from the clock asks for.
-    fn put(&mut self, place: u32) {
-        let due = self.nodes[place as usize].deadline.as_micros().div_ceil(TICK_US);
+    #[inline]
+    fn put(&mut self, place: u32, deadline: Instant) {
+        // Up to the next whole tick.
+        let due = deadline.as_micros().saturating_add(TICK_US - 1) / TICK_US;
         let distance = due.saturating_sub(self.clock).min(REACH);
-        let level = distance.checked_ilog2().unwrap_or(0) / SLOT_BITS;
-        let slot = ((self.clock + distance) >> (level * SLOT_BITS)) as u32 % SLOTS;
+        let level = (distance | 1).ilog2() / SLOT_BITS;
+        let slot = (self.clock.wrapping_add(distance) >> (level * SLOT_BITS)) as u32 % SLOTS;
         self.occupied[level as usize] |= 1 << slot;
         // At the end of the ring: timers of one slot keep the order in which they were set.
-        let sentinel = self.capacity + level * SLOTS + slot;
-        let last = self.nodes[sentinel as usize].previous;
-        self.join(last, place);
-        self.join(place, sentinel);
+        let next = self.sentinel(level * SLOTS + slot);
+        let previous = core::mem::replace(&mut self.nodes[next as usize].previous, place);
+        self.nodes[previous as usize].next = place;
+        self.nodes[place as usize] = Node { deadline, next, previous };
+    }
+
+    /// The node of a slot.
+    #[inline]
+    fn sentinel(&self, slot: u32) -> u32 {
+        // `new` made sure that there are numbers for all.
+        self.capacity.wrapping_add(slot)
     }
 
     /// Takes a place out of its ring and leaves it idle.
+    #[inline]
     fn unlink(&mut self, place: u32) {
-        let Node { next, previous, .. } = self.nodes[place as usize];
+        let node = &mut self.nodes[place as usize];
+        let (next, previous) = (core::mem::replace(&mut node.next, IDLE), node.previous);
         self.join(previous, next);
-        self.nodes[place as usize].next = IDLE;
         // Both neighbours are one and the same only where a sentinel is left alone.
         if next == previous && next >= self.capacity {
             self.vacate(next - self.capacity);
+        }
+    }
+
+    /// Takes the first place of a slot out of its ring; what it is linked to stays as it was.
+    #[inline]
+    fn take_first(&mut self, slot: u32, place: u32) {
+        let sentinel = self.sentinel(slot);
+        let next = self.nodes[place as usize].next;
+        self.join(sentinel, next);
+        if next == sentinel {
+            self.vacate(slot);
         }
     }
 
@@ -255,17 +302,19 @@ impl TimerWheel {
 
     /// Notes that a ring is empty. The pending ring has no bit.
     fn vacate(&mut self, slot: u32) {
-        if slot != PENDING {
-            self.occupied[(slot / SLOTS) as usize] &= !(1 << (slot % SLOTS));
+        if let Some(occupied) = self.occupied.get_mut((slot / SLOTS) as usize) {
+            *occupied &= !(1 << (slot % SLOTS));
         }
     }
 
-    /// The first place in a ring.
-    fn first(&self, slot: u32) -> Option<u32> {
-        let next = self.nodes[(self.capacity + slot) as usize].next;
-        (next < self.capacity).then_some(next)
+    /// The first place in a ring, and its deadline.
+    #[inline]
+    fn first(&self, slot: u32) -> Option<(u32, Instant)> {
+        let next = self.nodes[self.sentinel(slot) as usize].next;
+        (next < self.capacity).then(|| (next, self.nodes[next as usize].deadline))
     }
 
+    #[inline]
     fn join(&mut self, left: u32, right: u32) {
         self.nodes[left as usize].next = right;
         self.nodes[right as usize].previous = left;
@@ -371,6 +420,38 @@ mod tests {
         wheel.set(0, at(DAY + 2_000));
         assert!(drain(&mut wheel, at(DAY + 1_000)).is_empty());
         assert_eq!(drain(&mut wheel, at(DAY + 2_000)), [0]);
+    }
+
+    #[test]
+    fn a_timer_moved_to_later_waits_for_the_slot_that_it_is_in() {
+        let mut wheel = TimerWheel::new(2, at(0));
+        wheel.set(0, at(10_000));
+        wheel.set(1, at(10_000));
+        (1..=5).for_each(|second| wheel.set(0, at(second * 1_000_000)));
+        assert_eq!((wheel.deadline(0), wheel.next(), wheel.live()), (Some(at(5_000_000)), Some(at(10_000)), 2));
+        assert_eq!(drain(&mut wheel, at(10_000)), [1]);
+        assert!(wheel.next().is_some_and(|next| next > at(4_000_000)), "placed again");
+        // Earlier again, and it is placed at once.
+        wheel.set(0, at(20_000));
+        assert_eq!(drain(&mut wheel, at(20_000)), [0]);
+        audit(&wheel);
+    }
+
+    #[test]
+    fn a_crowd_that_was_moved_is_placed_again_in_portions() {
+        const CROWD: u32 = 3 * CASCADE_MAX;
+        let mut wheel = TimerWheel::new(CROWD, at(0));
+        (0..CROWD).for_each(|place| wheel.set(place, at(10_000)));
+        (0..CROWD).for_each(|place| wheel.set(place, at(DAY)));
+        for left in [2, 1] {
+            assert_eq!((wheel.pop(at(10_000)), wheel.next()), (None, Some(at(10_000))));
+            let waiting = (0..CROWD).filter(|place| wheel.nodes[*place as usize].next < CROWD).count() as u32;
+            assert!(waiting >= left * CASCADE_MAX - 1);
+            audit(&wheel);
+        }
+        assert_eq!(wheel.pop(at(10_000)), None);
+        assert!(drain(&mut wheel, at(DAY - 1)).is_empty());
+        assert_eq!(drain(&mut wheel, at(DAY)).len() as u32, CROWD);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! bytes    …;branch=z9hG4bK7f;rport␍␊Max-…      a block of 16, loaded from any offset, zeros behind the end
-//! marks     0000000000000000001000000000        one bit per byte: it ends the value
+//! marks     1111111111111111110111111111        one bit per byte: it is one of the value
 //! ```
 //!
 //! The vectors are those of the `wide` crate: one instruction each where the processor has them, loops where it has not, and
@@ -11,29 +11,31 @@
 //! Each `skip_…` goes past bytes of one class of `scan.rs`, or of a part of one: it may stop early at a byte that is rare, and then
 //! the general reader decides. It never goes past a byte that its class does not have, nor past the end: no class has NUL in it.
 
-use core::ops::{BitAnd, BitOr, Not};
+use core::ops::{BitAnd, BitOr};
 
 use wide::u8x16;
+
+/// The `SIZE` bytes from `at` on, where there are as many.
+///
+/// Offsets in a message are small ([`Span`](super::Span) has 16 bits for them). Said here, it leaves one comparison: the end of the
+/// window cannot wrap.
+#[inline(always)]
+pub(super) fn window<const SIZE: usize>(bytes: &[u8], at: usize) -> Option<&[u8; SIZE]> {
+    let at = at as u32 as usize;
+    bytes.get(at..at.wrapping_add(SIZE))?.first_chunk()
+}
 
 /// Sixteen bytes.
 #[derive(Copy, Clone)]
 pub(super) struct Block(u8x16);
 
 impl Block {
-    /// The bytes from `at` on, zeros behind the end.
-    #[inline(always)]
-    pub(super) fn at(bytes: &[u8], at: usize) -> Block {
-        match bytes.get(at..).and_then(<[u8]>::first_chunk) {
-            Some(chunk) => Block::new(chunk),
-            None => Block::short(bytes, at),
-        }
-    }
-
     #[inline(always)]
     pub(super) fn new(bytes: &[u8; 16]) -> Block {
         Block(u8x16::new(*bytes))
     }
 
+    /// The bytes from `at` on, fewer than sixteen, zeros behind the end.
     #[cold]
     #[inline(never)]
     fn short(bytes: &[u8], at: usize) -> Block {
@@ -49,6 +51,12 @@ impl Block {
         Block(self.0 | u8x16::splat(0x20))
     }
 
+    /// The bytes where `mask` is all ones, zeros elsewhere.
+    #[inline(always)]
+    pub(super) fn masked(self, mask: &[u8; 16]) -> Block {
+        Block(self.0 & u8x16::new(*mask))
+    }
+
     /// Which bytes are the same in both.
     #[inline(always)]
     pub(super) fn same(self, other: Block) -> Marks {
@@ -61,61 +69,82 @@ impl Block {
         Marks(self.0.simd_eq(u8x16::splat(byte)))
     }
 
-    /// Which bytes are one of `first` to `last`.
+    /// How far each byte is behind the range from `first` to `last`: 0 for those in it.
     #[inline(always)]
-    fn within(self, first: u8, last: u8) -> Marks {
-        let above = self.0 - u8x16::splat(first);
-        Marks(above.min(u8x16::splat(last - first)).simd_eq(above))
+    fn beyond(self, first: u8, last: u8) -> Beyond {
+        Beyond((self.0 - u8x16::splat(first)).saturating_sub(u8x16::splat(last - first)))
     }
 
     /// CR, LF and what is below: bytes that are not usual within a line.
     #[inline(always)]
     fn low(self) -> Marks {
-        let end = u8x16::splat(b'\r');
-        Marks(self.0.max(end).simd_eq(end))
+        Beyond(self.0.saturating_sub(u8x16::splat(b'\r'))).none()
     }
 
-    /// Which bytes are none of `first` to `last`.
+    /// 0 for letters of either case.
     #[inline(always)]
-    fn outside(self, first: u8, last: u8) -> Marks {
-        let above = self.0 - u8x16::splat(first);
-        Marks(above.max(u8x16::splat(last - first + 1)).simd_eq(above))
+    fn beyond_letters(self) -> Beyond {
+        self.lower().beyond(b'a', b'z')
     }
 
-    /// Not letters of either case.
+    /// Letters, digits, `-` and `.`, which are of both `HOST` and `TOKEN`.
     #[inline(always)]
-    fn no_letters(self) -> Marks {
-        self.lower().outside(b'a', b'z')
+    pub(super) fn plain(self) -> Marks {
+        (self.beyond_letters() & (self.beyond(b'-', b'9') | self.equal(b'/'))).none()
     }
 
-    /// Not letters, digits, `-` and `.`, which are of both `HOST` and `TOKEN`.
+    /// Letters, digits and `+,-./`, which are of `USER`.
     #[inline(always)]
-    pub(super) fn not_plain(self) -> Marks {
-        self.no_letters() & (self.outside(b'-', b'9') | self.equal(b'/'))
+    fn user(self) -> Marks {
+        (self.beyond_letters() & self.beyond(b'+', b'9')).none()
     }
 
-    /// Not letters, digits and `+,-./`, which are of `USER`.
+    /// Letters, digits and `-./:;=`, which are of `PARAMETERS`.
     #[inline(always)]
-    fn not_user(self) -> Marks {
-        self.no_letters() & self.outside(b'+', b'9')
+    fn parameters(self) -> Marks {
+        (self.beyond_letters() & self.beyond(b'-', b';')).none() | self.equal(b'=')
     }
 
-    /// Not letters, digits and `-./:;=`, which are of `PARAMETERS`.
+    /// 0x21 to 0x7E.
     #[inline(always)]
-    fn not_parameters(self) -> Marks {
-        self.no_letters() & self.outside(b'-', b';') & !self.equal(b'=')
+    fn visible(self) -> Marks {
+        self.beyond(0x21, 0x7E).none()
     }
 
-    /// Not 0x21 to 0x7E.
+    /// Those from `-` on which are of `VALUE`; `=` is taken for none of them.
     #[inline(always)]
-    fn not_visible(self) -> Marks {
-        self.outside(0x21, 0x7E)
+    fn value(self) -> Marks {
+        (self.beyond(b'-', b':') & self.beyond(b'@', 0x7E)).none()
     }
+}
 
-    /// Not those from `-` on which are of `VALUE`; `=` is taken for none of them.
+/// 0 for each byte that is in a range.
+#[derive(Copy, Clone)]
+struct Beyond(u8x16);
+
+impl Beyond {
+    /// The bytes that are in it.
     #[inline(always)]
-    fn not_value(self) -> Marks {
-        self.outside(b'-', 0x7E) | self.within(b';', b'?')
+    fn none(self) -> Marks {
+        Marks(self.0.simd_eq(u8x16::ZERO))
+    }
+}
+
+/// In either range.
+impl BitAnd for Beyond {
+    type Output = Beyond;
+    #[inline(always)]
+    fn bitand(self, other: Beyond) -> Beyond {
+        Beyond(self.0.min(other.0))
+    }
+}
+
+/// In the range and not marked.
+impl BitOr<Marks> for Beyond {
+    type Output = Beyond;
+    #[inline(always)]
+    fn bitor(self, marks: Marks) -> Beyond {
+        Beyond(self.0 | marks.0)
     }
 }
 
@@ -130,10 +159,17 @@ impl Marks {
         self.0.to_bitmask()
     }
 
-    /// How many are clear before the first that is set.
+    /// How many are clear before the first that is set, up to 16.
     #[inline(always)]
     pub(super) fn clear(self) -> usize {
         (self.bits() | 1 << 16).trailing_zeros() as usize
+    }
+
+    /// How many are set before the first that is clear, up to 16.
+    #[inline(always)]
+    pub(super) fn run(self) -> usize {
+        // The bits behind the sixteenth are clear.
+        (!self.bits()).trailing_zeros() as usize
     }
 }
 
@@ -145,82 +181,66 @@ impl BitOr for Marks {
     }
 }
 
-impl BitAnd for Marks {
-    type Output = Marks;
-    #[inline(always)]
-    fn bitand(self, other: Marks) -> Marks {
-        Marks(self.0 & other.0)
-    }
-}
-
-impl Not for Marks {
-    type Output = Marks;
-    #[inline(always)]
-    fn not(self) -> Marks {
-        Marks(!self.0)
-    }
-}
-
-/// To the first byte from `at` on that ends a run.
+/// To the first byte from `at` on that is not one of the run.
 #[inline(always)]
-fn skip(bytes: &[u8], mut at: usize, ends: impl Fn(Block) -> Marks) -> usize {
-    while let Some(chunk) = bytes.get(at..at.wrapping_add(16)).and_then(<[u8]>::first_chunk) {
-        let marks = ends(Block::new(chunk)).bits();
-        if marks != 0 {
-            return at.wrapping_add(marks.trailing_zeros() as usize);
+fn skip(bytes: &[u8], mut at: usize, run: impl Fn(Block) -> Marks) -> usize {
+    while let Some(chunk) = window(bytes, at) {
+        let length = run(Block::new(chunk)).run();
+        at = at.wrapping_add(length);
+        if length < 16 {
+            return at;
         }
-        at = at.wrapping_add(16);
     }
-    skip_short(bytes, at, ends)
+    skip_short(bytes, at, run)
 }
 
 /// The same within the last bytes.
 #[cold]
 #[inline(never)]
-fn skip_short(bytes: &[u8], at: usize, ends: impl Fn(Block) -> Marks) -> usize {
-    at + ends(Block::short(bytes, at)).clear()
+fn skip_short(bytes: &[u8], at: usize, run: impl Fn(Block) -> Marks) -> usize {
+    at + run(Block::short(bytes, at)).run()
 }
 
 /// Past the usual bytes of a host.
 #[inline(always)]
 pub(super) fn skip_plain(bytes: &[u8], at: usize) -> usize {
-    skip(bytes, at, Block::not_plain)
+    skip(bytes, at, Block::plain)
 }
 
 /// Past the usual bytes of a user part.
 #[inline(always)]
 pub(super) fn skip_user(bytes: &[u8], at: usize) -> usize {
-    skip(bytes, at, Block::not_user)
+    skip(bytes, at, Block::user)
 }
 
 /// Past the usual bytes of URI parameters.
 #[inline(always)]
 pub(super) fn skip_parameters(bytes: &[u8], at: usize) -> usize {
-    skip(bytes, at, Block::not_parameters)
+    skip(bytes, at, Block::parameters)
 }
 
 /// Past the usual bytes of a parameter value.
 #[inline(always)]
 pub(super) fn skip_value(bytes: &[u8], at: usize) -> usize {
-    skip(bytes, at, Block::not_value)
+    skip(bytes, at, Block::value)
 }
 
 /// Past bytes that can be seen.
 #[inline(always)]
 pub(super) fn skip_visible(bytes: &[u8], at: usize) -> usize {
-    skip(bytes, at, Block::not_visible)
+    skip(bytes, at, Block::visible)
 }
 
 /// Past bytes that can be seen and are not `>`.
 #[inline(always)]
 pub(super) fn skip_bracketed(bytes: &[u8], at: usize) -> usize {
-    skip(bytes, at, |block| block.not_visible() | block.equal(b'>'))
+    skip(bytes, at, |block| (block.beyond(0x21, 0x7E) | block.equal(b'>')).none())
 }
 
 /// Past bytes from the blank on, other than `"` and backslash.
 #[inline(always)]
 pub(super) fn skip_quoted(bytes: &[u8], at: usize) -> usize {
-    skip(bytes, at, |block| block.outside(b' ', 0xFE) | block.equal(b'"') | block.equal(b'\\'))
+    skip(bytes, at, |block| (block.beyond(b' ', 0xFE) | block.equal(b'"') | block.equal(b'\\')).none())
 }
 
 /// The low bytes of a message (0x0D and below), 64 bytes at a step: CR and LF, and what is rare.
@@ -244,9 +264,9 @@ impl Lows {
     pub(super) fn next(&mut self, bytes: &[u8]) -> Option<usize> {
         while self.marks == 0 {
             let base = self.base.wrapping_add(64);
-            self.marks = match bytes.get(base..).map(<[u8]>::first_chunk) {
-                Some(Some(chunk)) => lows(chunk),
-                _ => lows_of_short(bytes, base)?,
+            self.marks = match window(bytes, base) {
+                Some(chunk) => lows(chunk),
+                None => lows_of_short(bytes, base)?,
             };
             self.base = base;
         }

@@ -40,11 +40,13 @@ impl Method {
     /// The method whose name of `length` bytes, 8 at most, `text` begins with.
     #[inline(always)]
     pub(super) fn of_start(text: [u8; 8], length: usize) -> Method {
-        // No name ends with NUL: that would be one with fewer bytes and zeros behind it.
-        if length.wrapping_sub(1) > 7 || text[length - 1] == 0 {
+        if length.wrapping_sub(1) > 7 {
             return Method::Other;
         }
-        Method::of_word(u64::from_le_bytes(text) & (u64::MAX >> (64 - 8 * length)))
+        let spare = 64 - 8 * length as u32;
+        let end = u64::from_le_bytes(text) << spare;
+        // No name ends with NUL: that would be one with fewer bytes and zeros behind it.
+        if end >> 56 == 0 { Method::Other } else { Method::of_word(end >> spare) }
     }
 
     /// The method of this name, zeros behind it.

@@ -50,7 +50,10 @@ pub use span::Span;
 pub use uri::{Scheme, Uri};
 pub use values::Values;
 pub use via::Via;
-pub use write::{Answer, RequestEdits, Writer, write_ack, write_answer, write_cancel, write_request, write_response};
+pub use write::{
+    Answer, OwnRequest, RequestEdits, Writer, write_ack, write_answer, write_cancel, write_own_request, write_request,
+    write_response,
+};
 
 /// One header field: a line with its folded continuations.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -98,9 +101,13 @@ pub struct Message<'a> {
     fields: ArrayVec<Field, HEADERS_MAX>,
     /// The place in `fields` of the first field of each name, or [`NOWHERE`].
     places: [u8; PLACES],
+    /// The names that more than one field has, a bit each.
+    repeated: u64,
     body: Span,
     // What every message is looked at for. Made sure by parsing.
-    uri: Option<Uri>,
+    uri: Uri,
+    /// `uri` was read.
+    has_uri: bool,
     via: Via,
     from: NameAddr,
     to: NameAddr,
@@ -165,7 +172,18 @@ impl<'a> Message<'a> {
     #[inline]
     pub fn values(&self, name: Name) -> Values<'_> {
         let from = usize::from(self.places[name as usize % PLACES]);
-        Values::new(self.bytes, self.fields.get(from..).unwrap_or_default(), name)
+        let fields = match self.is_repeated(name) {
+            true => self.fields.get(from..),
+            false => self.fields.get(from..from.wrapping_add(1)),
+        };
+        Values::new(self.bytes, fields.unwrap_or_default(), name)
+    }
+
+    /// Whether more than one field has this name.
+    #[inline]
+    #[must_use]
+    pub fn is_repeated(&self, name: Name) -> bool {
+        self.repeated >> (name as usize % PLACES) & 1 != 0
     }
 
     /// The body.
@@ -179,7 +197,7 @@ impl<'a> Message<'a> {
     #[inline]
     #[must_use]
     pub fn request_uri(&self) -> Option<Uri> {
-        self.uri
+        self.has_uri.then_some(self.uri)
     }
 
     /// The topmost Via value. Parsing made sure that it is there and well-formed.
@@ -229,8 +247,13 @@ impl<'a> Message<'a> {
     /// # Errors
     /// [`ParseError::BadHeader`] with [`Name::Via`].
     pub fn parse_via(&self, value: Span) -> Result<Via, ParseError> {
-        match via::read(self.bytes, value.first(), value.last()) {
-            Some((via, end)) if end == value.last() => Ok(via),
+        // The topmost one is known.
+        if value == self.via.value {
+            return Ok(self.via);
+        }
+        let mut via = Via::NONE;
+        match via::read(self.bytes, value.first(), value.last(), &mut via) {
+            Some(end) if end == value.last() => Ok(via),
             _ => Err(ParseError::BadHeader(Name::Via)),
         }
     }
@@ -240,7 +263,9 @@ impl<'a> Message<'a> {
     /// # Errors
     /// [`ParseError::Address`].
     pub fn parse_name_addr(&self, value: Span) -> Result<NameAddr, ParseError> {
-        name_addr::read(self.bytes, value.first(), value.last()).ok_or(ParseError::Address)
+        let mut address = NameAddr::NONE;
+        let read = name_addr::read(self.bytes, value.first(), value.last(), &mut address);
+        if read { Ok(address) } else { Err(ParseError::Address) }
     }
 
     /// Reads a URI.
@@ -248,7 +273,9 @@ impl<'a> Message<'a> {
     /// # Errors
     /// [`ParseError::Uri`].
     pub fn parse_uri(&self, uri: Span) -> Result<Uri, ParseError> {
-        uri::read(self.bytes, uri.first(), uri.last()).ok_or(ParseError::Uri)
+        let mut found = Uri::NONE;
+        let read = uri::read(self.bytes, uri.first(), uri.last(), &mut found);
+        if read { Ok(found) } else { Err(ParseError::Uri) }
     }
 }
 

@@ -1,9 +1,9 @@
 //! Header field names (RFC 3261 §7.3.1, §20): one table, long and compact forms.
 //!
-//! A name of up to 15 bytes has one place in a table that its length, its first and its last byte lead to, so that it is compared with
-//! one name only: as a block of 16 bytes, bit 0x20 set in each (which lowers letters and leaves `-` and digits alone). Since
-//! the table holds letters and `-` only and the caller has seen to it that there is no CR among the bytes, equal blocks mean
-//! equal names. Three names are longer and are compared as bytes.
+//! A name of up to 15 bytes has one place in a table that its length, its first and its third byte lead to, so that it is compared with
+//! one name only: as a block of 16 bytes, bit 0x20 set in each (which lowers letters and leaves `-` and digits alone), those
+//! behind its colon masked out. Since the table holds letters and `-` only and the caller has seen to it that there is no CR among
+//! the bytes, equal blocks mean equal names. Three names are longer and are compared as bytes.
 
 use super::block::Block;
 
@@ -11,6 +11,8 @@ use super::block::Block;
 struct Known {
     /// Bit 0x20 set in each byte of the name; a colon, zeros behind.
     lower: [[u8; 16]; PLACES],
+    /// All ones in the name and the colon, zeros behind.
+    mask: [[u8; 16]; PLACES],
     names: [Name; PLACES],
 }
 
@@ -18,7 +20,9 @@ const PLACES: usize = 128;
 
 /// The table. That no two names fall on one place is made sure of while compiling.
 static KNOWN: Known = {
-    let mut known = Known { lower: [[0; 16]; PLACES], names: [Name::Other; PLACES] };
+    let mut known =
+        // A byte under no mask that is not zero: what is masked never equals it.
+        Known { lower: [[1; 16]; PLACES], mask: [[0; 16]; PLACES], names: [Name::Other; PLACES] };
     let mut at = 0;
     while at < Name::FORMS.len() {
         let (text, name) = Name::FORMS[at];
@@ -27,26 +31,37 @@ static KNOWN: Known = {
         if bytes.is_empty() || bytes.len() > 15 {
             continue;
         }
-        let mut lower = [0; 16];
+        let (mut lower, mut mask) = ([0; 16], [0; 16]);
         let mut byte = 0;
         while byte < bytes.len() {
             lower[byte] = bytes[byte] | 0x20;
+            mask[byte] = 0xFF;
             byte += 1;
         }
         lower[byte] = b':';
-        let place = place(bytes[0], bytes[bytes.len() - 1], bytes.len());
-        assert!(matches!(known.names[place], Name::Other), "two names on one place: choose other factors");
+        mask[byte] = 0xFF;
+        let third = if bytes.len() > 2 { bytes[2] } else { BEHIND[bytes.len() - 1] };
+        let place = place([bytes[0], 0, third, 0], bytes.len());
+        assert!(matches!(known.names[place], Name::Other), "two names on one place: choose another factor");
         known.names[place] = name;
         known.lower[place] = lower;
+        known.mask[place] = mask;
     }
     known
 };
 
-/// Where the table has a name of this length with these bytes first and last, in either case.
+/// Found by trying.
+const FACTOR: u32 = 0x7AF9_C643;
+
+/// The third byte from the start of a name of one byte and of two: the blank behind the colon, and the colon.
+const BEHIND: [u8; 2] = *b" :";
+
+/// Where the table has a name of this length that begins with these bytes, in either case. What the second and the fourth are makes
+/// no difference.
 #[inline(always)]
-const fn place(first: u8, last: u8, length: usize) -> usize {
-    // Factors found by trying.
-    ((first as usize) << 5).wrapping_add((last & 0x1F) as usize * 3).wrapping_add(length << 2) % PLACES
+const fn place(start: [u8; 4], length: usize) -> usize {
+    let bytes = u32::from_le_bytes(start) & 0x001F_001F;
+    (bytes.wrapping_mul(FACTOR).wrapping_add((length as u32) << 25) >> 25) as usize
 }
 
 macro_rules! names {
@@ -127,16 +142,13 @@ impl Name {
         matches!(self, Name::From | Name::To | Name::CallId | Name::CSeq | Name::MaxForwards | Name::ContentLength)
     }
 
-    /// The name at the start of `block`, up to the lowest bit of `colons`; bit 16 stands for none in the block. Gives its length too.
+    /// The known name at the start of `block`, whose first colon is at `length`; behind the colon of a name of one byte there is a blank.
     #[inline(always)]
-    pub(super) fn of_block(block: &[u8; 16], colons: u32) -> (Name, usize) {
-        let colons = colons | 1 << 16;
-        let length = colons.trailing_zeros() as usize;
-        let place = place(block[0], block[length.wrapping_sub(1) % 16], length);
+    pub(super) fn of_block(block: &[u8; 16], length: usize) -> Option<Name> {
+        let place = place(*block.first_chunk()?, length);
         // The colon too is compared, so that no shorter name can be the same: behind its colon are zeros, which bit 0x20 is not.
-        let other = !Block::new(block).lower().same(Block::new(&KNOWN.lower[place])).bits();
-        let compared = colons ^ colons.wrapping_sub(1);
-        (if other & compared == 0 { KNOWN.names[place] } else { Name::Other }, length)
+        let same = Block::new(block).lower().masked(&KNOWN.mask[place]).same(Block::new(&KNOWN.lower[place]));
+        (same.run() == 16).then_some(KNOWN.names[place])
     }
 
     /// The header of this name, long or compact, any case (RFC 3261 §7.3.1); `name` has no CR in it.
@@ -145,9 +157,10 @@ impl Name {
         match name {
             [] => Name::Other,
             _ if name.len() < 16 => {
-                let mut block = [b':'; 16];
+                let mut block = [b' '; 16];
                 block[..name.len()].copy_from_slice(name);
-                Name::of_block(&block, 1 << name.len()).0
+                block[name.len()] = b':';
+                Name::of_block(&block, name.len()).unwrap_or(Name::Other)
             }
             _ => {
                 let same = |known: &&Name| name.eq_ignore_ascii_case(known.text().as_bytes());

@@ -11,7 +11,7 @@
 //! name of other bytes than tokens without quotes, an open quote, an empty parameter, `tag` twice. What the URI itself says is
 //! read by [`parse_uri`](super::Message::parse_uri) where somebody needs it.
 
-use super::block::{skip_bracketed, skip_quoted, skip_value};
+use super::block::{skip_bracketed, skip_quoted, skip_value, window};
 use super::scan::{BLANK, TOKEN, VALUE, blanks, byte, quoted, skip, visible};
 use super::{Span, param};
 
@@ -32,45 +32,62 @@ impl NameAddr {
         NameAddr { value: Span { start: 0, end: 0 }, uri: Span { start: 0, end: 0 }, tag: None };
 }
 
-/// Reads the value from `start` to `end`.
+/// Reads the value from `start` to `end` into `address`; false when it is none.
 #[inline(always)]
-pub(super) fn read(message: &[u8], start: usize, end: usize) -> Option<NameAddr> {
-    usual(message, start, end).or_else(|| any(&message[..end], start))
+pub(super) fn read(message: &[u8], start: usize, end: usize, address: &mut NameAddr) -> bool {
+    usual(message, start, end, address) || read_any(message, start, end, address)
+}
+
+#[cold]
+#[inline(never)]
+fn read_any(message: &[u8], start: usize, end: usize, address: &mut NameAddr) -> bool {
+    any(&message[..end], start).is_some_and(|found| {
+        *address = found;
+        true
+    })
 }
 
 /// The form that nearly always comes: a `sip:` URI in brackets, a display name in quotes before it or none, `tag` or nothing
-/// behind it. `None` decides nothing. What is found is what [`any`] finds.
+/// behind it. False decides nothing, and leaves anything in `address`. What is found is what [`any`] finds.
 #[inline(always)]
-pub(super) fn usual(message: &[u8], start: usize, end: usize) -> Option<NameAddr> {
+pub(super) fn usual(message: &[u8], start: usize, end: usize, address: &mut NameAddr) -> bool {
+    usual_parts(message, start, end, address).is_some()
+}
+
+#[inline(always)]
+fn usual_parts(message: &[u8], start: usize, end: usize, address: &mut NameAddr) -> Option<()> {
     let mut open = start;
-    if byte(message, start) == b'"' {
-        let close = skip_quoted(message, start + 1);
-        open = close + 1;
-        if byte(message, close) != b'"' {
-            return None;
-        }
-        if byte(message, open) == b' ' {
-            open += 1;
-        }
+    let mut head: &[u8; 5] = window(message, open)?;
+    if head[0] == b'"' {
+        let close = skip_quoted(message, start.wrapping_add(1));
+        let [b'"', behind] = *window(message, close)? else { return None };
+        open = close.wrapping_add(if behind == b' ' { 2 } else { 1 });
+        head = window(message, open)?;
     }
-    let head: &[u8; 5] = message.get(open..)?.first_chunk()?;
-    let uri_end = skip_bracketed(message, open + 5);
-    if head != b"<sip:" || uri_end == open + 5 || byte(message, uri_end) != b'>' || uri_end >= end {
+    let uri_start = open.wrapping_add(5);
+    let uri_end = skip_bracketed(message, uri_start);
+    if head != b"<sip:" || uri_end == uri_start || uri_end >= end {
         return None;
     }
-    let uri = Span::new(open + 1, uri_end);
-    let value = Span::new(start, end);
-    let at = uri_end + 1;
-    if at == end {
-        return Some(NameAddr { value, uri, tag: None });
+    address.value = Span::new(start, end);
+    address.uri = Span::new(open.wrapping_add(1), uri_end);
+    let at = uri_end.wrapping_add(1);
+    // `>` and what is behind it. A value that ends with it has its line end there.
+    let head: &[u8; 6] = window(message, uri_end)?;
+    if head[0] != b'>' {
+        return None;
     }
-    let head: &[u8; 5] = message.get(at..)?.first_chunk()?;
-    let tag_end = skip_value(message, at + 5);
-    (head == b";tag=" && tag_end > at + 5 && tag_end == end).then(|| NameAddr {
-        value,
-        uri,
-        tag: Some(Span::new(at + 5, end)),
-    })
+    if at == end {
+        address.tag = None;
+        return Some(());
+    }
+    let tag_start = at.wrapping_add(5);
+    let tag_end = skip_value(message, tag_start);
+    if head != b">;tag=" || tag_end == tag_start || tag_end != end {
+        return None;
+    }
+    address.tag = Some(Span::new(tag_start, end));
+    Some(())
 }
 
 /// Every form, to the end of `bytes`.

@@ -11,11 +11,11 @@
 
 use arrayvec::ArrayVec;
 
-use super::block::{Block, Lows, skip_visible};
-use super::scan::{self, BLANK, TOKEN, blanks, byte, is, lone_cr, number, skip};
+use super::block::{Block, Lows, skip_visible, window};
+use super::scan::{self, BLANK, TOKEN, blanks, byte, is, lone_cr, number, number_in, skip};
 use super::{
-    CSeq, Fault, Field, Malformed, Message, Method, NOWHERE, Name, NameAddr, PLACES, ParseError, Span, StartLine, Via,
-    cseq, name_addr, uri, via,
+    CSeq, Fault, Field, Malformed, Message, Method, NOWHERE, Name, NameAddr, PLACES, ParseError, Span, StartLine, Uri,
+    Via, cseq, name_addr, uri, via,
 };
 use crate::limits::MESSAGE_SIZE_MAX;
 
@@ -47,8 +47,10 @@ impl<'a> Message<'a> {
             // Not `new_const`, which writes 1.3 KB of zeros.
             fields: ArrayVec::new(),
             places: [NOWHERE; PLACES],
+            repeated: 0,
             body: Span { start: 0, end: 0 },
-            uri: None,
+            uri: Uri::NONE,
+            has_uri: false,
             via: Via::NONE,
             from: NameAddr::NONE,
             to: NameAddr::NONE,
@@ -114,7 +116,11 @@ impl<'a> Message<'a> {
             return Err(noted.give_up(if bytes.is_empty() { ParseError::StartLine } else { ParseError::Truncated }));
         };
         let line = &bytes[..end];
-        if line.get(..4).is_some_and(|start| start == b"SIP/" || start.eq_ignore_ascii_case(b"SIP/")) {
+        if let Some(start) = usual_status_line(line) {
+            self.start = start;
+            return Ok(lines);
+        }
+        if line.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"SIP/")) {
             self.start = status_line(line).map_err(|error| noted.give_up(error))?;
             return Ok(lines);
         }
@@ -124,16 +130,16 @@ impl<'a> Message<'a> {
         }
         let uri_start = name_end.wrapping_add(1);
         // `… SP SIP/2.0`, as nearly always; else the version is what follows the last blank.
-        let uri_end = match line[uri_start..].split_last_chunk::<8>() {
-            Some((uri, b" SIP/2.0")) => uri_start.wrapping_add(uri.len()),
+        let uri_end = match line[uri_start..].split_last_chunk() {
+            Some((uri, version)) if u64::from_le_bytes(*version) == VERSION => uri_start.wrapping_add(uri.len()),
             _ => unusual_version(line, uri_start, noted),
         };
         let name = Span::new(0, name_end);
         let uri = Span::new(uri_start, uri_end);
         self.start = StartLine::Request { method, name, uri };
         // §19.1.1: no headers in a Request-URI. A blank is a fault of the line (RFC 4475 §3.1.2.8, §3.1.2.9).
-        self.uri = uri::read(bytes, uri_start, uri_end).filter(|uri| uri.headers.is_empty());
-        if self.uri.is_none() {
+        self.has_uri = uri::read(bytes, uri_start, uri_end, &mut self.uri) && self.uri.headers.is_empty();
+        if !self.has_uri {
             let blank = memchr::memchr2(b' ', b'\t', uri.of(bytes)).is_some();
             noted.note(if blank || uri.is_empty() { ParseError::StartLine } else { ParseError::Uri });
         }
@@ -165,8 +171,11 @@ impl<'a> Message<'a> {
                     let first = &mut self.places[name as usize % PLACES];
                     if *first == NOWHERE {
                         *first = place;
-                    } else if name.single() {
-                        noted.note(ParseError::DuplicateHeader(name));
+                    } else {
+                        self.repeated |= 1 << (name as usize % PLACES);
+                        if name.single() {
+                            noted.note(ParseError::DuplicateHeader(name));
+                        }
                     }
                 }
                 Line::Empty => break Ended::Fields { body: next },
@@ -203,18 +212,22 @@ impl<'a> Message<'a> {
         while let Some(mark) = lows.next(bytes)
             && let Some((name, start)) = usual_line(bytes, at, mark)
         {
+            let place = self.fields.len() as u8;
+            let next = mark.wrapping_add(2);
             if self.fields.is_full() {
                 break;
             }
+            self.fields.push(Field { name, line: Span::new(at, next), value: Span::new(start, mark) });
             let first = &mut self.places[name as usize % PLACES];
             if *first == NOWHERE {
-                *first = self.fields.len() as u8;
-            } else if name.single() {
-                break;
+                *first = place;
+            } else {
+                if name.single() {
+                    self.fields.pop();
+                    break;
+                }
+                self.repeated |= 1 << (name as usize % PLACES);
             }
-            let next = mark.wrapping_add(2);
-            let field = Field { name, line: Span::new(at, next), value: Span::new(start, mark) };
-            self.fields.push(field);
             lows.pass_two();
             at = next;
         }
@@ -265,11 +278,15 @@ impl<'a> Message<'a> {
         let bad = |name, noted: &Noted| noted.give_up(ParseError::BadHeader(name));
 
         let (at, end) = there(self, Name::Via, noted)?;
-        (self.via, _) = via::read(bytes, at, end).ok_or_else(|| bad(Name::Via, noted))?;
+        via::read(bytes, at, end, &mut self.via).ok_or_else(|| bad(Name::Via, noted))?;
         let (at, end) = there(self, Name::From, noted)?;
-        self.from = name_addr::read(bytes, at, end).ok_or_else(|| bad(Name::From, noted))?;
+        if !name_addr::read(bytes, at, end, &mut self.from) {
+            return Err(bad(Name::From, noted));
+        }
         let (at, end) = there(self, Name::To, noted)?;
-        self.to = name_addr::read(bytes, at, end).ok_or_else(|| bad(Name::To, noted))?;
+        if !name_addr::read(bytes, at, end, &mut self.to) {
+            return Err(bad(Name::To, noted));
+        }
         // Any visible bytes: `word [ "@" word ]` is too narrow for what peers send, and nothing reads inside it. What matters
         // is that it ends where steering says it does: at the first blank.
         let (at, end) = there(self, Name::CallId, noted)?;
@@ -278,7 +295,9 @@ impl<'a> Message<'a> {
             return Err(bad(Name::CallId, noted));
         }
         let (at, end) = there(self, Name::CSeq, noted)?;
-        self.cseq = cseq::read(bytes, at, end).ok_or_else(|| bad(Name::CSeq, noted))?;
+        if !cseq::read(bytes, at, end, &mut self.cseq) {
+            return Err(bad(Name::CSeq, noted));
+        }
         // §8.1.1.5: the method of a request is that of its CSeq.
         if let StartLine::Request { name, method, .. } = self.start
             && (method != self.cseq.method || (method == Method::Other && name.of(bytes) != self.cseq.name.of(bytes)))
@@ -292,7 +311,7 @@ impl<'a> Message<'a> {
     #[inline]
     fn numbers(&mut self, fields_end: usize, body: Option<usize>, noted: &mut Noted) {
         if let Some(field) = self.first(Name::MaxForwards) {
-            self.max_forwards = number(field.value.of(self.bytes), 255).map(|hops| hops as u8);
+            self.max_forwards = number_in(self.bytes, field.value, 255).map(|hops| hops as u8);
             if self.max_forwards.is_none() {
                 noted.note(ParseError::BadHeader(Name::MaxForwards));
             }
@@ -305,7 +324,7 @@ impl<'a> Message<'a> {
         let room = self.bytes.len() - start;
         let length = match self.first(Name::ContentLength) {
             None => room,
-            Some(field) => match number(field.value.of(self.bytes), u32::MAX) {
+            Some(field) => match number_in(self.bytes, field.value, u32::MAX) {
                 Some(length) if length as usize <= room => length as usize,
                 _ => {
                     noted.note(ParseError::ContentLength);
@@ -355,9 +374,16 @@ impl Lines {
 #[inline(always)]
 fn method(line: &[u8]) -> (Method, usize) {
     // A method that we know is a token; of any other it is to be seen.
-    let blank = Block::at(line, 0).equal(b' ').clear();
-    let method = line.first_chunk().map_or(Method::Other, |start| Method::of_start(*start, blank));
-    if method == Method::Other { unusual_method(line) } else { (method, blank) }
+    if let Some(start) = window::<16>(line, 0)
+        && let Some(word) = start.first_chunk()
+    {
+        let blank = Block::new(start).equal(b' ').clear();
+        let method = Method::of_start(*word, blank);
+        if method != Method::Other {
+            return (method, blank);
+        }
+    }
+    unusual_method(line)
 }
 
 #[cold]
@@ -366,6 +392,12 @@ fn unusual_method(line: &[u8]) -> (Method, usize) {
     let end = skip(line, 0, TOKEN);
     (Method::parse(&line[..end]), end)
 }
+
+/// The end of a request line as a word.
+const VERSION: u64 = u64::from_le_bytes(*b" SIP/2.0");
+
+/// The start of a status line as a word.
+const STATUS: u64 = u64::from_le_bytes(*b"SIP/2.0 ");
 
 /// A request line does not end with ` SIP/2.0`. Gives where its URI ends.
 #[cold]
@@ -411,27 +443,41 @@ pub(super) enum Line {
     Nothing,
 }
 
-/// The form that nearly always comes: a name of up to 15 bytes, a colon, one blank, a value, CR LF; `mark` is the first low byte from
+/// CR LF as a word.
+const CRLF: u16 = u16::from_le_bytes(*b"\r\n");
+
+/// The form that nearly always comes: a name of up to 31 bytes, a colon, one blank, a value, CR LF; `mark` is the first low byte from
 /// `at` on. Gives the name and where the value starts; it ends at the mark. `None` decides nothing. What is found is what
 /// [`any_line`] finds.
 #[inline(always)]
 pub(super) fn usual_line(bytes: &[u8], at: usize, mark: usize) -> Option<(Name, usize)> {
-    let [last, b'\r', b'\n'] = *bytes.get(mark.wrapping_sub(1)..)?.first_chunk()? else { return None };
-    let head: &[u8; 19] = bytes.get(at..)?.first_chunk()?;
-    let block = head.first_chunk::<16>()?;
-    let (name, length) = Name::of_block(block, Block::new(block).equal(b':').bits());
-    if head[length + 1] != b' ' || head[length + 2] <= b' ' || last <= b' ' {
+    let [last, end @ ..] = *window::<3>(bytes, mark.wrapping_sub(1))?;
+    if u16::from_le_bytes(end) != CRLF {
         return None;
     }
-    // A name has no low byte in it, nor what was looked at behind the colon: the mark is behind that.
-    let known = name != Name::Other || is_token(block, length);
-    known.then(|| (name, at.wrapping_add(length + 2)))
+    let head: &[u8; 19] = window(bytes, at)?;
+    let block = head.first_chunk()?;
+    let length = Block::new(block).equal(b':').clear();
+    // A name has no low byte in it, nor what is looked at behind the colon: the mark is behind that.
+    let Some(name) = Name::of_block(block, length) else { return unknown_name(bytes, at, last) };
+    let usual = head[length + 1] == b' ' && head[length + 2] > b' ' && last > b' ';
+    usual.then(|| (name, at.wrapping_add(length + 2)))
 }
 
-/// The first `length` bytes are the usual ones of a name.
+/// The same for a name that is not in the table of short ones.
 #[inline(never)]
-fn is_token(block: &[u8; 16], length: usize) -> bool {
-    length < 16 && length > 0 && Block::new(block).not_plain().clear() == length
+fn unknown_name(bytes: &[u8], at: usize, last: u8) -> Option<(Name, usize)> {
+    let head: &[u8; 34] = window(bytes, at)?;
+    let (first, rest) = head.split_first_chunk()?;
+    let mut length = Block::new(first).plain().run();
+    if length == 16 {
+        length += Block::new(rest.first_chunk()?).plain().run();
+    }
+    let [b':', b' ', start] = *head.get(length..)?.first_chunk()? else { return None };
+    let usual = length > 0 && start > b' ' && last > b' ';
+    // A short one would have been found in the table.
+    let name = if length < 16 { Name::Other } else { Name::parse(&head[..length]) };
+    usual.then(|| (name, at.wrapping_add(length + 2)))
 }
 
 /// Every form.
@@ -466,8 +512,23 @@ fn field_name(line: &[u8], at: usize) -> Option<(Name, usize)> {
     (name_end > at && byte(line, colon) == b':').then(|| (Name::parse(&line[at..name_end]), colon))
 }
 
+/// The form that nearly always comes, with a reason or its blank. `None` decides nothing. What is found is what [`status_line`]
+/// finds.
+#[inline(always)]
+pub(super) fn usual_status_line(line: &[u8]) -> Option<StartLine> {
+    let (head, rest) = line.split_first_chunk::<12>()?;
+    let (version, code) = head.split_first_chunk()?;
+    let [a, b, c, b' '] = *code else { return None };
+    let (a, b, c) = (a.wrapping_sub(b'0'), b.wrapping_sub(b'0'), c.wrapping_sub(b'0'));
+    if u64::from_le_bytes(*version) != STATUS || a.wrapping_sub(1) > 5 || b > 9 || c > 9 {
+        return None;
+    }
+    let status = u16::from(a) * 100 + u16::from(b) * 10 + u16::from(c);
+    Some(StartLine::Response { status, reason: Span::new(12, rest.len().wrapping_add(12)) })
+}
+
 /// `SIP/2.0 SP 3DIGIT SP reason`; the blank before an empty reason may be missing.
-fn status_line(line: &[u8]) -> Result<StartLine, ParseError> {
+pub(super) fn status_line(line: &[u8]) -> Result<StartLine, ParseError> {
     let rest = match line.split_at_checked(8) {
         Some((version, rest)) if version.eq_ignore_ascii_case(b"SIP/2.0 ") => rest,
         _ => {

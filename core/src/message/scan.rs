@@ -3,6 +3,9 @@
 //! The readers of this module work on a slice that ends where the field's value ends, with offsets from the start of the
 //! message. Inside a value CR and LF occur only in folds (the line scan saw to it), so that all four blanks are LWS there.
 
+use super::Span;
+use super::block::window;
+
 /// `token` (§25.1).
 pub(super) const TOKEN: u8 = 1;
 /// LWS: space, tab, and the line end of a fold.
@@ -120,12 +123,10 @@ pub(super) fn digits(bytes: &[u8], at: usize) -> Option<(u32, usize)> {
 #[inline(always)]
 pub(super) fn short_number(bytes: &[u8], at: usize) -> Option<(u16, usize)> {
     // Four digits and no more, as ports mostly have: both halves of a word at once.
-    if let Some(&[a, b, c, d, behind]) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
-        let word = u32::from_le_bytes([a, b, c, d]);
-        let digits = word ^ 0x3030_3030;
+    if let Some(&[a, b, c, d, behind]) = window(bytes, at) {
+        let digits = u32::from_le_bytes([a, b, c, d]) ^ 0x3030_3030;
         if (digits | digits.wrapping_add(0x0606_0606)) & 0xF0F0_F0F0 == 0 && behind.wrapping_sub(b'0') > 9 {
-            let pairs = digits.wrapping_mul(10).wrapping_add(digits >> 8) & 0x00FF_00FF;
-            return Some(((pairs & 0xFF).wrapping_mul(100).wrapping_add(pairs >> 16) as u16, at.wrapping_add(4)));
+            return Some((four_digits(digits) as u16, at.wrapping_add(4)));
         }
     }
     let mut number = 0u32;
@@ -212,6 +213,30 @@ pub(super) fn number(digits: &[u8], max: u32) -> Option<u32> {
         Some((number, end)) if end == digits.len() && number <= max => Some(number),
         _ => None,
     }
+}
+
+/// [`number`] of a part of a message. Up to four digits, as nearly always, go as one word.
+#[inline(always)]
+pub(super) fn number_in(message: &[u8], value: Span, max: u32) -> Option<u32> {
+    // Behind every value there is a line end and before it a name, so that there are four bytes before its end.
+    if let Some(&word) = window::<4>(message, value.last().wrapping_sub(4))
+        && value.len().wrapping_sub(1) <= 3
+    {
+        // The bytes in front of the value become zeros, as leading digits that count for nothing.
+        let digits = (u32::from_le_bytes(word) ^ 0x3030_3030) & (u32::MAX << (32 - 8 * value.len() as u32));
+        if (digits | digits.wrapping_add(0x0606_0606)) & 0xF0F0_F0F0 == 0 {
+            let number = four_digits(digits);
+            return (number <= max).then_some(number);
+        }
+    }
+    number(value.of(message), max)
+}
+
+/// The number of four decimal digits, one in each byte, the first one lowest.
+#[inline(always)]
+fn four_digits(digits: u32) -> u32 {
+    let pairs = digits.wrapping_mul(10).wrapping_add(digits >> 8) & 0x00FF_00FF;
+    (pairs & 0xFF).wrapping_mul(100).wrapping_add(pairs >> 16)
 }
 
 /// `hostport` or `sent-by`: the host's end, the port, and the end of both; `loose` allows LWS around the colon

@@ -4,8 +4,8 @@ use proptest::prelude::*;
 use std::string::String;
 use std::vec::Vec;
 
-use super::parse::{Line, any_line, usual_line};
-use super::{Name, Span, cseq, name_addr, uri, via};
+use super::parse::{Line, any_line, status_line, usual_line, usual_status_line};
+use super::{CSeq, Name, NameAddr, Span, Uri, Via, cseq, name_addr, scan, uri, via};
 
 /// Pieces of values: the usual ones whole, so that long runs of them come, and what may stand between them.
 const PIECES: [&str; 44] = [
@@ -85,18 +85,35 @@ proptest! {
         if more {
             bytes.extend_from_slice(b"\r\nMax-Forwards: 70\r\nX: a line of more than a block\r\n\r\n");
         }
-        if let Some(found) = via::usual(&bytes, 0, end) {
-            prop_assert_eq!(via::any(&bytes[..end], 0), Some((found, end)));
+        let (mut via, mut address, mut uri, mut cseq) = (Via::NONE, NameAddr::NONE, Uri::NONE, CSeq::NONE);
+        if via::usual(&bytes, 0, end, &mut via) {
+            prop_assert_eq!(via::any(&bytes[..end], 0), Some((via, end)));
         }
-        if let Some(found) = name_addr::usual(&bytes, 0, end) {
-            prop_assert_eq!(name_addr::any(&bytes[..end], 0), Some(found));
+        if name_addr::usual(&bytes, 0, end, &mut address) {
+            prop_assert_eq!(name_addr::any(&bytes[..end], 0), Some(address));
         }
-        if let Some(found) = uri::usual(&bytes, 0, end) {
-            prop_assert_eq!(uri::any(&bytes[..end], 0), Some(found));
+        if uri::usual(&bytes, 0, end, &mut uri) {
+            prop_assert_eq!(uri::any(&bytes[..end], 0), Some(uri));
         }
-        if let Some(found) = cseq::usual(&bytes, 0, end) {
-            prop_assert_eq!(cseq::any(&bytes[..end], 0), Some(found));
+        if cseq::usual(&bytes, 0, end, &mut cseq) {
+            prop_assert_eq!(cseq::any(&bytes[..end], 0), Some(cseq));
         }
+    }
+
+    #[test]
+    fn usual_status_lines_are_read_as_any_are(line in "SIP/2.[0-1] {1,2}[0-9]{2,4}[ -]?[A-Za-z ]{0,9}", cut in 0..3usize) {
+        let line = &line.as_bytes()[..line.len() - cut];
+        if let Some(found) = usual_status_line(line) {
+            prop_assert_eq!(status_line(line), Ok(found));
+        }
+    }
+
+    #[test]
+    fn short_numbers_are_read_as_any_are(digits in "[0-9x ]{0,6}") {
+        let bytes = [b"a: ", digits.as_bytes(), b"\r\n"].concat();
+        let value = Span::new(3, 3 + digits.len());
+        prop_assert_eq!(scan::number_in(&bytes, value, 255), scan::number(digits.as_bytes(), 255));
+        prop_assert_eq!(scan::number_in(&bytes, value, u32::MAX), scan::number(digits.as_bytes(), u32::MAX));
     }
 
     #[test]
@@ -130,20 +147,21 @@ fn usual_forms_are_usual() {
     for value in
         ["SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bK-1;rport", "SIP/2.0/UDP h;rport=1;received=192.0.2.1;branch=x"]
     {
-        assert!(via::usual(bytes(value).as_bytes(), 0, value.len()).is_some(), "{value}");
+        assert!(via::usual(bytes(value).as_bytes(), 0, value.len(), &mut { Via::NONE }), "{value}");
     }
     for value in
         ["<sip:a@h>", "<sip:+1@192.0.2.1:5060;user=phone>;tag=x-1", "\"Alice B\" <sip:a@h>;tag=1", "\"A\"<sip:h>"]
     {
-        assert!(name_addr::usual(bytes(value).as_bytes(), 0, value.len()).is_some(), "{value}");
+        assert!(name_addr::usual(bytes(value).as_bytes(), 0, value.len(), &mut { NameAddr::NONE }), "{value}");
     }
     for value in
         ["sip:h", "sip:+1-201@192.0.2.1:5060;user=phone", "sip:192.0.2.1:5060;lr;t=0a1b", "sip:a.b@h;transport=udp"]
     {
-        assert!(uri::usual(bytes(value).as_bytes(), 0, value.len()).is_some(), "{value}");
+        assert!(uri::usual(bytes(value).as_bytes(), 0, value.len(), &mut { Uri::NONE }), "{value}");
     }
-    assert!(cseq::usual(bytes("314159 INVITE").as_bytes(), 0, 13).is_some());
-    for name in Name::ALL.map(Name::text).into_iter().filter(|name| (1..16).contains(&name.len())) {
+    assert!(cseq::usual(bytes("314159 INVITE").as_bytes(), 0, 13, &mut { CSeq::NONE }));
+    assert!(usual_status_line(b"SIP/2.0 486 Busy Here").is_some());
+    for name in Name::ALL.map(Name::text).into_iter().filter(|name| !name.is_empty()) {
         let line = std::format!("{name}: x{tail}");
         assert!(usual_line(line.as_bytes(), 0, name.len() + 3).is_some(), "{name}");
     }

@@ -14,7 +14,7 @@
 //! 65535, a tel: number without a digit. An IPv6 reference is only looked at byte by byte (RFC 5118 §4.10).
 
 use super::Span;
-use super::block::{skip_parameters, skip_plain, skip_user};
+use super::block::{skip_parameters, skip_plain, skip_user, window};
 use super::scan::{PARAMETERS, TELEPHONE, USER, byte, host_port, port, skip, skip_escaped, visible};
 
 /// Scheme of a URI.
@@ -45,6 +45,16 @@ pub struct Uri {
 }
 
 impl Uri {
+    /// Stands in a message until its Request-URI is read.
+    pub(super) const NONE: Uri = Uri {
+        scheme: Scheme::Other,
+        user: None,
+        host: Span { start: 0, end: 0 },
+        port: None,
+        params: Span { start: 0, end: 0 },
+        headers: Span { start: 0, end: 0 },
+    };
+
     /// A parameter by name (any case): `None` not there, `Some(None)` there without a value. `message` holds the URI.
     #[must_use]
     pub fn param<'m>(&self, message: &'m [u8], name: &[u8]) -> Option<Option<&'m [u8]>> {
@@ -57,37 +67,56 @@ impl Uri {
     }
 }
 
-/// Reads the URI from `start` to `end`.
+/// Reads the URI from `start` to `end` into `uri`; false when it is none.
 #[inline(always)]
-pub(super) fn read(message: &[u8], start: usize, end: usize) -> Option<Uri> {
-    usual(message, start, end).or_else(|| any(&message[..end], start))
+pub(super) fn read(message: &[u8], start: usize, end: usize, uri: &mut Uri) -> bool {
+    usual(message, start, end, uri) || read_any(message, start, end, uri)
+}
+
+#[cold]
+#[inline(never)]
+fn read_any(message: &[u8], start: usize, end: usize, uri: &mut Uri) -> bool {
+    any(&message[..end], start).is_some_and(|found| {
+        *uri = found;
+        true
+    })
 }
 
 /// The form that nearly always comes: `sip:user@host:port;params` of usual bytes, each part but the host left out as it likes.
-/// `None` decides nothing. What is found is what [`any`] finds.
+/// False decides nothing, and leaves anything in `uri`. What is found is what [`any`] finds.
 #[inline(always)]
-pub(super) fn usual(message: &[u8], start: usize, end: usize) -> Option<Uri> {
-    let head: &[u8; 4] = message.get(start..)?.first_chunk()?;
-    let user_start = start + 4;
-    let user_end = skip_user(message, user_start);
-    let at_sign = byte(message, user_end) == b'@' && user_end < end;
-    let user = at_sign.then(|| Span::new(user_start, user_end));
-    let host_start = if at_sign { user_end + 1 } else { user_start };
-    let host_end = skip_plain(message, host_start);
-    if head != b"sip:" || host_end == host_start || (at_sign && user_start == user_end) {
+pub(super) fn usual(message: &[u8], start: usize, end: usize, uri: &mut Uri) -> bool {
+    usual_parts(message, start, end, uri).is_some()
+}
+
+#[inline(always)]
+fn usual_parts(message: &[u8], start: usize, end: usize, uri: &mut Uri) -> Option<()> {
+    if window(message, start)? != b"sip:" {
         return None;
     }
-    let (port, at) = port(message, host_end)?;
+    let user_start = start.wrapping_add(4);
+    let user_end = skip_user(message, user_start);
+    let at_sign = byte(message, user_end) == b'@' && user_end < end;
+    if at_sign && user_start == user_end {
+        return None;
+    }
+    uri.scheme = Scheme::Sip;
+    uri.user = at_sign.then(|| Span::new(user_start, user_end));
+    let host_start = if at_sign { user_end.wrapping_add(1) } else { user_start };
+    let mut at = skip_plain(message, host_start);
+    if at == host_start {
+        return None;
+    }
+    uri.host = Span::new(host_start, at);
+    (uri.port, at) = port(message, at)?;
     // To the end there is no other `@`: it is in none of the classes passed.
     let params_end = if byte(message, at) == b';' && at < end { skip_parameters(message, at) } else { at };
-    (params_end == end).then(|| Uri {
-        scheme: Scheme::Sip,
-        user,
-        host: Span::new(host_start, host_end),
-        port,
-        params: Span::new(at, end),
-        headers: Span::new(end, end),
-    })
+    if params_end != end {
+        return None;
+    }
+    uri.params = Span::new(at, end);
+    uri.headers = Span::new(end, end);
+    Some(())
 }
 
 /// Every form, to the end of `bytes`.

@@ -34,6 +34,7 @@ impl<'m> Values<'m> {
 impl Iterator for Values<'_> {
     type Item = Span;
 
+    #[inline]
     fn next(&mut self) -> Option<Span> {
         loop {
             if self.at < self.end {
@@ -45,8 +46,7 @@ impl Iterator for Values<'_> {
             } else {
                 let name = self.name;
                 let field = self.fields.find(|field| field.name == name)?;
-                // One value, as nearly always: the whole field, which has no blanks around it.
-                if !field.value.is_empty() && memchr::memchr(b',', field.value.of(self.bytes)).is_none() {
+                if is_single(self.bytes, field.value) {
                     return Some(field.value);
                 }
                 self.at = field.value.first();
@@ -54,6 +54,12 @@ impl Iterator for Values<'_> {
             }
         }
     }
+}
+
+/// A field's value is one element, as nearly always: the whole of it, which has no blanks around it.
+#[inline]
+pub(super) fn is_single(bytes: &[u8], value: Span) -> bool {
+    !value.is_empty() && memchr::memchr(b',', value.of(bytes)).is_none()
 }
 
 /// The element at `at` without blanks around it, and the offset after the comma behind it (or after the end).

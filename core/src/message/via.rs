@@ -7,7 +7,7 @@
 //!
 //! Refused: an empty parameter, `branch`, `rport` or `received` twice (§7.3.1), `received` without a value, a port over 65535.
 
-use super::block::{skip_plain, skip_value};
+use super::block::{skip_plain, skip_value, window};
 use super::scan::{TOKEN, blanks, byte, host_port, number, port, short_number, skip};
 use super::{Span, param};
 
@@ -46,13 +46,18 @@ impl Via {
     };
 }
 
-/// Reads the value from `start` to `end`, or to a comma before it; gives the offset of that too.
+/// Reads the value from `start` to `end`, or to a comma before it, into `via`; gives the offset of that end.
 #[inline(always)]
-pub(super) fn read(message: &[u8], start: usize, end: usize) -> Option<(Via, usize)> {
-    match usual(message, start, end) {
-        Some(via) => Some((via, end)),
-        None => any(&message[..end], start),
-    }
+pub(super) fn read(message: &[u8], start: usize, end: usize, via: &mut Via) -> Option<usize> {
+    if usual(message, start, end, via) { Some(end) } else { read_any(message, start, end, via) }
+}
+
+#[cold]
+#[inline(never)]
+fn read_any(message: &[u8], start: usize, end: usize, via: &mut Via) -> Option<usize> {
+    let (found, end) = any(&message[..end], start)?;
+    *via = found;
+    Some(end)
 }
 
 /// How the parameters that we read begin, as words.
@@ -62,56 +67,65 @@ const RPORT: u64 = u64::from_le_bytes(*b";rport\0\0");
 const RPORT_MASK: u64 = (1 << 48) - 1;
 
 /// The form that nearly always comes: `SIP/2.0/UDP host[:port]` and of the parameters those that we read, without a blank
-/// too many. `None` decides nothing. What is found is what [`any`] finds.
+/// too many. False decides nothing, and leaves anything in `via`. What is found is what [`any`] finds.
+///
+/// Parts are written where they stay: moving a record of so many small fields costs more than reading it.
 #[inline(always)]
-pub(super) fn usual(message: &[u8], start: usize, end: usize) -> Option<Via> {
-    let head: &[u8; 12] = message.get(start..)?.first_chunk()?;
-    let host_start = start + 12;
-    let host_end = skip_plain(message, host_start);
-    if head != b"SIP/2.0/UDP " || host_end == host_start {
+pub(super) fn usual(message: &[u8], start: usize, end: usize, via: &mut Via) -> bool {
+    *via = Via::NONE;
+    usual_parts(message, start, end, via).is_some()
+}
+
+#[inline(always)]
+fn usual_parts(message: &[u8], start: usize, end: usize, via: &mut Via) -> Option<()> {
+    let host_start = start.wrapping_add(12);
+    if window::<12>(message, start)? != b"SIP/2.0/UDP " {
         return None;
     }
-    let (port, mut at) = port(message, host_end)?;
-    let (mut branch, mut rport, mut rport_param, mut received) = (None, None, Span::default(), None);
+    let host_end = skip_plain(message, host_start);
+    if host_end == host_start {
+        return None;
+    }
+    via.value = Span::new(start, end);
+    via.transport = Span::new(start.wrapping_add(8), start.wrapping_add(11));
+    via.host = Span::new(host_start, host_end);
+    let mut at = host_end;
+    (via.port, at) = port(message, at)?;
     while at < end {
         // `;` and seven bytes of the name and what is behind it.
-        let name_start = at + 1;
-        let head = u64::from_le_bytes(*message.get(at..)?.first_chunk()?);
-        if head & RPORT_MASK == RPORT {
-            let value_end = if head >> 48 & 0xFF == u64::from(b'=') {
-                let (value, end) = short_number(message, at + 7)?;
-                rport.replace(Some(value)).is_none().then_some(end)?
-            } else {
-                rport.replace(None).is_none().then_some(at + 6)?
-            };
-            at = value_end;
-            rport_param = Span::new(name_start, at);
-            continue;
-        }
-        let slot = match head {
-            BRANCH => &mut branch,
-            RECEIVED if message.get(at + 8..at + 10) == Some(b"d=") => {
-                at += 2;
-                &mut received
+        let head = u64::from_le_bytes(*window(message, at)?);
+        let value_start = at.wrapping_add(8);
+        if head == BRANCH {
+            at = skip_value(message, value_start);
+            if at == value_start || via.branch.replace(Span::new(value_start, at)).is_some() {
+                return None;
             }
-            _ => return None,
-        };
-        let value_end = skip_value(message, at + 8);
-        if value_end == at + 8 || slot.replace(Span::new(at + 8, value_end)).is_some() {
-            return None;
+        } else if head & RPORT_MASK == RPORT {
+            let name_start = at.wrapping_add(1);
+            let value = if head >> 48 & 0xFF == u64::from(b'=') {
+                let (value, value_end) = short_number(message, at.wrapping_add(7))?;
+                at = value_end;
+                Some(value)
+            } else {
+                at = at.wrapping_add(6);
+                None
+            };
+            if via.rport.replace(value).is_some() {
+                return None;
+            }
+            via.rport_param = Span::new(name_start, at);
+        } else {
+            if head != RECEIVED || window(message, value_start)? != b"d=" {
+                return None;
+            }
+            let value_start = at.wrapping_add(10);
+            at = skip_value(message, value_start);
+            if at == value_start || via.received.replace(Span::new(value_start, at)).is_some() {
+                return None;
+            }
         }
-        at = value_end;
     }
-    (at == end).then(|| Via {
-        value: Span::new(start, end),
-        transport: Span::new(start + 8, start + 11),
-        host: Span::new(host_start, host_end),
-        port,
-        branch,
-        rport,
-        rport_param,
-        received,
-    })
+    (at == end).then_some(())
 }
 
 /// Every form.

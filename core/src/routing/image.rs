@@ -291,7 +291,7 @@ fn number(value: &rkyv::option::ArchivedOption<Archived<u32>>) -> Option<u32> {
 }
 
 impl<'a> Image<'a> {
-    /// Opens an image that starts on a multiple of 16 bytes (a mapping does): header, section bounds, archives. The
+    /// Opens an image that starts on a multiple of 64 bytes (a mapping does): header, section bounds, archives. The
     /// work grows with the number of listeners, providers, gateways and carriers, hardly with the number of routes.
     ///
     /// # Errors
@@ -345,8 +345,8 @@ impl<'a> Image<'a> {
             prefixes: self.trie.sets.len(),
             routes: self.origins.ids.len(),
             route_sets: self.routes.first.len().saturating_sub(1),
-            trie_slots: self.trie.slots.len(),
-            trie_words: self.trie.words.len(),
+            trie_blocks: self.trie.blocks.len(),
+            trie_lines: self.trie.lines.len(),
             networks: self.sources.networks_v4.len() + self.sources.networks_v6.len(),
             source_rows: self.sources.rows.len(),
         }
@@ -457,8 +457,8 @@ pub struct Counts {
     pub prefixes: usize,
     pub routes: usize,
     pub route_sets: usize,
-    pub trie_slots: usize,
-    pub trie_words: usize,
+    pub trie_blocks: usize,
+    pub trie_lines: usize,
     pub networks: usize,
     pub source_rows: usize,
 }

@@ -3,10 +3,10 @@
 //! ```text
 //! 0    header (64 bytes): magic, layout, lengths, generation, time, checksums
 //! 64   section table: kind, reserved, offset, length; one entry per section
-//! ...  sections, each an rkyv archive that starts on a multiple of 16:
+//! ...  sections, each an rkyv archive that starts on a multiple of 64:
 //!        tables   listeners, providers, carriers, gateways, windows, media nodes   (by slot)
 //!        sources  networks, the rows of each network, gateway addresses           (who is this?)
-//!        trie     groups, slots, words, prefixes                                  (where does it go?)
+//!        trie     groups, blocks, lines, prefixes                                 (where does it go?)
 //!        routes   distinct sets of routes, shared by the prefixes that have them
 //!        origins  route ids and costs by prefix: never read while a call is routed
 //! ```
@@ -23,14 +23,14 @@ use rkyv::{Archive, Serialize};
 /// First eight bytes of every image.
 pub const MAGIC: [u8; 8] = *b"corelane";
 /// Version of everything in this module. An image of another version is refused, never guessed at.
-pub const LAYOUT: u32 = 1;
+pub const LAYOUT: u32 = 2;
 /// Bytes of the header in front of the section table.
 pub const HEADER_SIZE: usize = 64;
 /// Bytes of one entry of the section table.
 pub const SECTION_ENTRY_SIZE: usize = 24;
-/// Sections start on multiples of this, so that archives can be read in place.
-pub const ALIGNMENT: usize = 16;
-/// How many sections layout 1 has.
+/// Sections start on multiples of this, so that archives can be read in place and a [`Line`] is a cache line.
+pub const ALIGNMENT: usize = 64;
+/// How many sections there are.
 pub const SECTIONS: usize = 5;
 /// Where the first section starts.
 pub const BODY_START: usize = (HEADER_SIZE + SECTIONS * SECTION_ENTRY_SIZE).next_multiple_of(ALIGNMENT);
@@ -434,12 +434,13 @@ pub struct GatewayAddress {
 /// Longest prefix match; `routing/trie.rs` says how it is read.
 #[derive(Archive, Serialize, Clone, Default, Debug)]
 pub struct Trie {
+    /// Leaves and nodes. The lines below a root or a node are neighbours; those below a node lie behind it. First in the archive, because rkyv pads by
+    /// less than 32 bytes and a line wants 64.
+    pub lines: Vec<Line>,
+    /// Roots, one run of blocks per group.
+    pub blocks: Vec<Block>,
     /// Routing groups, ascending.
     pub groups: Vec<Group>,
-    /// Arrays of references, one array per node.
-    pub slots: Vec<u32>,
-    /// Buckets and skips.
-    pub words: Vec<u32>,
     /// Place of the route set of prefix *n*, at *n* - 1. Prefixes are sorted by group, symbols, length, so that a parent comes before
     /// its children. Sets, parents and lengths lie apart because a call reads mostly the set alone.
     pub sets: Vec<u32>,
@@ -454,10 +455,33 @@ pub struct Trie {
 pub struct Group {
     /// Key.
     pub routing_group: u32,
-    /// A reference where `root_digits` is 0, else the place in `slots` of a table over so many decimal digits.
-    pub root: u32,
-    /// Digits that the root table takes at once.
-    pub root_digits: u32,
+    /// Decimal digits that the root tells apart, 2 or more: it has 10^(digits - 2) blocks.
+    pub digits: u32,
+    /// Place of its first block.
+    pub blocks: u32,
+    /// Place of the line that its first cell leads to.
+    pub lines: u32,
+    /// Place of the line for prefixes with a symbol that is no digit among their first `digits`; [`NO_LINE`]: there are none.
+    pub others: u32,
+}
+
+/// "No line" in a [`Group`].
+pub const NO_LINE: u32 = u32::MAX;
+
+/// A hundred cells of a root, by the last two of its digits.
+#[derive(Archive, Serialize, Copy, Clone, PartialEq, Eq, Default, Debug)]
+#[rkyv(attr(repr(C, align(16))))]
+pub struct Block {
+    /// Bit *n*: a line starts at cell *n*. Bits 100 to 127: how many start in the blocks before.
+    pub starts: [u64; 2],
+}
+
+/// A cache line of the trie: a leaf or a node. `routing/trie.rs` says what its words are.
+#[derive(Archive, Serialize, Copy, Clone, PartialEq, Eq, Default, Debug)]
+#[rkyv(attr(repr(C, align(64))))]
+pub struct Line {
+    /// Head, covering prefix, and by kind.
+    pub words: [u32; 16],
 }
 
 // ---- routes and origins -----------------------------------------------------------------------------------------------

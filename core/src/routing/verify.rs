@@ -3,11 +3,8 @@
 use rkyv::Archived;
 
 use crate::routing::image::{Image, ImageError};
-use crate::routing::layout::{BODY_START, NO_SLOT, PREFIX_MAX, Trie};
-use crate::routing::trie::{Kind, place_of, width};
-
-/// Skips in a row on one path: each takes two symbols or more.
-const SKIPS_MAX: usize = PREFIX_MAX / 2 + 1;
+use crate::routing::layout::{ArchivedGroup, ArchivedLine, BODY_START, NO_LINE, NO_SLOT, PREFIX_MAX, Trie};
+use crate::routing::trie::{CELLS, KEYS, NO_KEY, NUMBER, NUMBER_BITS, Node, kind};
 
 impl Image<'_> {
     /// Checks the checksum of the body and every number in it: linear in the size of the image.
@@ -72,50 +69,48 @@ impl Image<'_> {
 
 fn trie_is_sound(trie: &Archived<Trie>) -> bool {
     trie.groups.windows(2).all(|pair| pair[0].routing_group < pair[1].routing_group)
-        && trie.groups.iter().all(|group| match group.root_digits.to_native() {
-            0 => leads_inside(trie, group.root.to_native()),
-            digits @ 1..=5 => group.root.to_native() as usize + 10usize.pow(digits) <= trie.slots.len(),
-            _ => false,
-        })
-        && trie.slots.iter().all(|reference| leads_inside(trie, reference.to_native()))
+        && trie.groups.iter().all(|group| root_is_sound(trie, group))
+        && trie.lines.iter().enumerate().all(|(place, line)| line_is_sound(trie, place, line))
 }
 
-/// Whether a reference leads to something whole. Slots are walked flat, so this looks one step ahead, and further along skips.
-fn leads_inside(trie: &Archived<Trie>, mut reference: u32) -> bool {
+/// Whether each cell of a root leads to a line.
+fn root_is_sound(trie: &Archived<Trie>, group: &ArchivedGroup) -> bool {
+    let digits @ 2..=6 = group.digits.to_native() else { return false };
+    let (first, others) = (group.blocks.to_native() as usize, group.others.to_native());
+    let Some(blocks) = trie.blocks.get(first..first + 10usize.pow(digits - 2)) else { return false };
+    let mut count = 0;
+    let counted = blocks.iter().all(|block| {
+        let block = u128::from(block.starts[1].to_native()) << 64 | u128::from(block.starts[0].to_native());
+        let before = count;
+        count += (block << (128 - CELLS)).count_ones() as usize;
+        block >> CELLS == before as u128
+    });
+    counted
+        && blocks[0].starts[0].to_native() & 1 == 1
+        && group.lines.to_native() as usize + count <= trie.lines.len()
+        && (others == NO_LINE || (others as usize) < trie.lines.len())
+}
+
+/// Whether a line names prefixes that exist and lines that lie behind it.
+fn line_is_sound(trie: &Archived<Trie>, place: usize, line: &ArchivedLine) -> bool {
     let prefixes = trie.sets.len();
-    let known = |number: u32| number as usize <= prefixes;
-    for _ in 0..SKIPS_MAX {
-        let place = place_of(reference);
-        let table = |size: usize| place + size <= trie.slots.len();
-        match Kind::of(reference) {
-            Kind::Leaf => return place <= prefixes,
-            Kind::Decimal1 => return table(10),
-            Kind::Decimal2 => return table(100),
-            Kind::Decimal3 => return table(1000),
-            Kind::Symbol1 => return table(16),
-            Kind::Symbol2 => return table(256),
-            Kind::Bucket => {
-                let Some([head, covering]) = trie.words.get(place..place + 2) else { return false };
-                let count = (head.to_native() >> 8) as usize;
-                let entry = match head.to_native() & 0xFF {
-                    width::NARROW => 2,
-                    width::MIDDLE => 3,
-                    width::WIDE => 6,
-                    _ => return false,
-                };
-                return known(covering.to_native())
-                    && trie.words.get(place + 2..place + 2 + entry * count).is_some_and(|entries| {
-                        entries.chunks_exact(entry).all(|entry| known(entry[entry.len() - 1].to_native()))
-                    });
+    let words = line.words.each_ref().map(|word| word.to_native());
+    let first = (words[0] & NUMBER) as usize;
+    let numbered = |count: usize| count == 0 || (first > 0 && first + count <= prefixes + 1);
+    let keys = words[KEYS..].iter().filter(|key| **key != NO_KEY).count();
+    (words[1] & NUMBER) as usize <= prefixes
+        && match words[0] >> NUMBER_BITS {
+            kind::NARROW => numbered(keys),
+            kind::WIDE => numbered(keys.div_ceil(2)),
+            kind::LONG => words[2] as u8 <= 3 && numbered(usize::from(words[2] as u8)),
+            kind::NODE => {
+                let node = Node(line);
+                let below = node.lines()
+                    ..node.lines() + (0..4).map(|word| node.starts(word).count_ones() as usize).sum::<usize>();
+                below.start > place
+                    && below.end <= trie.lines.len()
+                    && (0..=255).all(|cell| below.contains(&node.line(cell)))
             }
-            Kind::Skip => {
-                let Some([_, covering, below]) = trie.words.get(place..place + 3) else { return false };
-                if !known(covering.to_native()) {
-                    return false;
-                }
-                reference = below.to_native();
-            }
+            _ => false,
         }
-    }
-    false
 }

@@ -1,6 +1,7 @@
 //! Requests inside a dialog (RFC 3261 §12, §16.4, §16.12).
 
 use corelane_core::Counter;
+use corelane_core::call::EndReason;
 
 use super::world::{CALLER, GATEWAY, STRANGER, World, answered, invite, ladder, response};
 
@@ -111,17 +112,25 @@ fn what_names_no_dialog_of_ours_gets_481() {
     world.settle();
 }
 
-/// RFC 3261 §13.2.2.4, §16.7 step 10: 2xx of two forks; each dialog has its own BYE, the last one ends the call.
+/// SPEC §3 *Answers*: of two forks that answer the second is acknowledged and ended by Corelane, once; its retransmission only
+/// acknowledged. The first is a call like any other.
 #[test]
-fn two_answers_of_a_fork_make_two_dialogs() {
+fn the_second_answer_of_a_fork_is_ended() {
     let mut world = World::new();
     let call = answered(&mut world, "fork");
-    let second = world.deliver(GATEWAY, &response(&call.forwarded, 200, "other", &[]));
-    assert_eq!(ladder(&second), [format!("{CALLER} 200")]);
-    let mut bye = call.caller_sends("BYE", "fork-bye", 2);
-    bye.to_tag = "callee".into();
-    let sent = world.deliver(CALLER, &bye.text());
-    world.deliver(GATEWAY, &response(&sent[0], 200, "", &[]));
+    let contact = ["Contact: <sip:other@198.51.100.20:5099>"];
+    let second = response(&call.forwarded, 200, "other", &contact);
+    let sent = world.deliver(GATEWAY, &second);
+    assert_eq!(ladder(&sent), [format!("{GATEWAY} ACK"), format!("{GATEWAY} BYE")]);
+    assert_eq!(sent[0].start_line(), "ACK sip:other@198.51.100.20:5099 SIP/2.0");
+    assert!(sent[1].header("To").ends_with(";tag=other") && sent[1].header("From").ends_with(";tag=caller"));
+    assert_eq!(sent[1].header("CSeq"), "2 BYE");
+    assert_eq!(ladder(&world.deliver(GATEWAY, &second)), [format!("{GATEWAY} ACK")]);
+    assert!(world.deliver(GATEWAY, &response(&sent[1], 200, "", &[])).is_empty());
+    assert_eq!(world.count(Counter::CallsLive), 1);
+    let bye = world.deliver(CALLER, &call.caller_sends("BYE", "fork-bye", 2).text());
+    world.deliver(GATEWAY, &response(&bye[0], 200, "", &[]));
+    assert_eq!(world.last_record().reason, EndReason::ByCaller);
     world.settle();
 }
 
@@ -143,9 +152,9 @@ fn the_ack_of_a_refused_reinvite_goes_no_further() {
 fn what_a_non_invite_must_not_get_is_kept_back() {
     let mut world = World::new();
     let call = answered(&mut world, "nit");
-    let info = world.deliver(CALLER, &call.caller_sends("INFO", "nit-2", 2).text());
-    assert!(world.deliver(GATEWAY, &response(&info[0], 180, "", &[])).is_empty());
-    assert!(world.deliver(GATEWAY, &response(&info[0], 408, "", &[])).is_empty());
+    let notify = world.deliver(CALLER, &call.caller_sends("NOTIFY", "nit-2", 2).text());
+    assert!(world.deliver(GATEWAY, &response(&notify[0], 180, "", &[])).is_empty());
+    assert!(world.deliver(GATEWAY, &response(&notify[0], 408, "", &[])).is_empty());
     assert_eq!(world.count(Counter::CallsLive), 1);
     world.settle();
 }

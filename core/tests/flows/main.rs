@@ -3,6 +3,8 @@
 mod cancel;
 mod dialogs;
 mod forks;
+mod hangup;
+mod hunting;
 mod image;
 mod refusals;
 mod retransmission;

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use corelane_core::call::CallRecord;
 use corelane_core::engine::{Budget, Listener, Timers, UnknownSource};
 use corelane_core::routing::build::ImageBytes;
 use corelane_core::routing::{Image, ListenerSlot};
@@ -67,6 +68,8 @@ pub(crate) struct World {
     now: Now,
     /// Buffers that the network has not taken yet: released only at [`World::settle`].
     unreleased: Vec<corelane_core::BufferRef>,
+    /// The records of the calls that ended.
+    pub(crate) records: Vec<CallRecord>,
     /// Keep buffers until the end, as a slow ring would.
     pub(crate) slow_ring: bool,
 }
@@ -87,6 +90,7 @@ pub(crate) fn settings() -> Settings {
         seed: 42,
         timers,
         unknown_source: UnknownSource::Drop,
+        policy: corelane_core::engine::Policy::default(),
         budget: Budget::for_shard(100, 10, 1, &timers),
     }
 }
@@ -103,7 +107,14 @@ impl World {
     pub(crate) fn with(settings: Settings) -> World {
         let now = Now { monotonic: Instant::from_micros(1_000_000), wall: WallTime(1_800_000_000_000_000) };
         let engine = Engine::new(settings, now.monotonic);
-        World { engine, image: super::image::image(), now, unreleased: Vec::new(), slow_ring: false }
+        World {
+            engine,
+            image: super::image::image(),
+            now,
+            unreleased: Vec::new(),
+            records: Vec::new(),
+            slow_ring: false,
+        }
     }
 
     /// A datagram from `peer` arrives at the first listener.
@@ -127,6 +138,9 @@ impl World {
     }
 
     fn accept(&mut self, effect: Effect) -> Option<Sent> {
+        if let Effect::Ended(record) = effect {
+            self.records.push(record);
+        }
         let Effect::Send { flow, buffer } = effect else { return None };
         let text = String::from_utf8(self.engine.buffer(buffer).to_vec()).expect("text in tests");
         if self.slow_ring {
@@ -135,6 +149,17 @@ impl World {
             self.engine.release(buffer);
         }
         Some(Sent { to: flow.peer.to_string(), listener: flow.listener.0, text })
+    }
+
+    /// The record of the call that ended last.
+    pub(crate) fn last_record(&self) -> CallRecord {
+        *self.records.last().expect("a call has ended")
+    }
+
+    /// The same world with other routing.
+    pub(crate) fn routed_by(mut self, image: ImageBytes) -> World {
+        self.image = image;
+        self
     }
 
     /// Time passes; everything that timers send comes out in order.
@@ -183,6 +208,7 @@ impl World {
         self.drain();
         for gauge in [
             Counter::CallsLive,
+            Counter::CallRecordsLive,
             Counter::ServerTransactionsLive,
             Counter::ClientTransactionsLive,
             Counter::BuffersLive,
@@ -191,6 +217,10 @@ impl World {
             assert_eq!(self.count(gauge), 0, "{gauge:?} after everything ended");
         }
         assert_eq!(self.count(Counter::CallsStarted), self.count(Counter::CallsEnded));
+        assert_eq!(self.count(Counter::CallsStarted), self.records.len() as u64, "one record a call");
+        for ledger in self.engine.ledger() {
+            assert!(ledger.balances() && ledger.live == 0, "{ledger:?}");
+        }
     }
 }
 

@@ -55,8 +55,24 @@ const KEYS: &[Key] = &[
     Key { name: "t2_ms", read: |given, entry| entry.number(bounds::T2_MS).map(|value| given.t2_ms = Some(value)) },
     Key { name: "t4_ms", read: |given, entry| entry.number(bounds::T4_MS).map(|value| given.t4_ms = Some(value)) },
     Key {
+        name: "fr_timer_ms",
+        read: |given, entry| entry.number(bounds::TIMEOUT_MS).map(|value| given.fr_timer_ms = Some(value)),
+    },
+    Key {
+        name: "progress_timeout_ms",
+        read: |given, entry| entry.number(bounds::TIMEOUT_MS).map(|value| given.progress_timeout_ms = Some(value)),
+    },
+    Key {
+        name: "invite_timeout_ms",
+        read: |given, entry| entry.number(bounds::TIMEOUT_MS).map(|value| given.invite_timeout_ms = Some(value)),
+    },
+    Key {
         name: "ring_timeout_ms",
         read: |given, entry| entry.number(bounds::TIMEOUT_MS).map(|value| given.ring_timeout_ms = Some(value)),
+    },
+    Key {
+        name: "early_timeout_ms",
+        read: |given, entry| entry.number(bounds::TIMEOUT_MS).map(|value| given.early_timeout_ms = Some(value)),
     },
     Key {
         name: "noack_timeout_ms",
@@ -66,6 +82,12 @@ const KEYS: &[Key] = &[
         name: "default_timeout_s",
         read: |given, entry| entry.number(bounds::TIMEOUT_S).map(|value| given.default_timeout_s = Some(value)),
     },
+    Key {
+        name: "hunt_after_ringing",
+        read: |given, entry| entry.switch().map(|value| given.hunt_after_ringing = Some(value)),
+    },
+    Key { name: "remap_503", read: |given, entry| entry.switch().map(|value| given.remap_503 = Some(value)) },
+    Key { name: "bye_on_expiry", read: |given, entry| entry.switch().map(|value| given.bye_on_expiry = Some(value)) },
 ];
 
 /// Reads a config file. What can be read is returned also when there are problems, so that later checks see it.
@@ -152,6 +174,12 @@ impl Entry<'_> {
         let number = u64::from_str_radix(integer.as_str(), integer.radix()).ok();
         let number = number.filter(|number| bounds.holds(*number)).and_then(|number| T::try_from(number).ok());
         number.map(|number| Sourced::new(number, self.place.clone())).ok_or_else(|| bounds.refusal(integer.as_str()))
+    }
+
+    fn switch(&self) -> Result<Sourced<bool>, String> {
+        let value = self.value.get_ref();
+        let value = value.as_bool().ok_or_else(|| wrong_type("true or false", value))?;
+        Ok(Sourced::new(value, self.place.clone()))
     }
 
     /// A list of texts, or one text; each item keeps its own line.

@@ -19,7 +19,7 @@ mod listen;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use corelane_core::engine::{Timers, UnknownSource};
+use corelane_core::engine::{Policy, Timers, UnknownSource};
 use corelane_shard::{IoKind, SteeringMode};
 
 pub use cpus::{CpuList, Placement};
@@ -55,9 +55,16 @@ pub struct Given {
     pub t1_ms: Option<Sourced<u64>>,
     pub t2_ms: Option<Sourced<u64>>,
     pub t4_ms: Option<Sourced<u64>>,
+    pub fr_timer_ms: Option<Sourced<u64>>,
+    pub progress_timeout_ms: Option<Sourced<u64>>,
+    pub invite_timeout_ms: Option<Sourced<u64>>,
     pub ring_timeout_ms: Option<Sourced<u64>>,
+    pub early_timeout_ms: Option<Sourced<u64>>,
     pub noack_timeout_ms: Option<Sourced<u64>>,
     pub default_timeout_s: Option<Sourced<u64>>,
+    pub hunt_after_ringing: Option<Sourced<bool>>,
+    pub remap_503: Option<Sourced<bool>>,
+    pub bye_on_expiry: Option<Sourced<bool>>,
 }
 
 impl Given {
@@ -80,9 +87,16 @@ impl Given {
             t1_ms: self.t1_ms.or(under.t1_ms),
             t2_ms: self.t2_ms.or(under.t2_ms),
             t4_ms: self.t4_ms.or(under.t4_ms),
+            fr_timer_ms: self.fr_timer_ms.or(under.fr_timer_ms),
+            progress_timeout_ms: self.progress_timeout_ms.or(under.progress_timeout_ms),
+            invite_timeout_ms: self.invite_timeout_ms.or(under.invite_timeout_ms),
             ring_timeout_ms: self.ring_timeout_ms.or(under.ring_timeout_ms),
+            early_timeout_ms: self.early_timeout_ms.or(under.early_timeout_ms),
             noack_timeout_ms: self.noack_timeout_ms.or(under.noack_timeout_ms),
             default_timeout_s: self.default_timeout_s.or(under.default_timeout_s),
+            hunt_after_ringing: self.hunt_after_ringing.or(under.hunt_after_ringing),
+            remap_503: self.remap_503.or(under.remap_503),
+            bye_on_expiry: self.bye_on_expiry.or(under.bye_on_expiry),
         }
     }
 
@@ -92,6 +106,7 @@ impl Given {
         let mut problems = Vec::new();
         let placement = cpus::place(&self, machine, &mut problems);
         let timers = self.timers(&mut problems);
+        let policy = self.policy();
         let path = |given: Option<Sourced<PathBuf>>, default: &str, setting: &'static str| {
             given.unwrap_or_else(|| Sourced::new(default.into(), Place::Default(setting)))
         };
@@ -107,8 +122,19 @@ impl Given {
             io: or_default(self.io, IoKind::Mmsg, "io"),
             unknown_source: or_default(self.unknown_source, UnknownSource::Drop, "unknown_source"),
             timers,
+            policy,
         };
         (config, problems)
+    }
+
+    fn policy(&self) -> Policy {
+        let defaults = Policy::default();
+        let switch = |given: &Option<Sourced<bool>>, default| given.as_ref().map_or(default, |given| given.value);
+        Policy {
+            hunt_after_ringing: switch(&self.hunt_after_ringing, defaults.hunt_after_ringing),
+            remap_503: switch(&self.remap_503, defaults.remap_503),
+            bye_on_expiry: switch(&self.bye_on_expiry, defaults.bye_on_expiry),
+        }
     }
 
     fn timers(&self, problems: &mut Vec<Problem>) -> Timers {
@@ -120,7 +146,11 @@ impl Given {
             t1: ms(&self.t1_ms, defaults.t1),
             t2: ms(&self.t2_ms, defaults.t2),
             t4: ms(&self.t4_ms, defaults.t4),
+            fr_timer: ms(&self.fr_timer_ms, defaults.fr_timer),
+            progress_timeout: ms(&self.progress_timeout_ms, defaults.progress_timeout),
+            invite_timeout: ms(&self.invite_timeout_ms, defaults.invite_timeout),
             ring_timeout: ms(&self.ring_timeout_ms, defaults.ring_timeout),
+            early_timeout: ms(&self.early_timeout_ms, defaults.early_timeout),
             noack_timeout: ms(&self.noack_timeout_ms, defaults.noack_timeout),
             default_timeout: self
                 .default_timeout_s
@@ -179,6 +209,8 @@ pub struct Config {
     pub unknown_source: Sourced<UnknownSource>,
     /// Timer values.
     pub timers: Timers,
+    /// What a failed gateway and an expired session mean.
+    pub policy: Policy,
 }
 
 impl Config {

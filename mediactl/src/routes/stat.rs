@@ -56,7 +56,7 @@ impl fmt::Display for Stat {
         writeln!(out, "{:<14} {:>12}   in {} networks", "addresses", counts.source_rows, counts.networks)?;
         writeln!(out, "{:<14} {:>12}   in {} sets", "routes", counts.routes, counts.route_sets)?;
         writeln!(out, "{:<14} {:>12}   in {} groups", "prefixes", counts.prefixes, counts.groups)?;
-        let trie = 4 * (counts.trie_slots + counts.trie_words) + 9 * counts.prefixes;
+        let trie = 16 * counts.trie_blocks + 64 * counts.trie_lines + 9 * counts.prefixes;
         write!(out, "{:<14} {:>12}   bytes", "trie", trie)?;
         if counts.prefixes > 0 {
             write!(out, ", {:.1} per prefix", trie as f64 / counts.prefixes as f64)?;

@@ -394,7 +394,7 @@ fn an_unusable_image_is_replaced_and_said_so() {
     fs::write(set.image(), &bytes).expect("writable");
     let message = verify(&set.image()).expect_err("another layout").to_string();
     assert!(
-        message.contains("routes.image: image layout 0, this version reads layout 1; compile the routes again"),
+        message.contains("routes.image: image layout 0, this version reads layout 2; compile the routes again"),
         "{message}"
     );
     fs::write(set.image(), &bytes[..64]).expect("writable");

@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use corelane_core::call::{CallRecord, EndReason};
 use corelane_core::engine::UnknownSource;
 use corelane_core::{Counter, Flow};
 
@@ -10,7 +11,7 @@ use super::ladder::NO_CALL;
 use super::leg::Stage;
 use super::network::{LegIndex, Party, SECOND};
 use super::plan::Scarce;
-use super::wire::{Branch, Method, cseq_method, header, leading_number, read_gateway_tag, tag, write_call_id};
+use super::wire::{Branch, Method, cseq_method, header, leading_number, read_gateway_tag, tag};
 use super::world::World;
 use crate::wire::{Message, Start};
 
@@ -38,8 +39,9 @@ impl fmt::Display for Fault {
 const MARGIN: u64 = 30 * SECOND;
 
 /// The gauges that are 0 when all is over.
-const GAUGES: [Counter; 5] = [
+const GAUGES: [Counter; 6] = [
     Counter::CallsLive,
+    Counter::CallRecordsLive,
     Counter::ServerTransactionsLive,
     Counter::ClientTransactionsLive,
     Counter::BuffersLive,
@@ -54,12 +56,16 @@ impl World<'_> {
         }
     }
 
-    /// What is counted balances: calls started are calls ended and live.
+    /// What is taken is given back or live.
     pub(super) fn audit_ledger(&mut self, shard: usize) {
-        let counters = self.nodes[shard].engine.counters();
+        let engine = &mut self.nodes[shard].engine;
+        let counters = engine.counters();
         let value = |counter| counters.value(counter);
-        if value(Counter::CallsStarted) != value(Counter::CallsEnded) + value(Counter::CallsLive) {
-            self.break_promise("the ledger of calls does not balance", self.last_call);
+        let (started, ended, records) =
+            (value(Counter::CallsStarted), value(Counter::CallsEnded), value(Counter::CallRecordsLive));
+        // A call that was hung up keeps its record for a while.
+        if started < ended || started - ended > records || engine.ledger().iter().any(|line| !line.balances()) {
+            self.break_promise("the ledger does not balance", self.last_call);
         }
     }
 
@@ -68,22 +74,41 @@ impl World<'_> {
         self.tally.audits += 1;
         for (shard, node) in (0u8..).zip(&self.nodes) {
             if let Err(broken) = node.engine.audit(self.network.in_flight(shard)) {
-                let call = broken.call_hash.map_or(self.last_call, |hash| self.call_with(hash));
+                let call = broken.call_hash.and_then(|hash| self.numbers.get(&hash).copied()).unwrap_or(self.last_call);
                 return Err(Fault::new(format!("shard {shard}: {broken}"), call));
             }
         }
         Ok(())
     }
 
-    /// The call whose Call-ID has this hash.
-    fn call_with(&self, hash: u64) -> u32 {
-        let mut text = Vec::new();
-        let hashes = |call: &u32| {
-            text.clear();
-            write_call_id(&mut text, self.seed, *call);
-            self.steering.hash_call_id(&text) == hash
+    /// The facts of a call that ended are those that its peers saw.
+    pub(super) fn watch_record(&mut self, number: u32, record: &CallRecord) {
+        self.tally.attempts += u64::from(record.attempts);
+        let call = &self.calls[number as usize];
+        if call.tampered || self.is_scarce() {
+            return;
+        }
+        let of = |method: Method| call.legs[0].clients.iter().filter(move |client| client.method == method);
+        let asked = |legs: &[super::leg::Leg]| {
+            legs.iter().flat_map(|leg| &leg.clients).any(|client| client.method == Method::Bye)
         };
-        (0..self.calls.len() as u32).find(hashes).unwrap_or(NO_CALL)
+        let success = (200..300).contains(&record.status);
+        let seen = of(Method::Invite)
+            .filter(|client| client.dialog.is_none())
+            .any(|client| client.last_status == record.status || success && (200..300).contains(&client.last_status));
+        let fits = match record.reason {
+            EndReason::Refused | EndReason::Unanswered => !success,
+            EndReason::Cancelled => !success && of(Method::Cancel).count() > 0,
+            EndReason::ByCaller => success && asked(&call.legs[..1]),
+            EndReason::ByCallee => success && asked(&call.legs[1..]),
+            EndReason::Unacknowledged | EndReason::Expired | EndReason::SessionExpired | EndReason::Lost => success,
+            EndReason::HungUp => self.plan.command_every.is_some(),
+        };
+        if !seen {
+            self.break_promise(&format!("a record says {}, which the caller was never sent", record.status), number);
+        } else if !fits || record.answered.is_some() != success {
+            self.break_promise(&format!("a record says {:?}, which nobody did", record.reason), number);
+        }
     }
 
     /// A datagram leaves the engine. Says who gets it.
@@ -129,6 +154,7 @@ impl World<'_> {
         let at = LegIndex { call, leg: branch.leg };
         let method = cseq_method(message);
         let cseq = leading_number(message.cseq);
+        let now = self.now_us;
         let clients = &mut self.leg(at).clients;
         let mut of_method = clients.iter_mut().enumerate().filter(|(index, client)| {
             let ours = *index == branch.serial as usize || method == Method::Cancel;
@@ -143,7 +169,8 @@ impl World<'_> {
         }
         let (before, opens) = (client.final_status, client.dialog.is_none() && method == Method::Invite);
         client.final_status = if before == 0 { status } else { before };
-        let dialog = client.dialog;
+        client.last_status = status;
+        let (dialog, late) = (client.dialog, now >= client.give_up_at);
         let success = |status: u16| (200..300).contains(&status);
         let differs = before != 0 && before != status && !(success(before) && success(status));
         // A stateless refusal for want of room is forgotten at once: the INVITE that comes again is another one.
@@ -153,6 +180,8 @@ impl World<'_> {
         // And whether a request of no dialog learns so depends on the image, which may have changed in between.
         let unknown = |status| matches!(status, 403 | 481);
         let overtook = overtook || !opens && unknown(before) && unknown(status);
+        // Who asks again at the end of his own patience may find that ours has just ended (RFC 3261 §17.1.1.2, Timer B; RFC 6026, L).
+        let overtook = overtook || late;
         if differs && !overtook && !self.is_scarce() && !(opens && (stateless(before) || stateless(status))) {
             return self
                 .break_promise(&format!("one transaction got two final responses, {before} and {status}"), call);
@@ -215,6 +244,9 @@ impl World<'_> {
             if left > 0 {
                 return Err(Fault::new(format!("{left} left of {gauge:?} when all is over"), self.last_call));
             }
+        }
+        if self.count(Counter::CallsEnded) != self.tally.records {
+            return Err(Fault::new("not each call that ended gave one record", self.last_call));
         }
         if self.count(Counter::CallsStarted) != self.count(Counter::CallsEnded) {
             return Err(Fault::new("not each call that started has ended", self.last_call));

@@ -4,7 +4,7 @@ use super::exchange::new_dialog;
 use super::leg::{Call, Leg, Progress, Stage};
 use super::network::{Act, LegIndex, Party, SECOND};
 use super::script::{Acknowledge, HangUp, Moment};
-use super::wire::{Branch, Method, Request, header, leading_number, tag};
+use super::wire::{Branch, Method, Request, header, leading_number, tag, write_call_id};
 use super::world::World;
 use crate::wire::{Message, decimal, hex, put};
 
@@ -34,6 +34,9 @@ impl World<'_> {
             return;
         }
         let at = LegIndex { call: self.calls.len() as u32 - 1, leg: 0 };
+        let mut call_id = Vec::with_capacity(21);
+        write_call_id(&mut call_id, self.seed, at.call);
+        self.numbers.insert(self.steering.hash_call_id(&call_id), at.call);
         self.invite(at, 1);
         if let Some((Moment::Sent, after)) = cancel {
             self.act(at, after, Act::Cancel);

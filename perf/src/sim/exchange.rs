@@ -55,6 +55,7 @@ impl World<'_> {
             reached: false,
             answered: false,
             final_status: 0,
+            last_status: 0,
         });
         self.act(at, T1, Act::RepeatRequest(index));
     }

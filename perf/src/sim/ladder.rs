@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use corelane_core::call::EndReason;
+
 use super::network::{Party, SECOND};
 use super::wire::{Method, cseq_method};
 use crate::wire::{Message, Start};
@@ -34,6 +36,8 @@ pub(super) enum Line {
     Response(u16, Method, u32),
     Garbage,
     Unreachable,
+    /// The call ended at the engine, so and with this status.
+    Ended(EndReason, u16),
 }
 
 impl Line {
@@ -55,6 +59,7 @@ impl fmt::Display for Line {
             Line::Response(status, method, cseq) => write!(out, "{status} ({cseq} {})", name(*method)),
             Line::Garbage => out.write_str("(unreadable)"),
             Line::Unreachable => out.write_str("…unreachable"),
+            Line::Ended(reason, status) => write!(out, "…ended: {reason:?}, {status}"),
         }
     }
 }

@@ -72,8 +72,10 @@ pub(super) struct Client {
     pub(super) reached: bool,
     /// The engine answered anything.
     pub(super) answered: bool,
-    /// The final response that the engine gave, 0 before.
+    /// The first final response that the engine gave, 0 before.
     pub(super) final_status: u16,
+    /// The last one: a stateless refusal may stand before another answer.
+    pub(super) last_status: u16,
 }
 
 /// What a sent response waits for.

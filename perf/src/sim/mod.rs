@@ -212,7 +212,6 @@ fn plant(_world: &mut World<'_>, _options: &Options) {}
 
 /// Reads what the engines counted.
 fn settle(world: &mut World<'_>) -> Tally {
-    let records = world.count(Counter::CallsEnded);
     let refused_for_room = world.count(Counter::Full);
     let handed_over = world.count(Counter::DatagramsForeign);
     Tally {
@@ -220,7 +219,6 @@ fn settle(world: &mut World<'_>) -> Tally {
         calls: world.calls.len() as u64,
         simulated_us: world.now_us,
         steps: world.step,
-        records,
         refused_for_room,
         handed_over,
         ..std::mem::take(&mut world.tally)

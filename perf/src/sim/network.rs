@@ -108,7 +108,7 @@ pub(super) enum Event {
     /// A datagram reaches a party.
     ToParty { to: Party, listener: u8, packet: u32, shard: u8 },
     /// The kernel reports that a party cannot be reached.
-    Unreachable { to: Party, listener: u8, shard: u8 },
+    Unreachable { to: Party, listener: u8, packet: u32, shard: u8 },
     /// The kernel took a buffer.
     Release { shard: u8, buffer: BufferRef, digest: u32 },
     /// A leg acts.
@@ -125,6 +125,8 @@ pub(super) enum Event {
     Restart(Party),
     /// Somebody unknown sends something.
     Noise,
+    /// The control core wants something.
+    Command,
 }
 
 struct Scheduled {

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use corelane_core::engine::{Budget, Timers, UnknownSource};
+use corelane_core::engine::{Budget, Policy, Timers, UnknownSource};
 
 use super::network::SECOND;
 use super::random::Random;
@@ -56,10 +56,12 @@ pub(super) struct Plan {
     pub(super) scarce: Scarce,
     pub(super) budget: Budget,
     pub(super) unknown_source: UnknownSource,
+    pub(super) policy: Policy,
     pub(super) swap_every: Every,
     pub(super) step_every: Every,
     pub(super) crash_every: Every,
     pub(super) noise_every: Every,
+    pub(super) command_every: Every,
     /// Calls whose messages are mutilated, repeated wrongly or forged.
     pub(super) mischief_permille: u32,
     pub(super) habits: Habits,
@@ -97,10 +99,16 @@ impl Plan {
             scarce,
             budget: draw_budget(random, scarce, calls, calls_per_second, &timers),
             unknown_source: random.pick(&[UnknownSource::Drop, UnknownSource::Forbid]),
+            policy: Policy {
+                hunt_after_ringing: random.chance(700),
+                remap_503: random.chance(700),
+                bye_on_expiry: random.chance(700),
+            },
             swap_every: draw_every(random),
             step_every: draw_every(random),
             crash_every: draw_every(random),
             noise_every: draw_every(random),
+            command_every: if random.chance(250) { Some(10 * SECOND) } else { None },
             mischief_permille: random.pick(&[0, 0, 50, 300]),
             habits: Habits::draw(random),
         }
@@ -120,6 +128,10 @@ fn draw_faults(random: &mut Random) -> Faults {
 fn draw_timers(random: &mut Random) -> Timers {
     let seconds = Duration::from_secs;
     Timers {
+        fr_timer: seconds(random.pick(&[4, 4, 2, 10])),
+        progress_timeout: seconds(random.pick(&[10, 10, 3])),
+        invite_timeout: seconds(random.pick(&[30, 30, 8, 90])),
+        early_timeout: seconds(random.pick(&[300, 300, 40])),
         ring_timeout: seconds(random.pick(&[180, 180, 60, 20])),
         noack_timeout: seconds(random.pick(&[60, 60, 20, 90])),
         default_timeout: seconds(random.pick(&[1800, 1800, 300, 60])),

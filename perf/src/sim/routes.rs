@@ -1,6 +1,7 @@
 //! The routing images of a world: the same providers, gateways and slots over three generations, with other ways between them.
 
 use corelane_core::routing::build::{Builder, ImageBytes};
+use corelane_core::routing::layout::{ProviderRecord, Redirect};
 
 use super::network::{LISTENERS, Party};
 use super::plan::Plan;
@@ -22,7 +23,14 @@ fn image(plan: &Plan, generation: u64, far: u64, random: &mut Random) -> ImageBy
     let near_listener = image.listener(LISTENERS[0]);
     let far_listener = image.listener(LISTENERS[1]);
     for number in 0..plan.callers {
-        let provider = image.provider(&format!("caller-{number}"), 1);
+        let provider = image.provider_with(ProviderRecord {
+            name: format!("caller-{number}"),
+            enabled: true,
+            routing_group: 1,
+            refuse_code: 503,
+            redirect: [Redirect::Hunt, Redirect::Pass, Redirect::Recurse][usize::from(number) % 3],
+            ..ProviderRecord::default()
+        });
         image.address(provider, &address(Party::Caller(number)));
     }
     let count = plan.gateways + u8::from(generation > 0);

@@ -20,6 +20,8 @@ pub(super) struct Tally {
     pub(super) swaps: u64,
     pub(super) mischief: u64,
     pub(super) noise: u64,
+    pub(super) commands: u64,
+    pub(super) attempts: u64,
     /// First final responses to opening INVITEs, by class.
     pub(super) finals: [u64; 7],
     pub(super) records: u64,
@@ -43,6 +45,8 @@ impl AddAssign<&Tally> for Tally {
         self.swaps += other.swaps;
         self.mischief += other.mischief;
         self.noise += other.noise;
+        self.commands += other.commands;
+        self.attempts += other.attempts;
         for (sum, more) in self.finals.iter_mut().zip(other.finals) {
             *sum += more;
         }
@@ -56,14 +60,27 @@ impl fmt::Display for Tally {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.simulated_us / super::network::SECOND;
         writeln!(out, "worlds       {}, {seconds} simulated seconds", self.worlds)?;
-        writeln!(out, "calls        {}, {} at the engine, each ended once", self.calls - self.unborn, self.records)?;
+        writeln!(
+            out,
+            "calls        {}, {} at the engine, each ended once, {} gateways tried",
+            self.calls - self.unborn,
+            self.records,
+            self.attempts
+        )?;
         let [_, _, success, redirect, client, server, global] = self.finals;
         writeln!(out, "answers      2xx {success}, 3xx {redirect}, 4xx {client}, 5xx {server}, 6xx {global}")?;
         writeln!(out, "datagrams    {}, {} lost, {} handed over", self.datagrams, self.lost, self.handed_over)?;
         writeln!(
             out,
-            "faults       {} crashes, {} vanished, {} unreachable, {} mutilated, {} noise, {} images, {} times full",
-            self.crashes, self.vanished, self.unreachable, self.mischief, self.noise, self.swaps, self.refused_for_room
+            "faults       {} crashes, {} vanished, {} unreachable, {} mutilated, {} noise, {} images, {} commands, {} times full",
+            self.crashes,
+            self.vanished,
+            self.unreachable,
+            self.mischief,
+            self.noise,
+            self.swaps,
+            self.commands,
+            self.refused_for_room
         )?;
         writeln!(out, "checked      {} steps, {} audits", self.steps, self.audits)
     }

@@ -11,9 +11,11 @@
 //!   ledger of the shard after each step; the full audit once a simulated second; all empty at the end
 //! ```
 
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use corelane_core::engine::{Listener, Settings};
+use corelane_core::call::CallRecord;
+use corelane_core::engine::{Command, Listener, Settings};
 use corelane_core::routing::ListenerSlot;
 use corelane_core::siphash::Key;
 use corelane_core::steering::{ShardIndex, Steering};
@@ -84,6 +86,10 @@ pub(super) struct World<'i> {
     /// The call that the last step was about.
     pub(super) last_call: u32,
     pub(super) fault: Option<Fault>,
+    /// Calls by the hash of their Call-ID.
+    pub(super) numbers: HashMap<u64, u32>,
+    /// Calls that have ended: hash and pass.
+    settled: HashSet<(u64, u32)>,
     audit_at: u64,
     /// The last call began at this time.
     loaded_at: Option<u64>,
@@ -109,6 +115,7 @@ impl<'i> World<'i> {
                 seed: mix(seed.wrapping_add(shard.into())),
                 timers: plan.timers,
                 unknown_source: plan.unknown_source,
+                policy: plan.policy,
                 budget: plan.budget,
             };
             Node { engine: Engine::new(settings, start), image: 0, late_us: 0 }
@@ -134,6 +141,8 @@ impl<'i> World<'i> {
             cause: None,
             last_call: NO_CALL,
             fault: None,
+            numbers: HashMap::new(),
+            settled: HashSet::new(),
             audit_at: 0,
             loaded_at: None,
             bytes: Vec::new(),
@@ -144,6 +153,7 @@ impl<'i> World<'i> {
             (world.plan.step_every, Event::StepClock),
             (world.plan.crash_every, Event::Crash),
             (world.plan.noise_every, Event::Noise),
+            (world.plan.command_every, Event::Command),
         ] {
             world.again(every, event);
         }
@@ -187,7 +197,7 @@ impl<'i> World<'i> {
     fn over_at(&self) -> u64 {
         let micros = |span: Duration| span.as_micros() as u64;
         let timers = &self.plan.timers;
-        let longest = micros(timers.default_timeout) + micros(timers.ring_timeout) + micros(timers.noack_timeout);
+        let longest = micros(timers.default_timeout) + micros(timers.early_timeout) + micros(timers.noack_timeout);
         self.loaded_at.map_or(u64::MAX, |at| at + longest + 2 * 3600 * SECOND)
     }
 
@@ -223,17 +233,16 @@ impl<'i> World<'i> {
         match event {
             Event::ToEngine { from, listener, packet, shard } => self.deliver(from, listener, packet, shard),
             Event::ToParty { to, listener, packet, shard } => self.arrive(to, listener, packet, shard),
-            Event::Unreachable { to, listener, shard } => {
-                self.ladder.note(
-                    self.now_us,
-                    self.last_call,
-                    End::Party(to),
-                    End::Engine(shard),
-                    Line::Unreachable,
-                    Fate::Done,
-                );
+            Event::Unreachable { to, listener, packet, shard } => {
+                let packet = self.network.take(packet);
+                let call = Message::scan(&packet.bytes).and_then(|message| self.call_of(&message));
+                let (from, into) = (End::Party(to), End::Engine(shard));
+                self.ladder.note(self.now_us, call.unwrap_or(NO_CALL), from, into, Line::Unreachable, Fate::Done);
                 self.tally.unreachable += 1;
-                self.handle(shard.into(), Input::Unreachable { flow: flow(to, listener) });
+                // The kernel gives back the start of what was sent, or nothing.
+                let kept = self.random.pick(&[0, 28, 200, usize::MAX]).min(packet.bytes.len());
+                self.handle(shard.into(), Input::Unreachable { flow: flow(to, listener), sent: &packet.bytes[..kept] });
+                self.network.recycle(packet);
             }
             Event::Release { shard, buffer, digest: expected } => {
                 let engine = &mut self.nodes[usize::from(shard)].engine;
@@ -278,7 +287,46 @@ impl<'i> World<'i> {
                 self.noise();
                 self.again(self.plan.noise_every, event);
             }
+            Event::Command => {
+                self.command();
+                self.again(self.plan.command_every, event);
+            }
         }
+    }
+
+    /// The control core wants something of a shard: drain, or drain no more, and now and then the end of all its calls.
+    fn command(&mut self) {
+        let shard = self.random.below(self.nodes.len() as u64) as usize;
+        let command = match self.random.below(5) {
+            0 => Command::HangUpAll,
+            1 => Command::Drain(true),
+            _ => Command::Drain(false),
+        };
+        self.tally.commands += 1;
+        if command == Command::HangUpAll {
+            self.calls.iter_mut().for_each(|call| call.closing = true);
+        }
+        self.handle(shard, Input::Command(command));
+    }
+
+    /// A call has ended.
+    fn settle_call(&mut self, shard: usize, record: &CallRecord) {
+        self.tally.records += 1;
+        if !self.settled.insert((record.call_hash, record.pass)) {
+            return self.break_promise("a call ended twice", self.last_call);
+        }
+        let known = self.numbers.get(&record.call_hash).copied();
+        let Some(call) = known else { return };
+        self.ladder.note(
+            self.now_us,
+            call,
+            End::Engine(shard as u8),
+            End::Engine(shard as u8),
+            Line::Ended(record.reason, record.status),
+            Fate::Done,
+        );
+        self.watch_record(call, record);
+        self.calls[call as usize].closing = true;
     }
 
     /// Schedules what repeats, as long as calls begin.
@@ -424,6 +472,7 @@ impl<'i> World<'i> {
         for effect in std::mem::take(&mut self.effects) {
             match effect {
                 Effect::Send { flow, buffer } => self.emit(shard, flow, buffer),
+                Effect::Ended(record) => self.settle_call(shard, &record),
                 Effect::Forward { shard } => handed_over = Some(shard.0),
             }
         }
@@ -462,21 +511,18 @@ impl<'i> World<'i> {
 
     /// A datagram reaches a party's host.
     fn arrive(&mut self, to: Party, listener: u8, packet: u32, shard: u8) {
+        let down = self.host(to).down;
+        if down == Some(true) {
+            let after = self.random.below(50_000);
+            return self.network.schedule(self.now_us + after, Event::Unreachable { to, listener, packet, shard });
+        }
         let packet = self.network.take(packet);
-        match self.host(to).down {
-            Some(true) => {
-                let after = self.random.below(50_000);
-                self.network.schedule(self.now_us + after, Event::Unreachable { to, listener, shard });
-            }
-            Some(false) => {}
-            None => {
-                if let Some(message) = Message::scan(&packet.bytes)
-                    && let Some(call) = self.call_of(&message)
-                {
-                    self.last_call = call;
-                    self.receive(to, listener, &message);
-                }
-            }
+        if down.is_none()
+            && let Some(message) = Message::scan(&packet.bytes)
+            && let Some(call) = self.call_of(&message)
+        {
+            self.last_call = call;
+            self.receive(to, listener, &message);
         }
         self.network.recycle(packet);
     }

@@ -71,7 +71,8 @@ impl Protocol for Echo {
                     _ => self.send(flow, line, effects),
                 }
             }
-            Input::Unreachable { flow } => {
+            Input::Command(_) => {}
+            Input::Unreachable { flow, .. } => {
                 if let Some(watcher) = self.watcher {
                     self.send(watcher, format!("unreachable {}", flow.peer).as_bytes(), effects);
                 }

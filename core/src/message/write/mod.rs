@@ -5,10 +5,11 @@
 //! byte for byte and in its order.
 //!
 //! `request.rs` forwards a request, `response.rs` a response, `answer.rs` writes our own responses, `hop.rs` the two requests
-//! that are made from another one for one hop: ACK and CANCEL.
+//! that are made from another one for one hop: ACK and CANCEL, and `own.rs` those by which Corelane ends a call.
 
 mod answer;
 mod hop;
+mod own;
 mod request;
 mod response;
 mod writer;
@@ -19,6 +20,7 @@ use super::{Message, Via};
 
 pub use answer::{Answer, write_answer};
 pub use hop::{write_ack, write_cancel};
+pub use own::{OwnRequest, write_own_request};
 pub use request::{RequestEdits, write_request};
 pub use response::write_response;
 pub use writer::Writer;

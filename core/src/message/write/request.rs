@@ -14,7 +14,7 @@
 use core::net::IpAddr;
 
 use super::{Copier, Writer};
-use crate::message::{Field, Message, Name, StartLine, Values};
+use crate::message::{Field, Message, Name, StartLine, Values, values};
 
 /// What a forwarded request differs in from the one that came (RFC 3261 §16.6).
 pub struct RequestEdits<'e> {
@@ -141,6 +141,13 @@ impl RouteCut {
     /// Takes what does not stay out of a field. A field that has values and loses all goes as a line.
     fn cut(&mut self, copier: &mut Copier<'_, '_, '_>, field: &Field) {
         if self.next >= self.first && self.end == usize::MAX {
+            return;
+        }
+        // One value that goes, as nearly always.
+        if self.next < self.first && values::is_single(copier.bytes, field.value) {
+            self.next += 1;
+            copier.keep_to(field.line.first());
+            copier.drop_to(field.line.last());
             return;
         }
         let (mut count, mut kept) = (0, None);

@@ -14,7 +14,9 @@ pub fn write_response(message: &Message<'_>, out: &mut Writer<'_>) {
     let mut rest = field.value;
     rest.start = via.end;
     let mut copier = Copier::new(message, out);
-    match Values::within(message.bytes(), rest).next() {
+    // Nothing behind it, as nearly always.
+    let second = if rest.is_empty() { None } else { Values::within(message.bytes(), rest).next() };
+    match second {
         Some(second) => {
             copier.keep_to(via.first());
             copier.drop_to(second.first());

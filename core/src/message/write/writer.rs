@@ -31,6 +31,20 @@ impl<'b> Writer<'b> {
         }
     }
 
+    /// Appends bytes that are nearly always few: up to 32 without a call.
+    #[inline(always)]
+    pub fn put_short(&mut self, bytes: &[u8]) {
+        let length = bytes.len();
+        if let Some(room) = self.out.get_mut(self.length..self.length.wrapping_add(length))
+            && length <= 32
+        {
+            copy_short(bytes, room);
+            self.length = self.length.wrapping_add(length);
+        } else {
+            self.put(bytes);
+        }
+    }
+
     /// Appends the first `length` bytes of `bytes`. They go as one block, and what comes next overwrites those behind: no call, no
     /// loop.
     #[inline(always)]
@@ -76,16 +90,15 @@ impl<'b> Writer<'b> {
         match ip {
             IpAddr::V4(ip) => {
                 // An octet is four bytes at most with the dot behind it; the last dot is left out.
-                let mut text = [0; 16];
-                let mut length = 0;
+                let mut text = [0; 20];
+                let mut length = 0usize;
                 for octet in ip.octets() {
-                    let (word, digits) = OCTETS[usize::from(octet)];
-                    if let Some(room) = text.get_mut(length..).and_then(<[u8]>::first_chunk_mut) {
-                        *room = word;
-                    }
-                    length += usize::from(digits) + 1;
+                    let (word, size) = OCTETS[usize::from(octet)];
+                    // At most twelve bytes are there; said so, nothing is to be checked.
+                    text[length % 16..][..4].copy_from_slice(&word);
+                    length = length.wrapping_add(usize::from(size));
                 }
-                self.put_block(&text, length - 1);
+                self.put_block(&text, length.wrapping_sub(1));
             }
             // RFC 5952, as the standard library writes it. The sink never fails: it remembers.
             IpAddr::V6(ip) => self.put_ip6(ip, reference),
@@ -119,6 +132,24 @@ impl<'b> Writer<'b> {
     }
 }
 
+/// Copies up to 32 bytes to as many: both ends of the bytes as a block each, of the largest size that is not larger. The blocks overlap
+/// where the bytes are fewer than twice that.
+#[inline(always)]
+fn copy_short(from: &[u8], to: &mut [u8]) {
+    #[inline(always)]
+    fn ends<const SIZE: usize>(from: &[u8], to: &mut [u8]) -> Option<()> {
+        let (first, last) = (*from.first_chunk::<SIZE>()?, *from.last_chunk::<SIZE>()?);
+        *to.first_chunk_mut()? = first;
+        *to.last_chunk_mut()? = last;
+        Some(())
+    }
+    let _ = ends::<16>(from, to)
+        .or_else(|| ends::<8>(from, to))
+        .or_else(|| ends::<4>(from, to))
+        .or_else(|| ends::<2>(from, to))
+        .or_else(|| ends::<1>(from, to));
+}
+
 /// Two digits each, the first one lowest.
 static PAIRS: [u16; 100] = {
     let mut pairs = [0; 100];
@@ -130,7 +161,7 @@ static PAIRS: [u16; 100] = {
     pairs
 };
 
-/// Each octet in decimal with a dot behind it, and how many digits it has.
+/// Each octet in decimal with a dot behind it, and how many bytes that are.
 static OCTETS: [([u8; 4], u8); 256] = {
     let mut octets = [([b'.'; 4], 0); 256];
     let mut octet = 0;
@@ -142,7 +173,7 @@ static OCTETS: [([u8; 4], u8); 256] = {
             octets[octet].0[at] = b'0' + (rest % 10) as u8;
             rest /= 10;
         }
-        octets[octet].1 = digits as u8;
+        octets[octet].1 = digits as u8 + 1;
         octet += 1;
     }
     octets
@@ -214,6 +245,22 @@ mod tests {
                 writer.put_ip(ip.into(), false);
                 assert_eq!(writer.finish(), Ok(ip.to_string().as_bytes()));
             }
+        }
+    }
+
+    #[test]
+    fn short_pieces_of_every_length() {
+        let bytes: std::vec::Vec<u8> = (0..100).collect();
+        for length in 0..100 {
+            let mut out = [0; 100];
+            let mut writer = Writer::new(&mut out[..length + 1]);
+            writer.put(b"a");
+            writer.put_short(&bytes[..length]);
+            assert_eq!(writer.finish().map(|text| text.split_at(1)), Ok((&b"a"[..], &bytes[..length])));
+            let mut writer = Writer::new(&mut out[..length]);
+            writer.put(b"a");
+            writer.put_short(&bytes[..length]);
+            assert_eq!(writer.finish(), Err(Full(Resource::MessageSize)));
         }
     }
 

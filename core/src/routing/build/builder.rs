@@ -155,6 +155,18 @@ impl Builder {
         GatewaySlot(slot)
     }
 
+    /// Changes the record of a provider.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn edit_provider(&mut self, slot: ProviderSlot, edit: impl FnOnce(&mut ProviderRecord)) -> &mut Builder {
+        match self.plan.tables.providers.get_mut(usize::from(slot.0)) {
+            Some(Place::Taken(record)) => edit(record),
+            _ => panic!("no provider has this slot"),
+        }
+        self
+    }
+
     /// Changes a gateway that was added.
     ///
     /// # Panics

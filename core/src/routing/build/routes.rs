@@ -7,7 +7,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::routing::build::{BuildError, RouteRow, trie};
-use crate::routing::layout::{Group, Origins, ROUTES_PER_PREFIX_MAX, RouteEntry, Routes, Trie};
+use crate::routing::layout::{Origins, ROUTES_PER_PREFIX_MAX, RouteEntry, Routes, Trie};
 
 /// What rows are sorted by. Symbols before length: a prefix comes before what extends it.
 fn key(row: &RouteRow) -> (u32, u128, u8, RouteEntry, u32) {
@@ -47,8 +47,8 @@ pub(super) fn build(mut rows: Vec<RouteRow>) -> Result<(Trie, Routes, Origins), 
             origins.costs.extend(same.iter().map(|row| row.cost));
             origins.first.push(u32::try_from(origins.ids.len()).map_err(|_| BuildError::TooLarge)?);
         }
-        let (root, root_digits) = trie::build(&mut out.slots, &mut out.words, &keys)?;
-        out.groups.push(Group { routing_group: group[0].routing_group, root, root_digits });
+        let root = trie::build(group[0].routing_group, &mut out.blocks, &mut out.lines, &keys)?;
+        out.groups.push(root);
     }
     Ok((out, sets.routes, origins))
 }

@@ -1,0 +1,300 @@
+//! Corelane ends a call by itself: BYE to both sides (SPEC §3 *BYE that Corelane sends*), and a 2xx that nobody waits for.
+//!
+//! Each BYE is a client transaction of its own that belongs to no call: 200, 401, 407, 481 and silence all mean that the side is
+//! gone, and none of them changes anything.
+
+use arrayvec::ArrayVec;
+
+use super::forward::Line;
+use super::reason::Cause;
+use super::records::{Cancel, ClientRef, ClientState, ClientTransaction, Role, ShortTag, TransactionTimers};
+use super::{Engine, Turn};
+use crate::call::text::{DialogText, Towards};
+use crate::call::{CallRef, EndReason, Side};
+use crate::counter::Counter;
+use crate::flow::Flow;
+use crate::limits::ROUTES_SIZE_MAX;
+use crate::memory::{BufferRef, Ref};
+use crate::message::{Message, Method, Name, OwnRequest, Span, Writer, write_own_request};
+use crate::token::{Branch, BranchParts, NO_PLACE};
+use crate::transaction::client;
+
+/// Values of a Route header.
+type Routes = ArrayVec<u8, ROUTES_SIZE_MAX>;
+
+/// Where the texts of a BYE are.
+#[derive(Copy, Clone)]
+enum Texts<'t> {
+    /// In a call's dialog text; the side that it is for.
+    Kept(BufferRef, Side),
+    /// In the message at hand, with its Call-ID.
+    Given(Towards<'t>, &'t [u8]),
+}
+
+impl Engine {
+    /// Sends BYE to both sides of a call that stands, but not to the one that said it knows of none; ACK first where none was sent.
+    pub(crate) fn hang_up(&mut self, turn: &mut Turn<'_>, at: CallRef, reason: EndReason, acknowledged: bool) {
+        let Some(call) = self.calls.find(at) else { return };
+        let (call_hash, opening) = (call.call_hash, call.opening.cseq);
+        let (caller, callee) = (*call.leg(Side::Caller), *call.leg(Side::Callee));
+        // Without its text (no memory was left when it was answered) the call ends here alone; its peers find out by themselves.
+        if let Some(text) = call.text {
+            if !acknowledged {
+                self.send_ack(turn, callee.flow, call_hash, opening, text);
+            }
+            for (side, flow, cseq) in
+                [(Side::Callee, callee.flow, caller.cseq), (Side::Caller, caller.flow, callee.cseq)]
+            {
+                self.send_bye(turn, flow, call_hash, cseq.wrapping_add(1), reason, Texts::Kept(text, side));
+            }
+        }
+        self.end_call(turn, at, reason);
+    }
+
+    fn send_ack(&mut self, turn: &mut Turn<'_>, flow: Flow, call_hash: u64, cseq: u32, text: BufferRef) {
+        let via = self.own_via(flow, call_hash, NO_PLACE, cseq);
+        let text = DialogText::read(self.pool.bytes(text));
+        let mut target = Line::new();
+        let request = own_request(b"ACK", &text.towards(Side::Callee), text.call_id, flow, cseq, &via, &mut target);
+        let mut writer = Writer::new(&mut self.scratch);
+        write_own_request(&request, &mut writer);
+        if let Ok(buffer) = writer.finish().and_then(|bytes| self.pool.store(bytes)) {
+            self.send(turn, flow, buffer);
+        }
+    }
+
+    /// Opens the transaction of a BYE of ours and sends it.
+    fn send_bye(
+        &mut self,
+        turn: &mut Turn<'_>,
+        flow: Flow,
+        call_hash: u64,
+        cseq: u32,
+        reason: EndReason,
+        texts: Texts<'_>,
+    ) {
+        let lines = Cause::of_end(reason).line();
+        let (state, action) = client::start(flow.transport.reliable());
+        let mut timers = TransactionTimers::idle();
+        timers.apply(&action, turn.now.monotonic, false, &self.settings.timers);
+        let role = Role {
+            method: Method::Bye,
+            opens: false,
+            cancel: Cancel::No,
+            call: None,
+            server: None,
+            dialog: 0,
+            sender: Side::Caller,
+        };
+        let opened =
+            self.clients.insert(ClientTransaction::new(ClientState::Other(state), role, call_hash, flow, timers));
+        // A BYE that finds no record goes out all the same, once.
+        let (place, generation) = opened.map_or((NO_PLACE, cseq), |at| (Ref::index(at), Ref::generation(at)));
+        let branch = self.tokens.branch(call_hash, BranchParts { place, generation, loop_hash: 0 });
+        let via = self.via(flow, &branch);
+        let (towards, call_id) = match texts {
+            Texts::Kept(text, side) => {
+                let text = DialogText::read(self.pool.bytes(text));
+                (text.towards(side), text.call_id)
+            }
+            Texts::Given(towards, call_id) => (towards, call_id),
+        };
+        let mut target = Line::new();
+        let request =
+            OwnRequest { lines: &lines, ..own_request(b"BYE", &towards, call_id, flow, cseq, &via, &mut target) };
+        let mut writer = Writer::new(&mut self.scratch);
+        write_own_request(&request, &mut writer);
+        let written = writer.finish().and_then(|bytes| self.pool.store(bytes));
+        match (opened, written) {
+            (Ok(at), Ok(buffer)) => {
+                self.pool.share(buffer);
+                if let Some(transaction) = self.clients.find_mut(at) {
+                    transaction.branch = branch;
+                    transaction.sent = Some(buffer);
+                }
+                self.wheel_client(at);
+                self.counters.count(Counter::ByesSent);
+                self.send(turn, flow, buffer);
+            }
+            (Err(_), Ok(buffer)) => {
+                self.counters.count(Counter::ByesSent);
+                self.send(turn, flow, buffer);
+            }
+            (Ok(at), Err(_)) => {
+                self.counters.count(Counter::Full);
+                self.remove_client(at);
+            }
+            (Err(_), Err(_)) => self.counters.count(Counter::Full),
+        }
+    }
+
+    /// A 2xx that cannot go upstream any more: ACK each time that it comes, BYE once (RFC 3261 §13.2.2.4, §16.7 step 5 as SPEC §3
+    /// *Answers* narrows it).
+    pub(crate) fn decline_answer(&mut self, turn: &mut Turn<'_>, at: ClientRef, message: &Message<'_>, tag: ShortTag) {
+        let Some(transaction) = self.clients.find_mut(at) else { return };
+        let (flow, call_hash) = (transaction.flow, transaction.call_hash);
+        let delivered = transaction.answers.delivered == Some(tag);
+        let first = !delivered && transaction.answers.end(tag);
+        let cseq = message.cseq().number;
+        let Some((callee_routes, _)) = self.routes(message, flow, flow, call_hash, true) else { return };
+        let towards = Towards {
+            target: contact(message).map(|contact| message.text(contact)).unwrap_or_default(),
+            routes: &callee_routes,
+            from: message.text(message.from().value),
+            to: message.text(message.to().value),
+        };
+        let via = self.own_via(flow, call_hash, NO_PLACE, cseq ^ at.generation());
+        let mut target = Line::new();
+        let request = own_request(b"ACK", &towards, message.call_id(), flow, cseq, &via, &mut target);
+        if let Ok(buffer) = self.compose(|writer| write_own_request(&request, writer)) {
+            self.send(turn, flow, buffer);
+        }
+        if first {
+            self.counters.count(Counter::AnswersUndelivered);
+            let texts = Texts::Given(towards, message.call_id());
+            self.send_bye(turn, flow, call_hash, cseq.wrapping_add(1), EndReason::Cancelled, texts);
+        }
+    }
+
+    /// The texts of the dialog that a 2xx makes, for the time when Corelane ends it; `None` without memory, or with a route set
+    /// that is longer than any in use.
+    pub(crate) fn compose_text(&mut self, at: CallRef, flow: Flow, answer: &Message<'_>) -> Option<BufferRef> {
+        let call = self.calls.find(at)?;
+        let (opening, call_hash, caller) = (call.opening, call.call_hash, call.caller.flow);
+        let invite = self.servers.find(call.server)?.request;
+        let (callee_routes, caller_routes) = self.routes(answer, flow, caller, call_hash, opening.record_routed)?;
+        let invite = invite.map_or(&[][..], |buffer| self.pool.bytes(buffer));
+        let text = DialogText {
+            call_id: answer.call_id(),
+            caller: answer.text(answer.from().value),
+            callee: answer.text(answer.to().value),
+            caller_target: opening
+                .contact
+                .and_then(|span| invite.get(span.start.into()..span.end.into()))
+                .unwrap_or_default(),
+            callee_target: contact(answer).map(|contact| answer.text(contact)).unwrap_or_default(),
+            caller_routes: &caller_routes,
+            callee_routes: &callee_routes,
+        };
+        let mut writer = Writer::new(&mut self.scratch);
+        text.write(&mut writer);
+        let written = writer.finish().and_then(|bytes| self.pool.store(bytes));
+        if written.is_err() {
+            self.counters.count(Counter::Full);
+        }
+        written.ok()
+    }
+
+    /// A side gave a new Contact (RFC 3261 §12.2.1.2, RFC 3311 §5.1): a request of ours goes there from now on.
+    pub(crate) fn refresh_target(&mut self, at: CallRef, side: Side, message: &Message<'_>) {
+        let Some(old) = self.calls.find(at).and_then(|call| call.text) else { return };
+        let Some(target) = contact(message).map(|contact| message.text(contact)) else { return };
+        let text = DialogText::read(self.pool.bytes(old));
+        if text.towards(side).target == target {
+            return;
+        }
+        let text = match side {
+            Side::Caller => DialogText { caller_target: target, ..text },
+            Side::Callee => DialogText { callee_target: target, ..text },
+        };
+        let mut writer = Writer::new(&mut self.scratch);
+        text.write(&mut writer);
+        // Without memory the old target stays: it leads to the same peer, whose address is learned.
+        if let Ok(buffer) = writer.finish().and_then(|bytes| self.pool.store(bytes)) {
+            self.pool.release(old);
+            if let Some(call) = self.calls.find_mut(at) {
+                call.text = Some(buffer);
+            }
+        }
+    }
+
+    /// The Route values of both sides from the Record-Route of a 2xx: those above ours lead to the callee, in reverse; those below to
+    /// the caller (RFC 3261 §12.1.1, §12.1.2). `None` when they are longer than [`ROUTES_SIZE_MAX`].
+    fn routes(
+        &self,
+        answer: &Message<'_>,
+        callee: Flow,
+        caller: Flow,
+        call_hash: u64,
+        others: bool,
+    ) -> Option<(Routes, Routes)> {
+        let (mut to_callee, mut to_caller) = (Routes::new(), Routes::new());
+        let ours = 1 + usize::from(callee.listener != caller.listener);
+        // Nearly every call: nobody else is in the way.
+        if !others && answer.values(Name::RecordRoute).count() == ours {
+            return Some((to_callee, to_caller));
+        }
+        let mut above = ArrayVec::<Span, 32>::new();
+        let mut passed = false;
+        for value in answer.values(Name::RecordRoute) {
+            if self.token_in_route(answer, value, call_hash).is_some() {
+                passed = true;
+            } else if passed {
+                append(&mut to_caller, answer.text(value))?;
+            } else {
+                above.try_push(value).ok()?;
+            }
+        }
+        // A peer that lost ours lost the order with it.
+        if passed {
+            for value in above.iter().rev() {
+                append(&mut to_callee, answer.text(*value))?;
+            }
+        }
+        Some((to_callee, to_caller))
+    }
+
+    fn own_via(&self, flow: Flow, call_hash: u64, place: u32, generation: u32) -> Line {
+        let branch: Branch = self.tokens.branch(call_hash, BranchParts { place, generation, loop_hash: 0 });
+        self.via(flow, &branch)
+    }
+}
+
+/// A request to a side. A side without a Contact is asked for by its address.
+fn own_request<'e>(
+    method: &'e [u8],
+    towards: &Towards<'e>,
+    call_id: &'e [u8],
+    flow: Flow,
+    cseq: u32,
+    via: &'e [u8],
+    address: &'e mut Line,
+) -> OwnRequest<'e> {
+    let target = if towards.target.is_empty() {
+        let mut uri = [0; 80];
+        let mut writer = Writer::new(&mut uri);
+        writer.put(b"sip:");
+        writer.put_ip(flow.peer.ip, true);
+        writer.put(b":");
+        writer.put_number(flow.peer.port.into());
+        address.extend(writer.finish().unwrap_or_default().iter().copied());
+        address.as_slice()
+    } else {
+        towards.target
+    };
+    OwnRequest {
+        method,
+        target,
+        routes: towards.routes,
+        via,
+        from: towards.from,
+        to: towards.to,
+        call_id,
+        cseq,
+        lines: b"",
+    }
+}
+
+/// The URI of the first Contact.
+pub(crate) fn contact(message: &Message<'_>) -> Option<Span> {
+    message.first(Name::Contact)?;
+    let value = message.values(Name::Contact).next()?;
+    message.parse_name_addr(value).ok().map(|contact| contact.uri)
+}
+
+fn append(routes: &mut Routes, value: &[u8]) -> Option<()> {
+    if !routes.is_empty() {
+        routes.try_extend_from_slice(b", ").ok()?;
+    }
+    routes.try_extend_from_slice(value).ok()
+}

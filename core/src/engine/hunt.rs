@@ -1,0 +1,294 @@
+//! The INVITE goes to one gateway after the other (SPEC §3 *Hunt*).
+//!
+//! ```text
+//!   on_invite ──► hunt ──► attempt: INVITE out, fr_timer runs ──► branch.rs waits for what comes
+//!                  ▲  └──► no candidate left: the best answer so far goes upstream
+//!                  └────── hunt_on: from the stored INVITE, when a branch failed
+//! ```
+
+use super::answer::{Incoming, Source};
+use super::forward::{Forward, GATEWAY_URI_MAX, gateway_uri};
+use super::{Engine, Turn};
+use crate::call::hunt::{Best, Failure, Verdict, verdict};
+use crate::call::state::Event;
+use crate::call::{CallRef, EndReason, Leg, Side};
+use crate::counter::Counter;
+use crate::flow::Flow;
+use crate::memory::{BufferRef, Full, Resource};
+use crate::message::{Message, Method, write_response};
+use crate::routing::{Candidate, Redirect};
+
+/// "No circuit/channel available", for refusals that are a trunk's and not the node's (SPEC §3 *Refusals*).
+pub(crate) const NO_CIRCUIT: &[u8] = b"Reason: Q.850;cause=34\r\n";
+
+/// The final non-2xx response of a call.
+#[derive(Copy, Clone)]
+pub(crate) enum Final<'f> {
+    /// The one that just came.
+    Came(&'f Message<'f>, u16),
+    /// One that was kept, as it goes upstream.
+    Kept(BufferRef, u16),
+    /// Corelane's own.
+    Own(u16, &'f [u8]),
+}
+
+/// Why an attempt did not leave.
+enum Skip {
+    /// Not this gateway: gone since, or the number cannot be written for it.
+    Gateway,
+    /// Our limit.
+    Full(Full),
+}
+
+impl Engine {
+    /// Sends the INVITE to the first candidate that takes it; answers the caller when none is left.
+    pub(crate) fn hunt(&mut self, turn: &mut Turn<'_>, at: CallRef, incoming: &Incoming<'_, '_>) {
+        loop {
+            let Some(call) = self.calls.find_mut(at) else { return };
+            let Some(candidate) = call.hunt.take() else { return self.finish_with_best(turn, at) };
+            match self.attempt(turn, at, incoming, candidate) {
+                Ok(()) => return,
+                Err(Skip::Gateway) => self.counters.count(Counter::GatewaysSkipped),
+                Err(Skip::Full(full)) => return self.refuse_for_want(turn, at, incoming, full),
+            }
+        }
+    }
+
+    /// [`Engine::hunt`] from the INVITE that the server transaction holds.
+    pub(crate) fn hunt_on(&mut self, turn: &mut Turn<'_>, at: CallRef) {
+        self.counters.count(Counter::Hunts);
+        let server = self.calls.find(at).map(|call| call.server);
+        let held = server.and_then(|server| self.servers.find(server)).and_then(|transaction| {
+            let buffer = transaction.request?;
+            Some((buffer, transaction.source, transaction.key, transaction.call_hash))
+        });
+        // An INVITE is held until its final response, and there is none yet.
+        let Some((buffer, flow, key, call_hash)) = held else { return self.finish_with_best(turn, at) };
+        let mut copy = core::mem::take(&mut self.reread);
+        let bytes = self.pool.bytes(buffer);
+        let room = &mut copy[..bytes.len()];
+        room.copy_from_slice(bytes);
+        let mut message = Message::unread();
+        match message.read_in_place(room) {
+            Ok(()) => {
+                let source = Source::new(&message.via(), &message, flow);
+                let incoming = Incoming { message: &message, flow, call_hash, key, source };
+                self.hunt(turn, at, &incoming);
+            }
+            Err(_) => unreachable!("it parsed when it came"),
+        }
+        self.reread = copy;
+    }
+
+    /// Sends the INVITE to one gateway.
+    fn attempt(
+        &mut self,
+        turn: &mut Turn<'_>,
+        at: CallRef,
+        incoming: &Incoming<'_, '_>,
+        candidate: Candidate,
+    ) -> Result<(), Skip> {
+        let gateway = turn.image.gateway(candidate.gateway).filter(|gateway| gateway.enabled).ok_or(Skip::Gateway)?;
+        let call = self.calls.find(at).ok_or(Skip::Gateway)?;
+        let (pass, server, opening) = (call.pass, call.server, call.opening);
+        let mut number = call.number.clone();
+        if !number.rewrite(gateway.strip.into(), gateway.prepend) || number.digits.is_empty() {
+            return Err(Skip::Gateway);
+        }
+        let listener = gateway.listener.and_then(|slot| self.listener_of(slot)).unwrap_or(incoming.flow.listener);
+        let mut uri = [0; GATEWAY_URI_MAX];
+        let uri = gateway_uri(&number, &gateway, &mut uri).map_err(Skip::Full)?;
+        let to = Flow { peer: gateway.endpoint, listener, transport: incoming.flow.transport };
+        let timers = &self.settings.timers;
+        let fr_timer = gateway.fr_timer_ms.map_or(timers.fr_timer, super::millis);
+        let ring_timeout = gateway.ring_timeout_ms.map(super::millis);
+        let forward = Forward {
+            method: Method::Invite,
+            to,
+            call: Some(at),
+            server: Some(server),
+            request_uri: Some(uri),
+            strip_routes: opening.strip_routes.into(),
+            drop_last_route: false,
+            record_route: Some(pass),
+            loop_hash: opening.loop_hash,
+            dialog: 0,
+            sender: Side::Caller,
+        };
+        let branch = self.forward(turn, incoming, &forward).map_err(Skip::Full)?;
+        let deadline = turn.now.monotonic.after(fr_timer);
+        if let Some(transaction) = self.clients.find_mut(branch) {
+            transaction.candidate = Some(candidate);
+            transaction.timers.timeout_at = transaction.timers.timeout_at.min(deadline);
+            self.wheel_client(branch);
+        }
+        if let Some(transaction) = self.servers.find_mut(server) {
+            transaction.client = Some(branch);
+        }
+        if let Some(call) = self.calls.find_mut(at) {
+            call.branch = Some(branch);
+            call.candidate = Some(candidate);
+            call.callee = Leg { flow: to, cseq: 0 };
+            call.hunt.attempts += 1;
+            if let Some(ring_timeout) = ring_timeout {
+                call.ring_timeout = ring_timeout;
+            }
+        }
+        self.counters.count(Counter::Attempts);
+        Ok(())
+    }
+
+    /// Whether a failure sends the call to another gateway. A redirection that is to be followed brings its own.
+    pub(crate) fn goes_on(
+        &mut self,
+        turn: &Turn<'_>,
+        at: CallRef,
+        failure: Failure,
+        response: Option<&Message<'_>>,
+    ) -> bool {
+        let Some(call) = self.calls.find(at) else { return false };
+        if call.state == crate::call::State::Ringing && !self.settings.policy.hunt_after_ringing {
+            return false;
+        }
+        match verdict(failure) {
+            Verdict::Over => false,
+            Verdict::Next => call.hunt.has_next(),
+            Verdict::AskCarrier => {
+                call.hunt.has_next()
+                    && call
+                        .candidate
+                        .and_then(|candidate| turn.image.carrier(candidate.carrier))
+                        .is_some_and(|carrier| fails_over(&carrier, failure, response))
+            }
+            Verdict::Redirected => match self.redirect(turn, at) {
+                Redirect::Hunt => call.hunt.has_next(),
+                Redirect::Pass => false,
+                Redirect::Recurse => {
+                    response.is_some_and(|response| self.recurse(turn, at, response))
+                        || self.calls.find(at).is_some_and(|call| call.hunt.has_next())
+                }
+            },
+        }
+    }
+
+    /// What the call's provider wants of a 3xx.
+    fn redirect(&self, turn: &Turn<'_>, at: CallRef) -> Redirect {
+        let provider = self.calls.find(at).and_then(|call| turn.image.provider(call.provider));
+        provider.map_or(Redirect::Hunt, |provider| provider.redirect)
+    }
+
+    /// Aims the hunt at where the number of a 3xx's Contact is routed: once in a call, in the provider's own routing group.
+    /// Nothing of the Contact but its number counts.
+    fn recurse(&mut self, turn: &Turn<'_>, at: CallRef, response: &Message<'_>) -> bool {
+        let draw = self.draw();
+        let Some(call) = self.calls.find_mut(at).filter(|call| !call.hunt.recursed) else { return false };
+        let contact = response.values(crate::message::Name::Contact).next();
+        let number = contact
+            .and_then(|value| response.parse_name_addr(value).ok())
+            .and_then(|contact| response.parse_uri(contact.uri).ok())
+            .map(|uri| super::Number::read(response, &uri))
+            .filter(|number| !number.digits.is_empty());
+        let Some(number) = number else { return false };
+        let Some(provider) = turn.image.provider(call.provider) else { return false };
+        let Ok(candidates) = turn.image.select(provider.routing_group, &number.digits, draw) else { return false };
+        call.hunt.recursed = true;
+        call.hunt.aim(candidates);
+        call.number = number;
+        true
+    }
+
+    /// Keeps a failure where it is the best answer so far.
+    pub(crate) fn keep_best(&mut self, turn: &Turn<'_>, at: CallRef, status: u16, response: Option<&Message<'_>>) {
+        if !self.calls.find(at).is_some_and(|call| call.hunt.improves(status)) {
+            return;
+        }
+        // Without a buffer its status is kept: the caller gets that, from Corelane.
+        let kept = response
+            .filter(|_| self.stand_in(turn, at, status).is_none())
+            .and_then(|response| self.compose(|writer| write_response(response, writer)).ok());
+        let Some(call) = self.calls.find_mut(at) else { return };
+        let old = call.hunt.best.replace(Best { status, response: kept });
+        if let Some(buffer) = old.and_then(|best| best.response) {
+            self.pool.release(buffer);
+        }
+    }
+
+    /// The status that goes upstream in place of a gateway's: its overload is not ours (RFC 3261 §16.7 step 6), and a downstream
+    /// Contact never leaks (SPEC §3 *Hunt*).
+    fn stand_in(&self, turn: &Turn<'_>, at: CallRef, status: u16) -> Option<u16> {
+        match status {
+            503 if self.settings.policy.remap_503 => Some(500),
+            300..=399 if self.redirect(turn, at) != Redirect::Pass => Some(500),
+            _ => None,
+        }
+    }
+
+    /// No candidate is left: the best failure goes upstream, or the provider's own code where nothing was tried.
+    pub(crate) fn finish_with_best(&mut self, turn: &mut Turn<'_>, at: CallRef) {
+        let Some(call) = self.calls.find_mut(at) else { return };
+        let provider = call.provider;
+        match call.hunt.best.take() {
+            Some(Best { status, response: Some(buffer) }) => {
+                self.refuse_call(turn, at, EndReason::Refused, Final::Kept(buffer, status));
+            }
+            Some(Best { status, response: None }) => {
+                let reason = if status == 408 { EndReason::Unanswered } else { EndReason::Refused };
+                let status = self.stand_in(turn, at, status).unwrap_or(status);
+                self.refuse_call(turn, at, reason, Final::Own(status, b""));
+            }
+            None => {
+                let code = turn.image.provider(provider).map_or(503, |provider| provider.refuse_code);
+                self.refuse_call(turn, at, EndReason::Refused, Final::Own(code, NO_CIRCUIT));
+            }
+        }
+    }
+
+    /// The node has no memory for the INVITE to leave.
+    fn refuse_for_want(&mut self, turn: &mut Turn<'_>, at: CallRef, incoming: &Incoming<'_, '_>, full: Full) {
+        let Some(call) = self.calls.find_mut(at) else { return };
+        call.status = if full.0 == Resource::MessageSize { 513 } else { 503 };
+        let server = call.server;
+        // From the INVITE at hand: the one that is held may have to make room for the answer.
+        self.answer_full(turn, server, incoming, full);
+        self.drive_call(turn, at, Event::Failure, EndReason::Refused);
+    }
+
+    /// The final non-2xx response goes upstream, and the call ends.
+    pub(crate) fn refuse_call(&mut self, turn: &mut Turn<'_>, at: CallRef, reason: EndReason, last: Final<'_>) {
+        let Some(call) = self.calls.find(at) else { return };
+        let server = call.server;
+        let status = match last {
+            Final::Came(message, status) => match self.stand_in(turn, at, status) {
+                Some(own) => {
+                    self.answer_server(turn, server, None, own, b"");
+                    own
+                }
+                None => {
+                    self.deliver(turn, server, message, status);
+                    status
+                }
+            },
+            Final::Kept(buffer, status) => {
+                self.drive_server(turn, server, super::records::ServerEvent::Response(status), Some(buffer));
+                status
+            }
+            Final::Own(status, lines) => {
+                self.answer_server(turn, server, None, status, lines);
+                status
+            }
+        };
+        if let Some(call) = self.calls.find_mut(at) {
+            call.status = status;
+        }
+        self.drive_call(turn, at, Event::Failure, reason);
+    }
+}
+
+/// Whether a carrier's list names a status, or the Q.850 cause that came with it (RFC 3326 §2).
+fn fails_over(carrier: &crate::routing::Carrier<'_>, failure: Failure, response: Option<&Message<'_>>) -> bool {
+    carrier.fails_over(failure.status())
+        || response.is_some_and(|response| {
+            let cause = super::reason::Cause::read(response, true);
+            cause.and_then(|cause| u8::try_from(cause.code).ok()).is_some_and(|code| carrier.fails_over_on_cause(code))
+        })
+}

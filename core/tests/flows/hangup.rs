@@ -1,0 +1,235 @@
+//! Calls that Corelane ends itself: BYE both ways (SPEC §3 *BYE that Corelane sends*), and what crosses it.
+
+use std::time::Duration;
+
+use corelane_core::call::EndReason;
+use corelane_core::engine::Command;
+use corelane_core::{Counter, Input};
+
+use super::world::{Answered, CALLER, GATEWAY, Sent, World, answered, invite, ladder, response};
+
+fn hang_up_all(world: &mut World) -> Vec<Sent> {
+    let mut sent = world.handle(Input::Command(Command::HangUpAll));
+    sent.extend(world.handle(Input::Timeout));
+    sent
+}
+
+/// Each side gets a BYE in the other's name: tags, CSeq, target, and no route of ours.
+#[test]
+fn a_bye_for_each_side_in_the_others_name() {
+    let mut world = World::new();
+    let call = answered(&mut world, "both");
+    let sent = hang_up_all(&mut world);
+    assert_eq!(ladder(&sent), [format!("{GATEWAY} BYE"), format!("{CALLER} BYE")]);
+    let (to_callee, to_caller) = (&sent[0], &sent[1]);
+    assert_eq!(to_callee.start_line(), "BYE sip:bob@198.51.100.20 SIP/2.0");
+    assert_eq!(to_callee.header("From"), call.forwarded.header("From"));
+    assert_eq!(to_callee.header("To"), "<sip:callee@10.0.0.1>;tag=callee");
+    assert_eq!(to_callee.header("CSeq"), "2 BYE");
+    assert_eq!(to_caller.start_line(), "BYE sip:alice@192.0.2.10 SIP/2.0");
+    assert_eq!(to_caller.header("From"), to_callee.header("To"));
+    assert_eq!(to_caller.header("To"), to_callee.header("From"));
+    for bye in &sent {
+        assert_eq!(bye.header("Call-ID"), call.forwarded.header("Call-ID"));
+        assert_eq!(bye.headers("Route"), Vec::<&str>::new());
+        assert_eq!(bye.header("Reason"), "Q.850;cause=31");
+        assert_eq!(bye.headers("Via").len(), 1);
+    }
+    assert_eq!(world.last_record().reason, EndReason::HungUp);
+    assert_eq!(world.count(Counter::CallsLive), 0);
+    // 200 and silence alike: the sides are gone.
+    world.deliver(GATEWAY, &response(to_callee, 200, "", &[]));
+    let repeated = world.advance(Duration::from_secs(2));
+    assert_eq!(ladder(&repeated), [format!("{CALLER} BYE"), format!("{CALLER} BYE")]);
+    world.settle();
+    assert_eq!(world.records.len(), 1);
+}
+
+/// The highest CSeq of each side counts, refused requests included (RFC 3261 §12.2.1.1).
+#[test]
+fn the_cseq_of_each_side_goes_on() {
+    let mut world = World::new();
+    let call = answered(&mut world, "cseq");
+    let info = world.deliver(CALLER, &call.caller_sends("INFO", "c-9", 9).text());
+    world.deliver(GATEWAY, &response(&info[0], 488, "", &[]));
+    let info = world.deliver(CALLER, &call.caller_sends("INFO", "c-5", 5).text());
+    world.deliver(GATEWAY, &response(&info[0], 500, "", &[]));
+    let info = world.deliver(GATEWAY, &call.callee_sends("INFO", "g-77", 77).text());
+    world.deliver(CALLER, &response(&info[0], 200, "", &[]));
+    let sent = hang_up_all(&mut world);
+    assert_eq!((sent[0].header("CSeq"), sent[1].header("CSeq")), ("10 BYE", "78 BYE"));
+    world.settle();
+}
+
+/// RFC 3261 §12.1.1 and §12.1.2: routes of proxies on both sides of us, without ours, each in its own order.
+#[test]
+fn route_sets_of_both_sides() {
+    let mut world = World::new();
+    let mut request = invite("4930123456", "routes");
+    request.extra.push("Record-Route: <sip:up1.example;lr>".into());
+    request.extra.push("Record-Route: <sip:up2.example;lr>".into());
+    let forwarded = world.deliver(CALLER, &request.text())[1].clone();
+    let ok = response(&forwarded, 200, "callee", &["Contact: <sip:bob@203.0.113.99;x=y>"]);
+    let downstream = "Record-Route: <sip:down2.example;lr>\r\nRecord-Route: <sip:down1.example;lr>\r\nRecord-Route:";
+    let ok = world.deliver(GATEWAY, &ok.replacen("Record-Route:", downstream, 1))[0].clone();
+    let call = Answered { invite: request, forwarded, ok };
+    let mut ack = call.caller_sends("ACK", "routes-ack", 1);
+    ack.routes = call.ok.headers("Record-Route").iter().rev().skip(2).map(|&value| value.to_owned()).collect();
+    world.deliver(CALLER, &ack.text());
+    let sent = hang_up_all(&mut world);
+    assert_eq!(ladder(&sent), [format!("{GATEWAY} BYE"), format!("{CALLER} BYE")]);
+    assert_eq!(sent[0].start_line(), "BYE sip:bob@203.0.113.99;x=y SIP/2.0");
+    assert_eq!(sent[0].header("Route"), "<sip:down1.example;lr>, <sip:down2.example;lr>");
+    assert_eq!(sent[1].header("Route"), "<sip:up1.example;lr>, <sip:up2.example;lr>");
+    world.settle();
+}
+
+/// RFC 3261 §12.2.1.2, RFC 3311 §5.1: a re-INVITE and an UPDATE move the targets.
+#[test]
+fn targets_are_refreshed() {
+    let mut world = World::new();
+    let call = answered(&mut world, "move");
+    let mut again = call.caller_sends("INVITE", "move-re", 2);
+    again.extra.push("Contact: <sip:alice@192.0.2.11>".into());
+    let sent = world.deliver(CALLER, &again.text());
+    world.deliver(GATEWAY, &response(&sent[1], 200, "", &["Contact: <sip:bob@198.51.100.21>"]));
+    world.deliver(CALLER, &call.caller_sends("ACK", "move-re-ack", 2).text());
+    let sent = hang_up_all(&mut world);
+    assert_eq!(sent[0].start_line(), "BYE sip:bob@198.51.100.21 SIP/2.0");
+    assert_eq!(sent[1].start_line(), "BYE sip:alice@192.0.2.11 SIP/2.0");
+    world.settle();
+}
+
+/// A BYE that crosses ours is answered 200 for 64·T1, anything else 481; afterwards nothing knows the call.
+#[test]
+fn what_crosses_our_bye() {
+    let mut world = World::new();
+    let call = answered(&mut world, "cross");
+    hang_up_all(&mut world);
+    let bye = call.callee_sends("BYE", "cross-bye", 1);
+    assert_eq!(ladder(&world.deliver(GATEWAY, &bye.text())), [format!("{GATEWAY} 200")]);
+    let info = call.caller_sends("INFO", "cross-info", 2);
+    assert_eq!(ladder(&world.deliver(CALLER, &info.text())), [format!("{CALLER} 481")]);
+    let again = call.caller_sends("INVITE", "cross-re", 3);
+    let sent = world.deliver(CALLER, &again.text());
+    assert_eq!(ladder(&sent), [format!("{CALLER} 481")]);
+    assert!(world.deliver(CALLER, &call.caller_sends("ACK", "cross-re", 3).text()).is_empty());
+    world.advance(Duration::from_secs(33));
+    let late = call.callee_sends("BYE", "cross-late", 2);
+    assert_eq!(ladder(&world.deliver(GATEWAY, &late.text())), [format!("{GATEWAY} 481")]);
+    world.settle();
+}
+
+/// `default_timeout` of a call that nobody refreshed; the challenge of a peer that wants credentials counts as ended.
+#[test]
+fn an_expired_call_is_ended_both_ways() {
+    let mut world = World::new();
+    answered(&mut world, "old");
+    let sent = world.advance(Duration::from_millis(1_800_100));
+    assert_eq!(ladder(&sent), [format!("{GATEWAY} BYE"), format!("{CALLER} BYE")]);
+    assert_eq!(sent[0].header("Reason"), "Q.850;cause=102");
+    assert!(world.deliver(CALLER, &response(&sent[1], 407, "", &[])).is_empty());
+    assert!(world.deliver(GATEWAY, &response(&sent[0], 481, "", &[])).is_empty());
+    assert!(world.advance(Duration::from_secs(10)).is_empty(), "both are gone");
+    let record = world.last_record();
+    assert_eq!((record.reason, record.duration.as_secs()), (EndReason::Expired, 1_800));
+    world.settle();
+}
+
+/// `noack_timeout`: the callee's 2xx is acknowledged before it is ended (RFC 3261 §13.2.2.4).
+#[test]
+fn an_unacknowledged_call_is_acknowledged_and_ended() {
+    let mut world = World::new();
+    let forwarded = world.deliver(CALLER, &invite("4930123456", "noack").text())[1].clone();
+    world.deliver(GATEWAY, &response(&forwarded, 200, "t", &["Contact: <sip:bob@198.51.100.20>"]));
+    assert!(world.advance(Duration::from_secs(59)).is_empty());
+    let sent = world.advance(Duration::from_millis(1_100));
+    assert_eq!(ladder(&sent), [format!("{GATEWAY} ACK"), format!("{GATEWAY} BYE"), format!("{CALLER} BYE")]);
+    assert_eq!((sent[0].header("CSeq"), sent[1].header("CSeq")), ("1 ACK", "2 BYE"));
+    assert_ne!(sent[0].header("Via"), sent[1].header("Via"));
+    assert_eq!(world.last_record().reason, EndReason::Unacknowledged);
+    world.settle();
+}
+
+/// RFC 3261 §12.2.1.2: 481 and 408 inside the dialog end it, silence as well; not where a request only rides in it (RFC 5057).
+#[test]
+fn a_lost_dialog_ends_the_call() {
+    for (method, status, ends) in [
+        ("INVITE", 481, true),
+        ("INVITE", 408, true),
+        ("UPDATE", 481, true),
+        ("INFO", 408, true),
+        ("INFO", 500, false),
+        ("NOTIFY", 481, false),
+        ("MESSAGE", 481, false),
+        ("INVITE", 491, false),
+    ] {
+        let mut world = World::new();
+        let call = answered(&mut world, "lost");
+        let sent = world.deliver(CALLER, &call.caller_sends(method, "lost-2", 2).text());
+        let request = sent.iter().find(|sent| sent.to == GATEWAY).expect("forwarded").clone();
+        let sent = ladder(&world.deliver(GATEWAY, &response(&request, status, "", &[])));
+        let byes = sent.iter().filter(|line| line.ends_with("BYE")).count();
+        assert_eq!(byes, if ends { 2 } else { 0 }, "{method} {status}: {sent:?}");
+        assert_eq!(world.count(Counter::CallsLive), u64::from(!ends), "{method} {status}");
+        if ends {
+            assert_eq!(world.last_record().reason, EndReason::Lost);
+        }
+        world.settle();
+    }
+    let mut world = World::new();
+    let call = answered(&mut world, "mute");
+    world.deliver(CALLER, &call.caller_sends("INFO", "mute-2", 2).text());
+    let sent = world.advance(Duration::from_secs(33));
+    assert!(ladder(&sent).contains(&format!("{CALLER} BYE")), "silence in the dialog");
+    world.settle();
+}
+
+/// The operator ends one call of two, also one that still rings: CANCEL downstream, 480 upstream.
+#[test]
+fn the_operator_ends_calls() {
+    let mut world = World::new();
+    let first = answered(&mut world, "one");
+    let forwarded = world.deliver(CALLER, &invite("4930123456", "two").text())[1].clone();
+    world.deliver(GATEWAY, &response(&forwarded, 180, "t", &[]));
+    let sent = hang_up_all(&mut world);
+    assert_eq!(ladder(&sent), [format!("{GATEWAY} BYE"), format!("{CALLER} BYE"), format!("{GATEWAY} CANCEL")]);
+    let sent = world.deliver(GATEWAY, &response(&forwarded, 487, "t", &[]));
+    assert_eq!(ladder(&sent), [format!("{GATEWAY} ACK"), format!("{CALLER} 480")]);
+    let hashes: Vec<(u64, u32)> = world.records.iter().map(|record| (record.call_hash, record.pass)).collect();
+    let command = Command::HangUp { call_hash: hashes[0].0, pass: hashes[0].1 };
+    assert!(world.handle(Input::Command(command)).is_empty(), "it has ended");
+    drop(first);
+    world.settle();
+}
+
+/// Drain: 503 with Retry-After to new calls and OPTIONS, calls in progress untouched.
+#[test]
+fn drain_refuses_new_calls_only() {
+    let mut world = World::new();
+    let call = answered(&mut world, "stays");
+    world.handle(Input::Command(Command::Drain(true)));
+    let options = invite("1", "opt").as_method("OPTIONS", "opt", 1);
+    for request in [invite("4930123456", "new"), options] {
+        let sent = world.deliver(CALLER, &request.text());
+        assert_eq!(ladder(&sent), [format!("{CALLER} 503")]);
+        assert!(!sent[0].headers("Retry-After").is_empty());
+    }
+    let bye = world.deliver(CALLER, &call.caller_sends("BYE", "stays-bye", 2).text());
+    assert_eq!(ladder(&bye), [format!("{GATEWAY} BYE")]);
+    world.deliver(GATEWAY, &response(&bye[0], 200, "", &[]));
+    world.handle(Input::Command(Command::Drain(false)));
+    assert_eq!(world.deliver(CALLER, &invite("999", "back").text()).len(), 2);
+    world.settle();
+}
+
+/// REFER is the provider's choice, 403 unless he has it passed.
+#[test]
+fn a_refer_is_refused_unless_it_is_wanted() {
+    let mut world = World::new();
+    let call = answered(&mut world, "refer");
+    let sent = world.deliver(CALLER, &call.caller_sends("REFER", "refer-2", 2).text());
+    assert_eq!(ladder(&sent), [format!("{CALLER} 403")]);
+    assert_eq!(world.count(Counter::CallsLive), 1);
+    world.settle();
+}
