@@ -10,7 +10,7 @@
 use std::hint::black_box;
 
 use corelane_core::message::{
-    Answer, Message, RequestEdits, Writer, write_ack, write_answer, write_request, write_response,
+    Answer, Message, RequestEdits, Rewrite, Writer, write_ack, write_answer, write_request, write_response,
 };
 
 const INVITE: &[u8] = b"INVITE sip:+14155550100@198.51.100.20:5060;user=phone SIP/2.0\r\n\
@@ -56,6 +56,7 @@ fn main() {
         strip_routes: 0,
         drop_last_route: false,
         max_forwards: 69,
+        rewrite: Rewrite::NOTHING,
     };
     let answer = Answer {
         status: 100,

@@ -56,12 +56,17 @@ counters! {
     Rejected481, "rejected_481", "total", "In-dialog requests and CANCELs that match nothing.";
     Rejected482, "rejected_482", "total", "Looped requests (RFC 5393).";
     Rejected483, "rejected_483", "total", "Requests out of Max-Forwards.";
+    Rejected484, "rejected_484", "total", "Numbers of which the provider's rules left nothing.";
     Rejected500, "rejected_500", "total", "Requests that failed here for a reason of ours.";
     Rejected503, "rejected_503", "total", "Requests answered 503: no usable gateway, or a full slab.";
     Rejected505, "rejected_505", "total", "Requests of another SIP version.";
     Rejected513, "rejected_513", "total", "Requests above the size limit.";
     Unreachable, "unreachable", "total", "Peers that the kernel reported unreachable (ICMP).";
     Full, "full", "total", "Requests refused because a slab was full.";
+    ProviderCapped, "provider_capped", "total", "Calls refused because of their provider's max_calls or max_cps.";
+    ProviderDayUsed, "provider_day_used", "total", "Calls refused because of their provider's max_calls_day or max_minutes_day.";
+    CandidateCapped, "candidate_capped", "total", "Candidates skipped because of the carrier's or gateway's max_calls or max_cps.";
+    Shed, "shed", "total", "New calls shed by overload, statelessly.";
     OptionsAnswered, "options_answered", "total", "OPTIONS to Corelane itself.";
     SizeException, "size_exception", "total", "Requests above 1,300 bytes sent by UDP (RFC 3261 §18.1.1 exception).";
     CallsStarted, "calls_started", "total", "Calls that got a record.";

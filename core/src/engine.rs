@@ -25,6 +25,7 @@ mod dialog;
 mod forward;
 mod hangup;
 mod hunt;
+mod identity;
 mod invite;
 mod reason;
 mod records;
@@ -57,7 +58,6 @@ pub use canary::Leak;
 pub use control::Command;
 pub use settings::{Listener, Policy, Settings, Timers, UnknownSource};
 
-pub(crate) use forward::Number;
 pub(crate) use records::{ClientRef, ServerRef};
 use records::{ClientTransaction, Places, ServerTransaction};
 
@@ -280,6 +280,11 @@ impl Engine {
         let mut writer = crate::message::Writer::new(&mut self.scratch);
         write(&mut writer);
         let written = writer.finish().and_then(|bytes| self.pool.store(bytes));
+        self.count_full(written)
+    }
+
+    /// Counts what did not fit.
+    pub(crate) fn count_full(&mut self, written: Result<BufferRef, Full>) -> Result<BufferRef, Full> {
         if let Err(full) = written {
             self.counters.count(match full.0 {
                 Resource::MessageSize => Counter::Oversized,

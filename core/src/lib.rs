@@ -22,13 +22,16 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod admission;
 pub mod call;
 pub mod counter;
 pub mod engine;
 pub mod flow;
+pub mod identity;
 pub mod limits;
 pub mod memory;
 pub mod message;
+pub mod number;
 pub mod routing;
 pub mod siphash;
 pub mod steering;

@@ -53,8 +53,19 @@ pub const RESERVED_FOR_CALLS: u32 = 8;
 /// Buffers of messages that no transaction holds and that the kernel has not taken yet: a full batch of sends on each ring, and more.
 pub const BUFFERS_IN_FLIGHT: u32 = 1024;
 
+/// Rows of each kind that the table of caps has at least, so that a small node can grow without a restart: 192 KiB.
+pub const CAPS_ROWS_MIN: usize = 1024;
+
+/// How often an admission looks again while another shard is in the middle of one for the same peer. That takes a dozen instructions, so
+/// many looks take some microseconds.
+pub const LOOKS_MAX: u32 = 256;
+
+/// Words of a shard's overload control: providers whose slots are equal modulo this share one. 32 KiB.
+pub const OVERLOAD_BUCKETS: usize = 4096;
+
 const _: () = assert!(MESSAGE_SIZE_MAX <= u16::MAX as usize, "spans are 16 bits wide");
 const _: () = assert!(HEADERS_MAX <= u8::MAX as usize, "header places are 8 bits wide");
 const _: () = assert!(HEADERS_ADDED_MAX < HEADERS_MAX);
+const _: () = assert!(OVERLOAD_BUCKETS.is_power_of_two(), "a place is a mask away");
 const _: () = assert!(CANDIDATES_MAX + 8 <= EFFECTS_MAX, "a final answer may cancel every branch");
 const _: () = assert!(2 * EFFECTS_PER_CALL_MAX <= EFFECTS_MAX, "a time-out makes headway");

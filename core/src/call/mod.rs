@@ -18,10 +18,11 @@ pub mod text;
 
 use core::time::Duration;
 
-use crate::engine::{ClientRef, Number, ServerRef};
+use crate::engine::{ClientRef, ServerRef};
 use crate::flow::Flow;
 use crate::memory::{BufferRef, Ref};
 use crate::message::Span;
+use crate::number::Number;
 use crate::routing::{Candidate, ProviderSlot};
 use crate::time::{Instant, WallTime};
 
@@ -101,7 +102,7 @@ pub struct Call {
     pub(crate) branch: Option<ClientRef>,
     pub(crate) hunt: hunt::Hunt,
     /// The number after the provider's rules, for the next gateway.
-    pub(crate) number: Number,
+    pub(crate) number: Option<Number>,
     pub(crate) opening: Opening,
     /// [`text::DialogText`], from the answer to the end.
     pub(crate) text: Option<BufferRef>,

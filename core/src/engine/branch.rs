@@ -5,31 +5,24 @@
 
 use super::hunt::Final;
 use super::records::{Cancel, ClientRef, ClientState, Progress, Role, ServerEvent, ShortTag};
+use super::response::Came;
 use super::{Engine, Turn};
 use crate::call::hunt::{Failure, Verdict, verdict};
 use crate::call::state::Event;
 use crate::call::{CallRef, EndReason, State};
 use crate::counter::Counter;
-use crate::message::{Message, write_response};
 use crate::time::Instant;
 use crate::transaction::invite_client;
 
 impl Engine {
-    pub(crate) fn on_invite_response(
-        &mut self,
-        turn: &mut Turn<'_>,
-        at: ClientRef,
-        role: Role,
-        message: &Message<'_>,
-        status: u16,
-    ) {
-        let call = self.call_of_branch(at, role);
-        match status {
-            ..200 => self.on_provisional(turn, at, call, message, status),
-            200..300 => self.on_answer(turn, at, role, message, status),
-            _ => {
+    pub(crate) fn on_invite_response(&mut self, turn: &mut Turn<'_>, at: ClientRef, came: Came<'_, '_>) {
+        let call = self.call_of_branch(at, *came.role);
+        match came.status {
+            ..200 => self.on_provisional(turn, at, call, came),
+            200..300 => self.on_answer(turn, at, came),
+            status => {
                 if let Some(call) = call {
-                    self.on_branch_failed(turn, call, Failure::Status(status), Some(message));
+                    self.on_branch_failed(turn, call, Failure::Status(status), Some(came));
                 }
             }
         }
@@ -40,14 +33,8 @@ impl Engine {
         role.call.filter(|call| self.calls.find(*call).is_some_and(|call| call.branch == Some(at)))
     }
 
-    fn on_provisional(
-        &mut self,
-        turn: &mut Turn<'_>,
-        at: ClientRef,
-        call: Option<CallRef>,
-        message: &Message<'_>,
-        status: u16,
-    ) {
+    fn on_provisional(&mut self, turn: &mut Turn<'_>, at: ClientRef, call: Option<CallRef>, came: Came<'_, '_>) {
+        let Came { message, status, .. } = came;
         let now = turn.now.monotonic;
         let progress_timeout = self.settings.timers.progress_timeout;
         let ring_timeout = call.and_then(|call| self.calls.find(call)).map(|call| call.ring_timeout);
@@ -76,10 +63,11 @@ impl Engine {
             self.counters.count(Counter::ForksForgotten);
         }
         self.drive_call(turn, call, Event::Progress, EndReason::Refused);
-        self.deliver(turn, server, message, status);
+        self.deliver(turn, server, came);
     }
 
-    fn on_answer(&mut self, turn: &mut Turn<'_>, at: ClientRef, role: Role, message: &Message<'_>, status: u16) {
+    fn on_answer(&mut self, turn: &mut Turn<'_>, at: ClientRef, came: Came<'_, '_>) {
+        let Came { message, role, .. } = came;
         let tag = self.hash_tag(message.to().tag.map(|tag| message.text(tag)));
         let short = ShortTag::of(tag);
         let Some(transaction) = self.clients.find(at) else { return };
@@ -87,46 +75,41 @@ impl Engine {
         if transaction.answers.delivered == Some(short) {
             match server {
                 // A retransmission: the caller's ACK was lost, or is on its way.
-                Some(server) => self.deliver(turn, server, message, status),
+                Some(server) => self.deliver(turn, server, came),
                 None => self.decline_answer(turn, at, message, short),
             }
             return;
         }
         let call = role.call.filter(|call| self.calls.find(*call).is_some_and(crate::call::Call::is_early));
         match call {
-            Some(call) => self.answer_call(turn, call, at, message, (tag, status)),
+            Some(call) => self.answer_call(turn, call, at, came, tag),
             // The caller has a final response already, or another fork answered first.
             None => self.decline_answer(turn, at, message, short),
         }
     }
 
     /// The first 2xx: it makes the dialog and goes upstream. Without memory nothing happens, since the callee repeats it.
-    fn answer_call(
-        &mut self,
-        turn: &mut Turn<'_>,
-        at: CallRef,
-        branch: ClientRef,
-        message: &Message<'_>,
-        (tag, status): (u64, u16),
-    ) {
+    fn answer_call(&mut self, turn: &mut Turn<'_>, at: CallRef, branch: ClientRef, came: Came<'_, '_>, tag: u64) {
+        let Came { message, role, status } = came;
         if !super::response::has_second_via(message) {
             return self.counters.count(Counter::StrayResponses);
         }
         let Some(transaction) = self.clients.find(branch) else { return };
-        let (flow, candidate) = (transaction.flow, transaction.candidate);
-        let Ok(buffer) = self.compose(|writer| write_response(message, writer)) else { return };
+        let flow = transaction.flow;
+        let Some(server) = self.calls.find(at).map(|call| call.server) else { return };
+        let Ok(buffer) = self.compose_upstream(turn, server, message, role) else { return };
         let text = self.compose_text(at, flow, message);
         if let Some(transaction) = self.clients.find_mut(branch) {
             transaction.answers.delivered = Some(ShortTag::of(tag));
         }
         let Some(call) = self.calls.find_mut(at) else { return };
         call.callee.flow = flow;
-        call.candidate = candidate;
+        call.candidate = role.candidate;
         call.dialogs.confirm(tag);
         call.answered = Some((turn.now.wall, turn.now.monotonic));
         call.status = status;
         call.text = text;
-        let (server, running) = (call.server, call.branch.take());
+        let running = call.branch.take();
         let best = call.hunt.best.take();
         if let Some(buffer) = best.and_then(|best| best.response) {
             self.pool.release(buffer);
@@ -146,7 +129,7 @@ impl Engine {
         turn: &mut Turn<'_>,
         at: CallRef,
         failure: Failure,
-        response: Option<&Message<'_>>,
+        response: Option<Came<'_, '_>>,
     ) {
         let Some(call) = self.calls.find_mut(at) else { return };
         call.branch = None;
@@ -155,7 +138,7 @@ impl Engine {
             self.counters.count(Counter::GatewayChallenges);
         }
         if call.state == State::Cancelling {
-            return self.finish_given_up(turn, at, failure, response);
+            return self.finish_given_up(turn, at, response);
         }
         let better = call.hunt.improves(status);
         if self.goes_on(turn, at, failure, response) {
@@ -166,8 +149,8 @@ impl Engine {
             return self.hunt_on(turn, at);
         }
         match response {
-            Some(message) if better || verdict(failure) == Verdict::Over => {
-                self.refuse_call(turn, at, EndReason::Refused, Final::Came(message, status));
+            Some(came) if better || verdict(failure) == Verdict::Over => {
+                self.refuse_call(turn, at, EndReason::Refused, Final::Came(came));
             }
             _ if better => self.refuse_call(turn, at, EndReason::Unanswered, Final::Own(status, b"")),
             _ => self.finish_with_best(turn, at),
@@ -175,7 +158,7 @@ impl Engine {
     }
 
     /// The branch of a call that was given up has ended.
-    fn finish_given_up(&mut self, turn: &mut Turn<'_>, at: CallRef, failure: Failure, response: Option<&Message<'_>>) {
+    fn finish_given_up(&mut self, turn: &mut Turn<'_>, at: CallRef, response: Option<Came<'_, '_>>) {
         let Some(call) = self.calls.find_mut(at) else { return };
         let reason = call.given_up;
         let own = match reason {
@@ -183,10 +166,10 @@ impl Engine {
             EndReason::Unanswered => 408,
             _ => 480,
         };
-        let last = match (failure, response) {
+        let last = match response {
             // What the callee answers before he sees the CANCEL is his answer. His 487 is one only to the caller's own CANCEL
             // (RFC 3261 §16.8).
-            (Failure::Status(status), Some(message)) if status != 487 || own == 487 => Final::Came(message, status),
+            Some(came) if came.status != 487 || own == 487 => Final::Came(came),
             _ => match call.hunt.best.take() {
                 Some(crate::call::hunt::Best { status, response: Some(kept) }) if own == 408 => {
                     Final::Kept(kept, status)
@@ -209,7 +192,7 @@ impl Engine {
             _ => Cancel::Abandoned,
         };
         let Some(branch) = call.branch else {
-            return self.finish_given_up(turn, at, Failure::Silent, None);
+            return self.finish_given_up(turn, at, None);
         };
         let silent = self
             .clients

@@ -7,7 +7,7 @@ use super::{Engine, Turn};
 use crate::call::state::Event;
 use crate::call::{Call, CallRef, EndReason, Known, Side, State};
 use crate::counter::Counter;
-use crate::message::{Message, Method, Name, Span, StartLine};
+use crate::message::{Message, Method, Name, Rewrite, Span, StartLine};
 use crate::routing::Refer;
 use crate::token::{DIALOG_LENGTH, TOKEN_NAME, TOKEN_PARAMETER};
 
@@ -132,6 +132,8 @@ impl Engine {
             loop_hash: 0,
             dialog: found.dialog,
             sender: found.side,
+            candidate: None,
+            rewrite: Rewrite::NOTHING,
         })
     }
 

@@ -8,10 +8,10 @@ use super::{Engine, Turn};
 use crate::call::{CallRef, Side};
 use crate::counter::Counter;
 use crate::flow::{Flow, ListenerIndex};
-use crate::limits::{DIGITS_MAX, HOST_MAX, UDP_REQUEST_SIZE};
+use crate::limits::{HOST_MAX, UDP_REQUEST_SIZE};
 use crate::memory::{Full, Ref};
-use crate::message::{Message, Method, RequestEdits, Uri, Writer, write_request};
-use crate::routing::Gateway;
+use crate::message::{Method, RequestEdits, Rewrite, write_request};
+use crate::routing::Candidate;
 use crate::token::{Branch, BranchParts, DialogToken, NO_PLACE, TOKEN_PARAMETER};
 use crate::transaction::{client, invite_client};
 
@@ -23,99 +23,6 @@ const LINE_MAX: usize = HOST_MAX + 96;
 
 /// A value of a header that Corelane writes.
 pub(crate) type Line = ArrayVec<u8, LINE_MAX>;
-
-/// A dialled number: digits, `*` and `#`, without `+` and visual separators (RFC 3966 §5.1.1).
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Number {
-    pub(crate) digits: ArrayVec<u8, DIGITS_MAX>,
-    /// It came in the global form.
-    pub(crate) plus: bool,
-    /// It came with `user=phone`, or as tel:.
-    pub(crate) phone: bool,
-}
-
-impl Number {
-    /// The number in a URI's user part. What is no telephone number, or too long for one, has no digits.
-    pub(crate) fn read(message: &Message<'_>, uri: &Uri) -> Number {
-        let mut number = Number {
-            phone: uri.scheme == crate::message::Scheme::Tel
-                || uri
-                    .param(message.bytes(), b"user")
-                    .flatten()
-                    .is_some_and(|kind| kind.eq_ignore_ascii_case(b"phone")),
-            ..Number::default()
-        };
-        let user = uri.user.map(|user| message.text(user)).unwrap_or_default();
-        let mut rest = user.split(|byte| *byte == b';').next().unwrap_or_default();
-        while let Some((first, tail)) = rest.split_first() {
-            let (symbol, tail) = match (first, tail) {
-                (b'%', [high, low, tail @ ..]) => (unescape(*high, *low), tail),
-                _ => (*first, tail),
-            };
-            rest = tail;
-            match symbol {
-                b'0'..=b'9' | b'*' | b'#' if !number.digits.is_full() => number.digits.push(symbol),
-                b'+' if number.digits.is_empty() && !number.plus => number.plus = true,
-                b'-' | b'.' | b'(' | b')' => {}
-                _ => {
-                    number.digits.clear();
-                    return number;
-                }
-            }
-        }
-        number
-    }
-
-    /// Takes `strip` digits off the front and puts `prepend` there. A number that was changed is no longer in the global form.
-    pub(crate) fn rewrite(&mut self, strip: usize, prepend: &[u8]) -> bool {
-        if strip == 0 && prepend.is_empty() {
-            return true;
-        }
-        self.plus = false;
-        let kept: ArrayVec<u8, DIGITS_MAX> = self.digits.iter().skip(strip).copied().collect();
-        self.digits.clear();
-        for digit in prepend.iter().chain(&kept) {
-            if *digit == b'+' && self.digits.is_empty() {
-                self.plus = true;
-            } else if self.digits.try_push(*digit).is_err() {
-                return false;
-            }
-        }
-        true
-    }
-}
-
-/// The byte of `%HL`, or a byte that no number has.
-fn unescape(high: u8, low: u8) -> u8 {
-    let digit = |symbol: u8| char::from(symbol).to_digit(16);
-    match (digit(high), digit(low)) {
-        (Some(high), Some(low)) => (high * 16 + low) as u8,
-        _ => b'%',
-    }
-}
-
-/// Room for a Request-URI towards a gateway.
-pub(crate) const GATEWAY_URI_MAX: usize = DIGITS_MAX + 80;
-const _: () = assert!(b"sip:+@[ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255]:65535;user=phone".len() <= 80);
-
-/// The Request-URI towards a gateway, written into `out`.
-pub(crate) fn gateway_uri<'o>(
-    number: &Number,
-    gateway: &Gateway<'_>,
-    out: &'o mut [u8; GATEWAY_URI_MAX],
-) -> Result<&'o [u8], Full> {
-    let mut uri = Writer::new(out);
-    uri.put(if number.plus { b"sip:+" } else { b"sip:" });
-    uri.put(&number.digits);
-    uri.put(b"@");
-    uri.put_ip(gateway.endpoint.ip, true);
-    uri.put(b":");
-    uri.put_number(gateway.endpoint.port.into());
-    if number.phone {
-        uri.put(b";user=phone");
-    }
-    uri.finish()
-}
 
 /// Where a request goes and what changes in it on the way.
 #[derive(Copy, Clone)]
@@ -133,6 +40,10 @@ pub(crate) struct Forward<'f> {
     /// Inside a dialog: which one (callee's tag), and whose request it is.
     pub(crate) dialog: u64,
     pub(crate) sender: Side,
+    /// For the INVITE of a call: the gateway.
+    pub(crate) candidate: Option<Candidate>,
+    /// What of From, To and other headers leaves another way than it came.
+    pub(crate) rewrite: Rewrite<'f>,
 }
 
 impl Engine {
@@ -155,8 +66,9 @@ impl Engine {
         timers.apply(&action, turn.now.monotonic, false, &self.settings.timers);
         let role = Role {
             method: forward.method,
-            opens: forward.record_route.is_some(),
             cancel: Cancel::No,
+            renamed: forward.rewrite.from.is_some(),
+            candidate: forward.candidate,
             call: forward.call,
             server: forward.server,
             dialog: forward.dialog,
@@ -226,6 +138,7 @@ impl Engine {
             strip_routes: forward.strip_routes,
             drop_last_route: forward.drop_last_route,
             max_forwards: message.max_forwards().map_or(MAX_FORWARDS, |hops| hops.saturating_sub(1)),
+            rewrite: forward.rewrite,
         };
         let buffer = self.compose(|writer| write_request(message, &edits, writer))?;
         if self.pool.bytes(buffer).len() > UDP_REQUEST_SIZE {
@@ -256,32 +169,4 @@ fn line<const N: usize>(parts: [&[u8]; N]) -> Line {
         debug_assert!(fits, "LINE_MAX has room for the longest host");
     }
     line
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Number, unescape};
-
-    fn number(digits: &[u8], plus: bool) -> Number {
-        Number { digits: digits.iter().copied().collect(), plus, phone: false }
-    }
-
-    #[test]
-    fn rewriting_strips_first_and_prepends_then() {
-        let mut dialled = number(b"0049301234", false);
-        assert!(dialled.rewrite(2, b"+"));
-        assert_eq!((dialled.digits.as_slice(), dialled.plus), (&b"49301234"[..], true));
-        assert!(dialled.rewrite(0, b""));
-        assert!(dialled.plus, "untouched");
-        assert!(dialled.rewrite(2, b"0"));
-        assert_eq!((dialled.digits.as_slice(), dialled.plus), (&b"0301234"[..], false));
-        assert!(!dialled.rewrite(0, &[b'1'; 40]), "too long");
-    }
-
-    #[test]
-    fn escapes_are_undone() {
-        assert_eq!(unescape(b'2', b'B'), b'+');
-        assert_eq!(unescape(b'2', b'3'), b'#');
-        assert_eq!(unescape(b'z', b'3'), b'%');
-    }
 }

@@ -79,7 +79,8 @@ impl Engine {
         timers.apply(&action, turn.now.monotonic, false, &self.settings.timers);
         let role = Role {
             method: Method::Bye,
-            opens: false,
+            renamed: false,
+            candidate: None,
             cancel: Cancel::No,
             call: None,
             server: None,

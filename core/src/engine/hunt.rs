@@ -7,7 +7,8 @@
 //! ```
 
 use super::answer::{Incoming, Source};
-use super::forward::{Forward, GATEWAY_URI_MAX, gateway_uri};
+use super::forward::Forward;
+use super::response::Came;
 use super::{Engine, Turn};
 use crate::call::hunt::{Best, Failure, Verdict, verdict};
 use crate::call::state::Event;
@@ -15,8 +16,9 @@ use crate::call::{CallRef, EndReason, Leg, Side};
 use crate::counter::Counter;
 use crate::flow::Flow;
 use crate::memory::{BufferRef, Full, Resource};
-use crate::message::{Message, Method, write_response};
-use crate::routing::{Candidate, Redirect};
+use crate::message::{Message, Method, Name};
+use crate::number::{Dialled, NumberFault, gateway_uri};
+use crate::routing::{Candidate, Provider, Recognised, Redirect};
 
 /// "No circuit/channel available", for refusals that are a trunk's and not the node's (SPEC §3 *Refusals*).
 pub(crate) const NO_CIRCUIT: &[u8] = b"Reason: Q.850;cause=34\r\n";
@@ -25,7 +27,7 @@ pub(crate) const NO_CIRCUIT: &[u8] = b"Reason: Q.850;cause=34\r\n";
 #[derive(Copy, Clone)]
 pub(crate) enum Final<'f> {
     /// The one that just came.
-    Came(&'f Message<'f>, u16),
+    Came(Came<'f, 'f>),
     /// One that was kept, as it goes upstream.
     Kept(BufferRef, u16),
     /// Corelane's own.
@@ -34,8 +36,10 @@ pub(crate) enum Final<'f> {
 
 /// Why an attempt did not leave.
 enum Skip {
-    /// Not this gateway: gone since, or the number cannot be written for it.
+    /// Not this gateway: gone since.
     Gateway,
+    /// The number cannot be given to it; another one may make something of it.
+    Number(NumberFault),
     /// Our limit.
     Full(Full),
 }
@@ -49,6 +53,10 @@ impl Engine {
             match self.attempt(turn, at, incoming, candidate) {
                 Ok(()) => return,
                 Err(Skip::Gateway) => self.counters.count(Counter::GatewaysSkipped),
+                Err(Skip::Number(fault)) => {
+                    self.counters.count(Counter::GatewaysSkipped);
+                    self.keep_best(turn, at, fault.status(), None);
+                }
                 Err(Skip::Full(full)) => return self.refuse_for_want(turn, at, incoming, full),
             }
         }
@@ -91,13 +99,10 @@ impl Engine {
         let gateway = turn.image.gateway(candidate.gateway).filter(|gateway| gateway.enabled).ok_or(Skip::Gateway)?;
         let call = self.calls.find(at).ok_or(Skip::Gateway)?;
         let (pass, server, opening) = (call.pass, call.server, call.opening);
-        let mut number = call.number.clone();
-        if !number.rewrite(gateway.strip.into(), gateway.prepend) || number.digits.is_empty() {
-            return Err(Skip::Gateway);
-        }
+        let number = call.number.as_ref().ok_or(Skip::Gateway)?;
+        let uri = gateway_uri(number, &gateway).map_err(Skip::Number)?;
+        let rewrite = self.identity_towards(turn, incoming.message, Some(at), &gateway);
         let listener = gateway.listener.and_then(|slot| self.listener_of(slot)).unwrap_or(incoming.flow.listener);
-        let mut uri = [0; GATEWAY_URI_MAX];
-        let uri = gateway_uri(&number, &gateway, &mut uri).map_err(Skip::Full)?;
         let to = Flow { peer: gateway.endpoint, listener, transport: incoming.flow.transport };
         let timers = &self.settings.timers;
         let fr_timer = gateway.fr_timer_ms.map_or(timers.fr_timer, super::millis);
@@ -107,18 +112,19 @@ impl Engine {
             to,
             call: Some(at),
             server: Some(server),
-            request_uri: Some(uri),
+            request_uri: Some(&uri),
             strip_routes: opening.strip_routes.into(),
             drop_last_route: false,
             record_route: Some(pass),
             loop_hash: opening.loop_hash,
             dialog: 0,
             sender: Side::Caller,
+            candidate: Some(candidate),
+            rewrite,
         };
         let branch = self.forward(turn, incoming, &forward).map_err(Skip::Full)?;
         let deadline = turn.now.monotonic.after(fr_timer);
         if let Some(transaction) = self.clients.find_mut(branch) {
-            transaction.candidate = Some(candidate);
             transaction.timers.timeout_at = transaction.timers.timeout_at.min(deadline);
             self.wheel_client(branch);
         }
@@ -144,7 +150,7 @@ impl Engine {
         turn: &Turn<'_>,
         at: CallRef,
         failure: Failure,
-        response: Option<&Message<'_>>,
+        response: Option<Came<'_, '_>>,
     ) -> bool {
         let Some(call) = self.calls.find(at) else { return false };
         if call.state == crate::call::State::Ringing && !self.settings.policy.hunt_after_ringing {
@@ -158,13 +164,13 @@ impl Engine {
                     && call
                         .candidate
                         .and_then(|candidate| turn.image.carrier(candidate.carrier))
-                        .is_some_and(|carrier| fails_over(&carrier, failure, response))
+                        .is_some_and(|carrier| fails_over(&carrier, failure, response.map(|came| came.message)))
             }
             Verdict::Redirected => match self.redirect(turn, at) {
                 Redirect::Hunt => call.hunt.has_next(),
                 Redirect::Pass => false,
                 Redirect::Recurse => {
-                    response.is_some_and(|response| self.recurse(turn, at, response))
+                    response.is_some_and(|came| self.recurse(turn, at, came.message))
                         || self.calls.find(at).is_some_and(|call| call.hunt.has_next())
                 }
             },
@@ -182,30 +188,30 @@ impl Engine {
     fn recurse(&mut self, turn: &Turn<'_>, at: CallRef, response: &Message<'_>) -> bool {
         let draw = self.draw();
         let Some(call) = self.calls.find_mut(at).filter(|call| !call.hunt.recursed) else { return false };
-        let contact = response.values(crate::message::Name::Contact).next();
-        let number = contact
+        let contact = response.values(Name::Contact).next();
+        let uri = contact
             .and_then(|value| response.parse_name_addr(value).ok())
-            .and_then(|contact| response.parse_uri(contact.uri).ok())
-            .map(|uri| super::Number::read(response, &uri))
-            .filter(|number| !number.digits.is_empty());
-        let Some(number) = number else { return false };
-        let Some(provider) = turn.image.provider(call.provider) else { return false };
-        let Ok(candidates) = turn.image.select(provider.routing_group, &number.digits, draw) else { return false };
+            .and_then(|contact| response.parse_uri(contact.uri).ok());
+        let (Some(uri), Some(provider)) = (uri, turn.image.provider(call.provider)) else { return false };
+        // The gateway's number, not the provider's: nothing is taken off it.
+        let plain = Provider { strip: 0, prepend: b"", ..provider };
+        let source = Recognised { provider: call.provider, tech_prefix: 0, max_cps: None };
+        let Ok(number) = Dialled::read(response, &uri).for_provider(&source, &plain) else { return false };
+        let Ok(candidates) = turn.image.select(provider.routing_group, number.digits(), draw) else { return false };
         call.hunt.recursed = true;
         call.hunt.aim(candidates);
-        call.number = number;
+        call.number = Some(number);
         true
     }
 
     /// Keeps a failure where it is the best answer so far.
-    pub(crate) fn keep_best(&mut self, turn: &Turn<'_>, at: CallRef, status: u16, response: Option<&Message<'_>>) {
-        if !self.calls.find(at).is_some_and(|call| call.hunt.improves(status)) {
-            return;
-        }
+    pub(crate) fn keep_best(&mut self, turn: &Turn<'_>, at: CallRef, status: u16, response: Option<Came<'_, '_>>) {
+        let Some(call) = self.calls.find(at).filter(|call| call.hunt.improves(status)) else { return };
+        let server = call.server;
         // Without a buffer its status is kept: the caller gets that, from Corelane.
         let kept = response
             .filter(|_| self.stand_in(turn, at, status).is_none())
-            .and_then(|response| self.compose(|writer| write_response(response, writer)).ok());
+            .and_then(|came| self.compose_upstream(turn, server, came.message, came.role).ok());
         let Some(call) = self.calls.find_mut(at) else { return };
         let old = call.hunt.best.replace(Best { status, response: kept });
         if let Some(buffer) = old.and_then(|best| best.response) {
@@ -258,14 +264,14 @@ impl Engine {
         let Some(call) = self.calls.find(at) else { return };
         let server = call.server;
         let status = match last {
-            Final::Came(message, status) => match self.stand_in(turn, at, status) {
+            Final::Came(came) => match self.stand_in(turn, at, came.status) {
                 Some(own) => {
                     self.answer_server(turn, server, None, own, b"");
                     own
                 }
                 None => {
-                    self.deliver(turn, server, message, status);
-                    status
+                    self.deliver(turn, server, came);
+                    came.status
                 }
             },
             Final::Kept(buffer, status) => {

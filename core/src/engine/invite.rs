@@ -1,7 +1,6 @@
 //! An INVITE that opens a call: admitted, routed, sent to a gateway (RFC 3261 §16.3 to §16.6).
 
 use super::answer::Incoming;
-use super::forward::Number;
 use super::hunt::{Final, NO_CIRCUIT};
 use super::records::ServerRef;
 use super::{Engine, Turn, millis};
@@ -12,6 +11,7 @@ use crate::counter::Counter;
 use crate::flow::{Endpoint, ListenerIndex};
 use crate::memory::Full;
 use crate::message::{Message, Method, Name, StartLine};
+use crate::number::{Dialled, NumberFault};
 use crate::routing::{ListenerSlot, NoCandidate, Provider, Recognised};
 use crate::siphash::Hasher;
 use crate::time::Instant;
@@ -22,7 +22,7 @@ impl Engine {
         turn: &mut Turn<'_>,
         incoming: &Incoming<'_, '_>,
         recognised: Recognised,
-        dialled: &Number,
+        dialled: &Dialled,
     ) {
         let Some(strip_routes) = self.own_routes(incoming.message) else {
             // A preloaded Route that names anyone else: Corelane is no open relay.
@@ -59,7 +59,7 @@ impl Engine {
         match self.route(turn, recognised, &provider, dialled, call) {
             Ok(()) => self.hunt(turn, call, incoming),
             // A number that leads nowhere is the caller's; anything else is a trunk's trouble, and says so.
-            Err(404) => self.refuse_call(turn, call, EndReason::Refused, Final::Own(404, b"")),
+            Err(status @ (404 | 484)) => self.refuse_call(turn, call, EndReason::Refused, Final::Own(status, b"")),
             Err(status) => self.refuse_call(turn, call, EndReason::Refused, Final::Own(status, NO_CIRCUIT)),
         }
     }
@@ -70,24 +70,19 @@ impl Engine {
         turn: &Turn<'_>,
         recognised: Recognised,
         provider: &Provider<'_>,
-        dialled: &Number,
+        dialled: &Dialled,
         at: CallRef,
     ) -> Result<(), u16> {
         let draw = self.draw();
-        let mut number = dialled.clone();
-        let fits = number.rewrite(recognised.tech_prefix.into(), b"")
-            && number.rewrite(provider.strip.into(), provider.prepend);
-        if !fits || number.digits.is_empty() {
-            return Err(404);
-        }
+        let number = dialled.for_provider(&recognised, provider).map_err(NumberFault::status)?;
         let candidates =
-            turn.image.select(provider.routing_group, &number.digits, draw).map_err(|reason| match reason {
+            turn.image.select(provider.routing_group, number.digits(), draw).map_err(|reason| match reason {
                 NoCandidate::NoRoute => 404,
                 NoCandidate::NoneUsable => provider.refuse_code,
             })?;
         if let Some(call) = self.calls.find_mut(at) {
             call.hunt.aim(candidates);
-            call.number = number;
+            call.number = Some(number);
         }
         Ok(())
     }
@@ -120,7 +115,7 @@ impl Engine {
             server,
             branch: None,
             hunt: Hunt::default(),
-            number: Number::default(),
+            number: None,
             opening,
             text: None,
             started: turn.now.wall,

@@ -276,9 +276,11 @@ impl Answers {
 #[derive(Copy, Clone, Debug)]
 pub(crate) struct Role {
     pub(crate) method: Method,
-    /// It is the INVITE that opens the call, and not one inside a dialog.
-    pub(crate) opens: bool,
+    /// The gateway, for the INVITE that opens the call; none inside a dialog.
+    pub(crate) candidate: Option<Candidate>,
     pub(crate) cancel: Cancel,
+    /// Its From is not the one that came: the responses get that one back.
+    pub(crate) renamed: bool,
     /// The call, stale once that ended.
     pub(crate) call: Option<CallRef>,
     /// Whom the responses are for; none for a CANCEL of our own.
@@ -286,6 +288,13 @@ pub(crate) struct Role {
     /// Inside a dialog: which one (callee's tag), and whose request it is.
     pub(crate) dialog: u64,
     pub(crate) sender: Side,
+}
+
+impl Role {
+    /// It is the INVITE that opens the call.
+    pub(crate) const fn opens(&self) -> bool {
+        self.candidate.is_some()
+    }
 }
 
 /// A client transaction (RFC 3261 §17.1): one branch.
@@ -300,8 +309,7 @@ pub(crate) struct ClientTransaction {
     pub(crate) flow: Flow,
     /// The CANCEL of this INVITE, which shares its branch.
     pub(crate) cancel_branch: Option<ClientRef>,
-    /// For the INVITE of a call: the gateway, how far it has come, and its 2xx.
-    pub(crate) candidate: Option<Candidate>,
+    /// For the INVITE of a call: how far it has come, and its 2xx.
     pub(crate) progress: Progress,
     pub(crate) answers: Answers,
     /// Why the caller cancelled, for our own CANCEL (RFC 3326 §2).
@@ -327,7 +335,6 @@ impl ClientTransaction {
             call_hash,
             flow,
             cancel_branch: None,
-            candidate: None,
             progress: Progress::Silent,
             answers: Answers { delivered: None, ended: [None; 2] },
             callers_cause: None,

@@ -1,7 +1,6 @@
 //! A datagram comes in; a request finds its transaction, its dialog or its way (RFC 3261 §16.3 and §17.2.3).
 
 use super::answer::{ALLOW, Incoming, Refusal, Source};
-use super::forward::Number;
 use super::records::{ServerEvent, ServerRef, ServerState, ServerTransaction, TransactionTimers};
 use super::{Effect, Engine, Turn, UnknownSource};
 use crate::call::CallRef;
@@ -10,6 +9,7 @@ use crate::flow::Flow;
 use crate::limits::{HEADERS_ADDED_MAX, HEADERS_MAX};
 use crate::memory::Full;
 use crate::message::{Fault, Message, Method, Name, ParseError, Scheme, StartLine, Via};
+use crate::number::Dialled;
 use crate::routing::Recognised;
 use crate::siphash::Hasher;
 use crate::token::MAGIC_COOKIE;
@@ -158,8 +158,8 @@ impl Engine {
     fn on_new_request(&mut self, turn: &mut Turn<'_>, incoming: &Incoming<'_, '_>, method: Method) {
         let message = incoming.message;
         let Some(target) = message.request_uri() else { return };
-        let number = Number::read(message, &target);
-        let recognised = self.recognise(turn, incoming.flow, &number.digits);
+        let dialled = Dialled::read(message, &target);
+        let recognised = self.recognise(turn, incoming.flow, dialled.text());
         if recognised.is_none() && !self.known_source(turn, incoming.flow) {
             return self.refuse_stranger(turn, incoming);
         }
@@ -190,7 +190,7 @@ impl Engine {
         if !matches!(target.scheme, Scheme::Sip | Scheme::Tel) {
             return self.answer_stateless(turn, incoming, 416, b"");
         }
-        self.on_invite(turn, incoming, recognised, &number);
+        self.on_invite(turn, incoming, recognised, &dialled);
     }
 
     /// Whose source a flow is.

@@ -6,10 +6,18 @@ use crate::call::state::Event;
 use crate::call::{CallRef, EndReason, Known};
 use crate::counter::Counter;
 use crate::memory::Ref;
-use crate::message::{Message, Method, Name, write_response};
+use crate::message::{Message, Method, Name};
 use crate::time::Instant;
 use crate::token::Tokens;
 use crate::transaction::Tell;
+
+/// A response that came, and what its branch is for.
+#[derive(Copy, Clone)]
+pub(crate) struct Came<'m, 'a> {
+    pub(crate) message: &'m Message<'a>,
+    pub(crate) role: &'m Role,
+    pub(crate) status: u16,
+}
 
 impl Engine {
     pub(crate) fn on_response(&mut self, turn: &mut Turn<'_>, message: &Message<'_>, call_hash: u64, status: u16) {
@@ -23,8 +31,8 @@ impl Engine {
             self.counters.count(Counter::RetransmissionsAbsorbed);
             return;
         }
-        if role.opens {
-            return self.on_invite_response(turn, at, role, message, status);
+        if role.opens() {
+            return self.on_invite_response(turn, at, Came { message, role: &role, status });
         }
         if role.method == Method::Invite && status < 200 {
             self.on_progress(turn, at, status);
@@ -116,22 +124,23 @@ impl Engine {
             // RFC 3261 §16.8: the sender of a re-INVITE that Timer C ended did not cancel.
             return self.answer_server(turn, server, None, 408, b"");
         }
-        self.deliver(turn, server, message, status);
+        self.deliver(turn, server, Came { message, role: &role, status });
     }
 
     /// Sends a response upstream.
-    pub(crate) fn deliver(&mut self, turn: &mut Turn<'_>, server: ServerRef, message: &Message<'_>, status: u16) {
+    pub(crate) fn deliver(&mut self, turn: &mut Turn<'_>, server: ServerRef, came: Came<'_, '_>) {
+        let Came { message, role, status } = came;
         if !has_second_via(message) {
             // RFC 3261 §16.7 step 3: with our Via gone there is nobody left that it could be for.
             return self.counters.count(Counter::StrayResponses);
         }
-        match self.compose(|writer| write_response(message, writer)) {
+        match self.compose_upstream(turn, server, message, role) {
             Ok(buffer) => {
                 self.drive_server(turn, server, ServerEvent::Response(status), Some(buffer));
             }
             // No memory: an INVITE's 2xx is repeated by the callee, another final answer is given from what the transaction
             // holds, and who sent a non-INVITE asks again or times out.
-            Err(_) if message.cseq().method != Method::Invite => self.remove_server(server),
+            Err(_) if role.method != Method::Invite => self.remove_server(server),
             Err(_) if status >= 300 => self.answer_server(turn, server, None, 500, b""),
             Err(_) => {}
         }

@@ -51,7 +51,7 @@ impl Engine {
         let now = turn.now.monotonic;
         let Some(transaction) = self.clients.find_mut(at) else { return };
         if transaction.timers.timeout_at <= now {
-            if transaction.role.opens {
+            if transaction.role.opens() {
                 transaction.timers.timeout_at = Instant::NEVER;
                 self.on_branch_deadline(turn, at);
             } else if transaction.state == ClientState::Invite(invite_client::State::Proceeding) {

@@ -44,15 +44,15 @@ use crate::limits::HEADERS_MAX;
 pub use cseq::CSeq;
 pub use error::{Fault, Malformed, ParseError};
 pub use method::Method;
-pub use name::Name;
+pub use name::{Name, Names};
 pub use name_addr::NameAddr;
 pub use span::Span;
 pub use uri::{Scheme, Uri};
 pub use values::Values;
 pub use via::Via;
 pub use write::{
-    Answer, OwnRequest, RequestEdits, Writer, write_ack, write_answer, write_cancel, write_own_request, write_request,
-    write_response,
+    Answer, OwnRequest, Patch, RequestEdits, Rewrite, Writer, write_ack, write_answer, write_cancel, write_own_request,
+    write_request, write_response, write_response_with,
 };
 
 /// One header field: a line with its folded continuations.

@@ -121,6 +121,7 @@ names! {
     Privacy, "Privacy";
     PAssertedIdentity, "P-Asserted-Identity";
     PPreferredIdentity, "P-Preferred-Identity";
+    RemotePartyId, "Remote-Party-ID";
     Diversion, "Diversion";
     Replaces, "Replaces";
     ReferTo, "Refer-To", "r";
@@ -167,6 +168,48 @@ impl Name {
                 Name::LONG.iter().find(same).copied().unwrap_or(Name::Other)
             }
         }
+    }
+}
+
+/// Some of the names.
+#[derive(Copy, Clone, PartialEq, Eq, Default, Debug)]
+pub struct Names(u64);
+
+const _: () = assert!(Name::COUNT <= u64::BITS as usize, "a bit for each name");
+
+impl Names {
+    /// None of them.
+    pub const NONE: Names = Names(0);
+
+    /// These. `Other` stands for every header that Corelane does not read, so it cannot be among them.
+    #[must_use]
+    pub const fn of(names: &[Name]) -> Names {
+        let (mut bits, mut at) = (0, 0);
+        while at < names.len() {
+            assert!(!matches!(names[at], Name::Other), "no name");
+            bits |= 1u64 << names[at] as u8;
+            at += 1;
+        }
+        Names(bits)
+    }
+
+    /// Both sets together.
+    #[must_use]
+    pub const fn and(self, others: Names) -> Names {
+        Names(self.0 | others.0)
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Whether this one is among them.
+    #[inline]
+    #[must_use]
+    pub const fn contains(self, name: Name) -> bool {
+        self.0 >> (name as u8 % 64) & 1 != 0
     }
 }
 

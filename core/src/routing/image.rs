@@ -183,6 +183,21 @@ impl<'a> Carrier<'a> {
     pub fn name(&self) -> &'a str {
         self.record.name.as_str()
     }
+    /// New calls per second; `None`: no cap.
+    #[must_use]
+    pub fn max_cps(&self) -> Option<u32> {
+        number(&self.record.max_cps)
+    }
+    /// Calls above the rate taken at once.
+    #[must_use]
+    pub fn burst(&self) -> Option<u32> {
+        number(&self.record.burst)
+    }
+    /// Calls at the same time.
+    #[must_use]
+    pub fn max_calls(&self) -> Option<u32> {
+        number(&self.record.max_calls)
+    }
     /// Whether this status goes on to the next candidate.
     #[must_use]
     pub fn fails_over(&self, status: u16) -> bool {
@@ -479,5 +494,5 @@ from_archived! {
     Redirect { Hunt, Pass, Recurse }
     Refer { Reject, Pass }
     Privacy { Trusted, Untrusted }
-    NumberFormat { Plain, E164 }
+    NumberFormat { Plain, E164, NoPlus }
 }

@@ -284,8 +284,10 @@ pub enum NumberFormat {
     /// As routed.
     #[default]
     Plain,
-    /// With a `+` in front.
+    /// With a `+` in front, when it is of digits only.
     E164,
+    /// Without `+`.
+    NoPlus,
 }
 
 /// Table `carrier`, with its enabled gateways.

@@ -31,7 +31,7 @@ fn image(redirect: Redirect) -> ImageBytes {
 }
 
 fn world() -> World {
-    World::new().routed_by(image(Redirect::Hunt))
+    World::new().with_routing(image(Redirect::Hunt))
 }
 
 /// The INVITE at the first gateway.
@@ -170,7 +170,7 @@ fn a_bare_100_goes_on_after_progress_timeout() {
 fn invite_timeout_ends_the_hunt() {
     let mut settings = settings();
     settings.timers.invite_timeout = Duration::from_secs(6);
-    let mut world = World::with(settings).routed_by(image(Redirect::Hunt));
+    let mut world = World::with(settings).with_routing(image(Redirect::Hunt));
     called(&mut world, "all-silent");
     let sent = world.advance(Duration::from_millis(5_900));
     assert_eq!(ladder(&sent).iter().filter(|line| line.starts_with(CALLER)).count(), 0);
@@ -234,7 +234,7 @@ fn hunting_after_ringing() {
 
     let mut settings = settings();
     settings.policy.hunt_after_ringing = false;
-    let mut world = World::with(settings).routed_by(image(Redirect::Hunt));
+    let mut world = World::with(settings).with_routing(image(Redirect::Hunt));
     let first = called(&mut world, "stay");
     world.deliver(FIRST, &response(&first, 180, "a", &[]));
     let sent = world.deliver(FIRST, &response(&first, 500, "a", &[]));
@@ -361,14 +361,14 @@ fn redirections() {
     }
     hunting.settle();
 
-    let mut passing = World::new().routed_by(image(Redirect::Pass));
+    let mut passing = World::new().with_routing(image(Redirect::Pass));
     let first = called(&mut passing, "pass");
     let sent = passing.deliver(FIRST, &response(&first, 302, "a", &contact));
     assert_eq!(ladder(&sent), [format!("{FIRST} ACK"), format!("{CALLER} 302")]);
     assert_eq!(sent[1].header("Contact"), "<sip:+43123456@203.0.113.9>");
     passing.settle();
 
-    let mut recursing = World::new().routed_by(image(Redirect::Recurse));
+    let mut recursing = World::new().with_routing(image(Redirect::Recurse));
     let first = called(&mut recursing, "recurse");
     let sent = recursing.deliver(FIRST, &response(&first, 302, "a", &contact));
     assert_eq!(ladder(&sent), [format!("{FIRST} ACK"), format!("{THIRD} INVITE")]);

@@ -117,6 +117,11 @@ impl World {
         }
     }
 
+    /// Another routing image than that of most tests.
+    pub(crate) fn routed_by(image: ImageBytes) -> World {
+        World { image, ..World::new() }
+    }
+
     /// A datagram from `peer` arrives at the first listener.
     pub(crate) fn deliver(&mut self, peer: &str, text: &str) -> Vec<Sent> {
         self.deliver_to(0, peer, text.as_bytes())
@@ -157,7 +162,7 @@ impl World {
     }
 
     /// The same world with other routing.
-    pub(crate) fn routed_by(mut self, image: ImageBytes) -> World {
+    pub(crate) fn with_routing(mut self, image: ImageBytes) -> World {
         self.image = image;
         self
     }

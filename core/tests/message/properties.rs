@@ -2,8 +2,8 @@
 
 use corelane_core::limits::MESSAGE_SIZE_MAX;
 use corelane_core::message::{
-    Answer, Malformed, Message, Name, ParseError, RequestEdits, StartLine, Writer, write_ack, write_answer,
-    write_cancel, write_request, write_response,
+    Answer, Malformed, Message, Name, Names, ParseError, RequestEdits, Rewrite, StartLine, Writer, write_ack,
+    write_answer, write_cancel, write_request, write_response, write_response_with,
 };
 use corelane_core::steering::find_call_id;
 use proptest::prelude::*;
@@ -106,6 +106,7 @@ const EDITS: RequestEdits<'static> = RequestEdits {
     strip_routes: 0,
     drop_last_route: false,
     max_forwards: 69,
+    rewrite: Rewrite::NOTHING,
 };
 
 fn check(bytes: &[u8]) -> Result<(), TestCaseError> {
@@ -115,6 +116,7 @@ fn check(bytes: &[u8]) -> Result<(), TestCaseError> {
             prop_assert_eq!(find_call_id(message.bytes()), Some(message.call_id()));
             exercise(&message);
             kept(&message)?;
+            rewritten(&message)?;
         }
         Err(Malformed { partial: Some(partial), .. }) => exercise(&partial),
         Err(Malformed { partial: None, .. }) => {}
@@ -168,6 +170,38 @@ fn kept(message: &Message<'_>) -> Result<(), TestCaseError> {
     } else {
         prop_assert_eq!(&before[1..], &after[..]);
     }
+    Ok(())
+}
+
+/// Rewritten, it parses again, has the other From and To, and is otherwise as it was written without.
+fn rewritten(message: &Message<'_>) -> Result<(), TestCaseError> {
+    let gone = [Name::Contact, Name::Supported, Name::RAck];
+    let (from, to) = (&b"\"F\" <sip:f@f>;tag=1"[..], &b"sip:t@t;tag=2"[..]);
+    let rewrite = Rewrite { drop: Names::of(&gone), ..Rewrite::identities(message, Some(from), Some(to)) };
+    let (mut plain, mut other) = (vec![0; 2 * MESSAGE_SIZE_MAX], vec![0; 2 * MESSAGE_SIZE_MAX]);
+    let (mut plain, mut other) = (Writer::new(&mut plain), Writer::new(&mut other));
+    if let StartLine::Request { .. } = message.start() {
+        write_request(message, &EDITS, &mut plain);
+        write_request(message, &RequestEdits { rewrite, ..EDITS }, &mut other);
+    } else {
+        write_response(message, &mut plain);
+        write_response_with(message, &rewrite, &mut other);
+    }
+    // What does not parse any more when it is forwarded is `kept`'s to judge.
+    let Ok(plain) = Message::parse(plain.finish().expect("fits")) else { return Ok(()) };
+    let written = other.finish().expect("fits");
+    let Ok(other) = Message::parse(written) else {
+        return Err(TestCaseError::fail(written.escape_ascii().to_string()));
+    };
+    prop_assert_eq!((other.text(other.from().value), other.text(other.to().value)), (from, to));
+    let rest = |message: &Message<'_>| -> Vec<Vec<u8>> {
+        let changed = [&gone[..], &[Name::From, Name::To]].concat();
+        let fields = message.fields().iter().filter(|field| !changed.contains(&field.name));
+        fields.map(|field| message.text(field.line).to_vec()).collect()
+    };
+    prop_assert!(gone.iter().all(|name| other.first(*name).is_none()));
+    prop_assert_eq!(rest(&plain), rest(&other));
+    prop_assert_eq!(plain.body(), other.body());
     Ok(())
 }
 

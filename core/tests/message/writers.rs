@@ -1,7 +1,8 @@
 //! What the writers change and what they keep (RFC 3261 §16.6, §16.7, §8.2.6, §17.1.1.3, §9.1).
 
 use corelane_core::message::{
-    Answer, Message, RequestEdits, Writer, write_ack, write_answer, write_cancel, write_request, write_response,
+    Answer, Message, Name, Names, Patch, RequestEdits, Rewrite, Span, Writer, write_ack, write_answer, write_cancel,
+    write_request, write_response, write_response_with,
 };
 
 const NO_EDITS: RequestEdits<'static> = RequestEdits {
@@ -13,6 +14,7 @@ const NO_EDITS: RequestEdits<'static> = RequestEdits {
     strip_routes: 0,
     drop_last_route: false,
     max_forwards: 69,
+    rewrite: Rewrite::NOTHING,
 };
 
 /// What a writer made of a message, with LF for readability.
@@ -127,6 +129,60 @@ fn a_forwarded_response_loses_one_via() {
         let text = written(&format!("SIP/2.0 180 So so\n{vias}{RESPONSE}"), write_response);
         assert_eq!(text, format!("SIP/2.0 180 So so\n{left}{RESPONSE}"));
     }
+}
+
+/// The rewriting of nothing is the writing of what came.
+#[test]
+fn nothing_to_rewrite() {
+    for vias in
+        ["Via: SIP/2.0/UDP us ,SIP/2.0/UDP a\n", "Via: SIP/2.0/UDP us\nVia: SIP/2.0/UDP a\n", "Via: SIP/2.0/UDP us\n"]
+    {
+        let response = format!("SIP/2.0 180 So so\nServer: x\n{vias}{RESPONSE}");
+        let rewritten = written(&response, |message, out| write_response_with(message, &Rewrite::NOTHING, out));
+        assert_eq!(rewritten, written(&response, write_response));
+    }
+}
+
+/// From and To of the other side, headers that stay behind; wherever they are.
+#[test]
+fn a_rewritten_message() {
+    let drop = Names::of(&[Name::PAssertedIdentity, Name::Privacy, Name::Contact]);
+    let dropped = "m: <sip:c>\n";
+    let asserted = "P-Asserted-Identity: <sip:1>,\n <tel:+1>\n";
+    let kept = "Subject: folded\n line\n";
+    for response in [
+        format!("{dropped}Via: SIP/2.0/UDP us,SIP/2.0/UDP a\n{kept}{RESPONSE}"),
+        format!("Via: SIP/2.0/UDP us\n{dropped}Via: SIP/2.0/UDP a\n{kept}{RESPONSE}"),
+        format!("{kept}{asserted}Privacy: id\nVia: SIP/2.0/UDP us\nprivacy: id\n{RESPONSE}"),
+        format!("Via: SIP/2.0/UDP us\n{}{dropped}\nok", RESPONSE.strip_suffix("\nok").expect("a body")),
+    ] {
+        let response = format!("SIP/2.0 180 So so\n{response}");
+        let text = written(&response, |message, out| {
+            let rewrite = Rewrite::identities(message, Some(b"F <sip:f@f>;tag=1"), Some(b"<tel:+1>;tag=2"));
+            write_response_with(message, &Rewrite { drop, ..rewrite }, out);
+        });
+        let expected = written(&response, write_response)
+            .replace("From: <sip:a@a>;tag=1\n", "From: F <sip:f@f>;tag=1\n")
+            .replace("To: <sip:b@b>;tag=2\n", "To: <tel:+1>;tag=2\n")
+            .replace(dropped, "")
+            .replace(asserted, "")
+            .replace("Privacy: id\n", "")
+            .replace("privacy: id\n", "");
+        assert_eq!(text, expected);
+    }
+    let lines = "Privacy: id\nRoute: <sip:us;lr>\nP-Asserted-Identity: <sip:1>\nMax-Forwards: 9\n";
+    let part = |message: &Message<'_>, out: &mut Writer<'_>| {
+        let from = message.from().uri;
+        // The host of `sip:a@a`.
+        let span = Span { start: from.start + 6, end: from.end };
+        let rewrite = Rewrite { from: Some(Patch { span, text: b"us.example" }), to: None, drop };
+        let edits = RequestEdits { rewrite, strip_routes: 1, record_routes: &[b"<sip:us;lr>"], ..NO_EDITS };
+        write_request(message, &edits, out);
+    };
+    let plain = RequestEdits { strip_routes: 1, record_routes: &[b"<sip:us;lr>"], ..NO_EDITS };
+    let without = lines.replace("Privacy: id\n", "").replace("P-Asserted-Identity: <sip:1>\n", "");
+    let expected = forwarded(&without, &plain).replace("<sip:a@a>", "<sip:a@us.example>");
+    assert_eq!(written(&invite(lines), part), expected);
 }
 
 /// RFC 3261 §8.2.6.

@@ -61,6 +61,16 @@ pub(super) fn host(text: &str) -> Result<String, String> {
     }
 }
 
+/// A host as a URI has it: a name, an IPv4 address, an IPv6 address in brackets (RFC 3261 §25.1), with or without them in the table.
+pub(super) fn uri_host(text: &str) -> Result<String, String> {
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+    match bare.unwrap_or(text).parse() {
+        Ok(IpAddr::V6(ip)) => Ok(format!("[{ip}]")),
+        _ if bare.is_some() => Err("must have an IPv6 address between its brackets".to_string()),
+        _ => host(text),
+    }
+}
+
 /// A routed prefix.
 #[inline]
 pub(super) fn prefix(bytes: &[u8]) -> Result<Digits, String> {
@@ -82,13 +92,16 @@ pub(super) fn prepend(text: &str, plus: bool) -> Result<String, String> {
     }
 }
 
-/// What a dialled user starts with.
+/// What a dialled user starts with, once visual separators and a leading `+` are out of it: as `Dialled::text` has it.
 pub(super) fn tech_prefix(text: &str) -> Result<Vec<u8>, String> {
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"*#+._-".contains(&byte);
+    if let Some(byte) = text.chars().find(|byte| "+-.()".contains(*byte)) {
+        return Err(format!("has '{byte}', which is taken off every dialled number first; write it without"));
+    }
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"*#_".contains(&byte);
     if text.len() <= TECH_PREFIX_MAX && text.bytes().all(fits) {
         Ok(text.as_bytes().to_vec())
     } else {
-        Err(format!("must be at most {TECH_PREFIX_MAX} letters, digits or * # + . _ -"))
+        Err(format!("must be at most {TECH_PREFIX_MAX} letters, digits or * # _"))
     }
 }
 
@@ -285,6 +298,14 @@ mod tests {
         assert!(["10.0.0.0/33", "10.0.0.0/", "10.0.0/8", "example.net"].into_iter().all(|text| cidr(text).is_err()));
         assert_eq!(failover_codes("503, 408 q850:34"), Ok((vec![408, 503], vec![34])));
         assert!(["486", "603", "200", "q850:200", "x"].into_iter().all(|text| failover_codes(text).is_err()));
+        assert_eq!(uri_host("2001:DB8::1").as_deref(), Ok("[2001:db8::1]"));
+        assert_eq!(uri_host("[2001:db8::1]").as_deref(), Ok("[2001:db8::1]"));
+        assert_eq!(uri_host("192.0.2.1").as_deref(), Ok("192.0.2.1"));
+        assert_eq!(uri_host("sbc.example.net").as_deref(), Ok("sbc.example.net"));
+        assert!(["[192.0.2.1]", "[a]", "a b", "a@b", "a:5060", "[::1"].into_iter().all(|text| uri_host(text).is_err()));
+        assert_eq!(tech_prefix("ACME_7#").as_deref(), Ok(&b"ACME_7#"[..]));
+        assert!(tech_prefix("9-9").expect_err("a separator").contains("has '-'"));
+        assert!(tech_prefix("+99").expect_err("a plus").contains("has '+'"));
         assert!(host("sbc-1.example.net").is_ok() && host("2001:db8::1").is_ok());
         assert!(["", "a..b", "-a", "a b"].into_iter().all(|text| host(text).is_err()));
         assert!(

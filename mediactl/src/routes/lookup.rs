@@ -3,6 +3,7 @@
 use std::fmt;
 
 use corelane_core::Endpoint;
+use corelane_core::number::Dialled;
 use corelane_core::routing::{Candidates, Digits, Image, ListenerSlot, NO_SLOT, NoCandidate, ProviderSlot, Recognised};
 
 /// Where a look-up starts.
@@ -30,7 +31,7 @@ pub struct Lookup {
 pub enum Outcome {
     /// Gateways in the order of this draw.
     Candidates(Candidates),
-    /// The source is nobody's, or the provider unknown.
+    /// The source is nobody's, the provider unknown, or what was dialled is no number.
     Unknown,
     /// The answer to give.
     None(NoCandidate),
@@ -84,6 +85,8 @@ pub fn lookup(image: &Image<'_>, source: Source, dialled: &str, draw: u64) -> Lo
 
 /// The routing group and the normalised number.
 fn start(image: &Image<'_>, source: Source, dialled: &str, steps: &mut Vec<String>) -> Option<(u32, String)> {
+    // As a call would be read, so that what is told here is what happens.
+    let user = Dialled::parse(dialled.as_bytes());
     let recognised = match source {
         Source::Group(group) => return Some((group, dialled.to_string())),
         Source::Provider(id) => {
@@ -91,7 +94,7 @@ fn start(image: &Image<'_>, source: Source, dialled: &str, steps: &mut Vec<Strin
             let known = slots.into_iter().find(|slot| image.provider(*slot).is_some_and(|provider| provider.id == id));
             known.map(|provider| Recognised { provider, tech_prefix: 0, max_cps: None })
         }
-        Source::Peer(peer, listener) => image.recognise(listener_slot(image, listener), peer, dialled.as_bytes()),
+        Source::Peer(peer, listener) => image.recognise(listener_slot(image, listener), peer, user.text()),
     };
     let Some((recognised, provider)) =
         recognised.and_then(|recognised| Some((recognised, image.provider(recognised.provider)?)))
@@ -99,12 +102,18 @@ fn start(image: &Image<'_>, source: Source, dialled: &str, steps: &mut Vec<Strin
         steps.push("no such provider, or the address is nobody's".to_string());
         return None;
     };
-    let rest = dialled.get(usize::from(recognised.tech_prefix)..).unwrap_or("");
-    let rest = rest.strip_prefix('+').unwrap_or(rest);
-    let prepend = std::str::from_utf8(provider.prepend).unwrap_or("");
-    let number = format!("{prepend}{}", rest.get(usize::from(provider.strip)..).unwrap_or(""));
-    steps.push(format!("provider {} ({}): '{dialled}' becomes '{number}'", provider.id, provider.name));
-    Some((provider.routing_group, number))
+    match user.for_provider(&recognised, &provider) {
+        Ok(number) => {
+            let number = String::from_utf8_lossy(number.digits()).into_owned();
+            steps.push(format!("provider {} ({}): '{dialled}' becomes '{number}'", provider.id, provider.name));
+            Some((provider.routing_group, number))
+        }
+        Err(fault) => {
+            let (id, name, status) = (provider.id, provider.name, fault.status());
+            steps.push(format!("provider {id} ({name}): '{dialled}': {fault}: {status}"));
+            None
+        }
+    }
 }
 
 fn listener_slot(image: &Image<'_>, id: Option<u32>) -> ListenerSlot {

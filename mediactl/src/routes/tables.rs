@@ -166,6 +166,8 @@ fn push<T>(rows: &mut Vec<Row<T>>, fields: &mut Fields<'_>, read: fn(&mut Fields
 }
 
 const TRANSPORTS: [(&str, TransportKind); 1] = [("udp", TransportKind::Udp)];
+const NUMBER_FORMATS: [(&str, NumberFormat); 3] =
+    [("plain", NumberFormat::Plain), ("e164", NumberFormat::E164), ("no_plus", NumberFormat::NoPlus)];
 const PRIVACIES: [(&str, Privacy); 2] = [("trusted", Privacy::Trusted), ("untrusted", Privacy::Untrusted)];
 
 /// The name, or the id where a row has none.
@@ -274,13 +276,23 @@ fn read_gateway(fields: &mut Fields<'_>) -> Gateway {
         max_calls: fields.cap(at::max_calls),
         strip: fields.number(at::strip, 0, 32).unwrap_or(0),
         prepend: fields.parsed(at::prepend, |text| fields::prepend(text, true)).unwrap_or_default(),
-        number_format: fields.word(at::number_format, &[("plain", NumberFormat::Plain), ("e164", NumberFormat::E164)]),
-        from_host: fields.parsed(at::from_host, fields::host),
+        number_format: fields.word(at::number_format, &NUMBER_FORMATS),
+        from_host: fields.parsed(at::from_host, fields::uri_host),
         privacy: fields.word(at::privacy, &PRIVACIES),
         fr_timer_ms: fields.number(at::fr_timer_ms, 100, 60_000),
         ring_timeout_ms: fields.number(at::ring_timeout_ms, 1_000, 3_600_000),
         media_flags: fields.text(at::media_flags).unwrap_or_default().to_string(),
     };
+    let (plus, digits) = record.prepend.strip_prefix('+').map_or((false, &*record.prepend), |digits| (true, digits));
+    match record.number_format {
+        NumberFormat::NoPlus if plus => {
+            fields.complain(at::prepend, "has a '+' that number_format no_plus takes off again; remove one of them");
+        }
+        NumberFormat::E164 if !digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            fields.complain(at::prepend, "has a symbol that no number of number_format e164 has; remove one of them");
+        }
+        _ => {}
+    }
     Gateway { record, listener_id: fields.number(at::listener_id, 0, u32::MAX) }
 }
 

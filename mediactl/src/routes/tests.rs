@@ -287,6 +287,76 @@ fn each_bad_row_is_named_with_its_cure() {
             "provider_address.csv:2: tech_prefix 7@7: must be at most 16",
         ),
         (
+            "gateway.csv",
+            "id,host,number_format\n1,203.0.113.1,as_is\n2,203.0.113.2,\n3,203.0.113.3,\n",
+            "gateway.csv:2: number_format as_is: must be one of plain, e164, no_plus",
+        ),
+        (
+            "gateway.csv",
+            "id,host,strip\n1,203.0.113.1,33\n2,203.0.113.2,\n3,203.0.113.3,\n",
+            "gateway.csv:2: strip 33: must be a whole number from 0 to 32",
+        ),
+        (
+            "gateway.csv",
+            "id,host,prepend\n1,203.0.113.1,00+\n2,203.0.113.2,\n3,203.0.113.3,\n",
+            "gateway.csv:2: prepend 00+: must be an optional + and at most 32",
+        ),
+        (
+            "gateway.csv",
+            "id,host,from_host\n1,203.0.113.1,sbc example\n2,203.0.113.2,\n3,203.0.113.3,\n",
+            "gateway.csv:2: from_host sbc example: must be a host name of at most 64 bytes",
+        ),
+        (
+            "gateway.csv",
+            "id,host,from_host\n1,203.0.113.1,[sbc]\n2,203.0.113.2,\n3,203.0.113.3,\n",
+            "gateway.csv:2: from_host [sbc]: must have an IPv6 address between its brackets",
+        ),
+        (
+            "gateway.csv",
+            "id,host,privacy\n1,203.0.113.1,private\n2,203.0.113.2,\n3,203.0.113.3,\n",
+            "gateway.csv:2: privacy private: must be one of trusted, untrusted",
+        ),
+        (
+            "provider.csv",
+            "id,routing_group,strip\n1,1,33\n2,2,\n",
+            "provider.csv:2: strip 33: must be a whole number from 0 to 32",
+        ),
+        (
+            "provider.csv",
+            "id,routing_group,prepend\n1,1,+49\n2,2,\n",
+            "provider.csv:2: prepend +49: must be at most 32 of 0-9",
+        ),
+        (
+            "provider.csv",
+            "id,routing_group,privacy\n1,1,no\n2,2,\n",
+            "provider.csv:2: privacy no: must be one of trusted, untrusted",
+        ),
+        (
+            "provider_address.csv",
+            "provider_id,cidr,tech_prefix\n1,10.0.0.0/24,+99\n",
+            "provider_address.csv:2: tech_prefix +99: has '+', which is taken off every dialled number first; write it without",
+        ),
+        (
+            "provider_address.csv",
+            "provider_id,cidr,tech_prefix\n1,10.0.0.0/24,9-9\n",
+            "provider_address.csv:2: tech_prefix 9-9: has '-', which",
+        ),
+        (
+            "provider_address.csv",
+            "provider_id,cidr,tech_prefix\n1,10.0.0.0/24,12345678901234567\n",
+            "provider_address.csv:2: tech_prefix 12345678901234567: must be at most 16 letters",
+        ),
+        (
+            "gateway.csv",
+            "id,host,prepend,number_format\n1,203.0.113.1,+0,no_plus\n2,203.0.113.2,,\n3,203.0.113.3,,\n",
+            "gateway.csv:2: prepend +0: has a '+' that number_format no_plus takes off",
+        ),
+        (
+            "gateway.csv",
+            "id,host,prepend,number_format\n1,203.0.113.1,7#,e164\n2,203.0.113.2,,\n3,203.0.113.3,,\n",
+            "gateway.csv:2: prepend 7#: has a symbol that no number of number_format e164 has",
+        ),
+        (
             "listener.csv",
             "id,address\n1,everywhere\n2,2001:db8::1\n",
             "listener.csv:2: address everywhere: must be an IP address of this host",
@@ -470,6 +540,9 @@ fn a_lookup_explains_itself() {
         assert!(text.contains(expected), "{expected} in\n{text}");
     }
     assert!(told(Source::Provider(2), "144").to_string().contains("'144' becomes '9944'"));
+    assert!(told(Source::Provider(2), "+1(44)-5").to_string().contains("'+1(44)-5' becomes '99445'"));
+    let alice = told(Source::Provider(2), "alice");
+    assert!(alice.outcome == Outcome::Unknown && alice.to_string().contains("'alice': not a number: 404"), "{alice}");
     assert!(told(Source::Group(1), "33").to_string().contains("no prefix of '33' is routed: 404"));
     assert_eq!(told(Source::Peer(peer("203.0.113.1:5060"), None), "44").outcome, Outcome::Unknown);
 }

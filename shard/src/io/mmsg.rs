@@ -12,7 +12,7 @@ use arrayvec::ArrayVec;
 use corelane_core::limits::LISTENERS_MAX;
 use corelane_core::{Flow, ListenerIndex, Transport};
 
-use super::fault::{FaultSource, Faults, Refusal};
+use super::fault::{Drained, FaultSource, Faults, Next, Refusal};
 use super::{Fault, Io, OUTGOING_MAX, RECEIVE_BATCH, Received};
 use crate::sys::event::{EventFd, PollSet};
 use crate::sys::mmsg::{ReceiveBatch, SendBatch};
@@ -52,14 +52,17 @@ impl Mmsg {
         }
     }
 
-    fn drain_errors(&mut self, listener: usize) {
-        let more = self.faults.drain(self.sockets[listener].as_fd(), listener as u8);
+    /// Whether there was anything.
+    fn drain_errors(&mut self, listener: usize) -> bool {
+        let Drained { any, more } = self.faults.drain(self.sockets[listener].as_fd(), listener as u8);
         self.failing = self.failing & !(1 << listener) | u32::from(more) << listener;
+        any
     }
 
     /// Sends the messages of one listener, given by their places; says how many the kernel refused.
     fn send_from<'b>(&mut self, listener: usize, places: &[u8], message: &impl Fn(usize) -> (Flow, &'b [u8])) -> usize {
-        let (mut next, mut refused, mut retried) = (0, 0, false);
+        // How many are done, how many of them are lost, and how often the next one was refused.
+        let (mut next, mut lost, mut refusals) = (0, 0, 0);
         while next < places.len() {
             let rest = places[next..].iter().map(|place| {
                 let (flow, bytes) = message(usize::from(*place));
@@ -67,30 +70,30 @@ impl Mmsg {
             });
             let error = match self.sending.send(self.sockets[listener].as_fd(), rest) {
                 Ok(count) => {
-                    next += count;
-                    retried = false;
+                    (next, refusals) = (next + count, 0);
                     continue;
                 }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => error,
             };
-            let peer = message(usize::from(places[next])).0.peer;
-            match Refusal::of(&error) {
-                _ if error.kind() == io::ErrorKind::Interrupted => continue,
+            let refusal = Refusal::of(&error);
+            if refusal == Refusal::Full {
                 // The rest would meet the same full buffer, one call each.
-                Refusal::Full => return refused + places.len() - next,
-                // The error may belong to any peer of this socket. Emptying the error queue takes the pending error with it;
-                // what fails again then is really about this datagram.
-                _ if !retried => {
-                    self.drain_errors(listener);
-                    retried = true;
-                    continue;
-                }
-                Refusal::Destination => self.faults.report(listener as u8, peer, FaultSource::Kernel),
-                Refusal::Pending => {}
+                return lost + places.len() - next;
             }
-            (next, refused, retried) = (next + 1, refused + 1, false);
+            refusals += 1;
+            let drained = self.drain_errors(listener);
+            match refusal.next(refusals, drained) {
+                Next::Again => continue,
+                Next::Lost => {}
+                Next::Fault => {
+                    let peer = message(usize::from(places[next])).0.peer;
+                    self.faults.report(listener as u8, peer, FaultSource::Kernel);
+                }
+            }
+            (next, lost, refusals) = (next + 1, lost + 1, 0);
         }
-        refused
+        lost
     }
 }
 

@@ -9,7 +9,7 @@ use arrayvec::ArrayVec;
 use corelane_core::limits::LISTENERS_MAX;
 use corelane_core::{Flow, ListenerIndex, Transport};
 
-use super::fault::{FaultSource, Faults, Refusal};
+use super::fault::{FaultSource, Faults, Next, REFUSALS_MAX, Refusal};
 use super::{Fault, Io, OUTGOING_MAX, RECEIVE_BATCH, Received};
 use crate::sys::event::EventFd;
 use crate::sys::ring::{Arrival, Ring};
@@ -42,11 +42,15 @@ impl Uring {
         self.ring.buffers_used()
     }
 
-    fn drain_errors(&mut self, failing: u32) {
+    /// The listeners that had anything, one bit each.
+    fn drain_errors(&mut self, failing: u32) -> u32 {
+        let mut any = 0;
         for listener in (0..self.sockets.len()).filter(|listener| failing & (1 << listener) != 0) {
-            let more = self.faults.drain(self.sockets[listener].as_fd(), listener as u8);
-            self.failing = self.failing & !(1 << listener) | u32::from(more) << listener;
+            let drained = self.faults.drain(self.sockets[listener].as_fd(), listener as u8);
+            self.failing = self.failing & !(1 << listener) | u32::from(drained.more) << listener;
+            any |= u32::from(drained.any) << listener;
         }
+        any
     }
 }
 
@@ -80,41 +84,43 @@ impl Io for Uring {
             let (flow, bytes) = message(index);
             (flow.listener.0, flow.peer, bytes)
         };
-        let mut refused: ArrayVec<(u8, i32), OUTGOING_MAX> = ArrayVec::new();
-        self.ring.send(count, entry, |index, errno| {
-            if errno != 0 {
-                refused.push((index as u8, errno));
-            }
-        })?;
+        let mut places: ArrayVec<u8, OUTGOING_MAX> = (0..count as u8).collect();
+        let mut refused: ArrayVec<(u8, Refusal), OUTGOING_MAX> = ArrayVec::new();
         let mut lost = 0;
-        // As with `sendmmsg`: a full buffer drops; anything else may be another peer's pending error, so the error queue is
-        // emptied and the datagram tried once more.
-        let mut again: ArrayVec<u8, OUTGOING_MAX> = ArrayVec::new();
-        for (place, errno) in refused {
-            if Refusal::of(&io::Error::from_raw_os_error(errno)) == Refusal::Full {
-                lost += 1;
-            } else {
-                self.drain_errors(1 << entry(usize::from(place)).0);
-                again.push(place);
+        // All go into one submit, then those that were refused, in their order, again.
+        for refusals in 1..=REFUSALS_MAX {
+            self.ring.send(
+                places.len(),
+                |index| entry(usize::from(places[index])),
+                |index, errno| {
+                    if errno != 0 {
+                        refused.push((places[index], Refusal::of(&io::Error::from_raw_os_error(errno))));
+                    }
+                },
+            )?;
+            if refused.is_empty() {
+                break;
             }
-        }
-        if again.is_empty() {
-            return Ok(lost);
-        }
-        let faults = &mut self.faults;
-        self.ring.send(
-            again.len(),
-            |index| entry(usize::from(again[index])),
-            |index, errno| {
-                if errno != 0 {
-                    lost += 1;
-                    if Refusal::of(&io::Error::from_raw_os_error(errno)) == Refusal::Destination {
-                        let (listener, peer, _) = entry(usize::from(again[index]));
-                        faults.report(listener, peer, FaultSource::Kernel);
+            let listeners = refused.iter().fold(0, |bits, (place, _)| bits | 1 << entry(usize::from(*place)).0);
+            let drained = self.drain_errors(listeners);
+            places.clear();
+            for (place, refusal) in refused.drain(..) {
+                let (listener, peer, _) = entry(usize::from(place));
+                match refusal.next(refusals, drained & 1 << listener != 0) {
+                    Next::Again => places.push(place),
+                    Next::Lost => lost += 1,
+                    Next::Fault => {
+                        lost += 1;
+                        self.faults.report(listener, peer, FaultSource::Kernel);
                     }
                 }
-            },
-        )?;
+            }
+            if places.is_empty() {
+                break;
+            }
+            // Completions come in the order of submission nearly always; the next submit must have it always.
+            places.sort_unstable();
+        }
         Ok(lost)
     }
 

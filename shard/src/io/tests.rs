@@ -227,6 +227,46 @@ fn a_destination_that_the_kernel_refuses_is_reported<I: Backend>() {
     }
 }
 
+fn a_refusal_is_told_from_another_ones_pending_error<I: Backend>() {
+    let (mut io, _, _) = bench::<I>(&["127.0.0.1:0"]);
+    let alive = peer("127.0.0.1:0");
+    let good = flow(0, alive.local_addr().expect("bound"));
+    let dead = {
+        let closed = peer("127.0.0.1:0");
+        flow(0, closed.local_addr().expect("bound"))
+    };
+    // No datagram is as long as this, so the kernel refuses it with EMSGSIZE; the broadcast address needs a permission (EACCES).
+    let too_long = vec![b'x'; 70_000];
+    let forbidden = flow(0, "255.255.255.255:5060".parse().expect("a literal"));
+    for _ in 0..10 {
+        let batch: [(Flow, &[u8]); 7] = [
+            (dead, b"pending"),
+            (forbidden, b"refused"),
+            (dead, b"pending"),
+            (good, b"through"),
+            (dead, b"pending"),
+            (flow(0, SocketAddr::from(([127, 0, 0, 1], 9))), &too_long),
+            (good, b"through"),
+        ];
+        assert_eq!(io.send(batch.len(), |index| batch[index]).expect("send"), 2, "the two refused ones");
+        let mut faults = Vec::new();
+        // Loopback's ICMP errors are queued before the send returns, but the last one is seen by the next receive.
+        assert_eq!(io.receive().expect("receive"), 0);
+        io.recycle();
+        while let Some(fault) = io.fault() {
+            faults.push((fault.flow, fault.source));
+        }
+        assert_eq!(faults.len(), 3, "{faults:?}");
+        assert!(faults.contains(&(dead, FaultSource::Network)));
+        assert!(faults.contains(&(forbidden, FaultSource::Kernel)));
+        assert!(faults.contains(&(batch[5].0, FaultSource::Kernel)));
+        for _ in 0..2 {
+            let mut buffer = [0; 8];
+            assert_eq!(alive.recv(&mut buffer).expect("what was refused to others went through"), 7);
+        }
+    }
+}
+
 fn an_event_ends_the_wait_each_time<I: Backend>() {
     let (mut io, addresses, wake) = bench::<I>(&["127.0.0.1:0"]);
     for _ in 0..100 {
@@ -258,5 +298,6 @@ on_both!(
     a_full_flush_leaves_in_order,
     a_dead_peer_is_reported_and_hurts_nobody_else,
     a_destination_that_the_kernel_refuses_is_reported,
+    a_refusal_is_told_from_another_ones_pending_error,
     an_event_ends_the_wait_each_time,
 );

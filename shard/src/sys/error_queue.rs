@@ -78,11 +78,53 @@ fn extended_error(header: &libc::msghdr) -> Option<libc::sock_extended_err> {
     None
 }
 
-/// RFC 792: destination unreachable (3), except "fragmentation needed" (4). RFC 4443: destination unreachable (1).
+/// What counts, and what does not:
+///
+/// | | IPv4 (RFC 792, RFC 1812) | IPv6 (RFC 4443) |
+/// | --- | --- | --- |
+/// | counts | type 3, destination unreachable: net, host, protocol, port, prohibited, … | type 1, likewise |
+/// | does not | type 3 code 4, fragmentation needed | type 2, packet too big |
+/// | does not | type 11, time exceeded; 12, parameter problem; 4, source quench | types 3 and 4, likewise |
+///
+/// What does not count says that the way is long or narrow, not that there is none. Errors of the kernel's own (`SO_EE_ORIGIN_LOCAL`) come
+/// back from the send itself; a neighbour that does not answer shows as host unreachable.
 fn is_unreachable(error: &libc::sock_extended_err) -> bool {
     match error.ee_origin {
         libc::SO_EE_ORIGIN_ICMP => error.ee_type == 3 && error.ee_code != 4,
         libc::SO_EE_ORIGIN_ICMP6 => error.ee_type == 1,
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_unreachable;
+
+    #[test]
+    fn only_destination_unreachable_counts() {
+        let of = |ee_origin, ee_type, ee_code| {
+            let error =
+                libc::sock_extended_err { ee_errno: 0, ee_origin, ee_type, ee_code, ee_pad: 0, ee_info: 0, ee_data: 0 };
+            is_unreachable(&error)
+        };
+        for code in (0..=15).filter(|code| *code != 4) {
+            assert!(of(libc::SO_EE_ORIGIN_ICMP, 3, code), "{code}");
+        }
+        for code in 0..=6 {
+            assert!(of(libc::SO_EE_ORIGIN_ICMP6, 1, code), "{code}");
+        }
+        let others = [
+            (libc::SO_EE_ORIGIN_ICMP, 3, 4),
+            (libc::SO_EE_ORIGIN_ICMP, 4, 0),
+            (libc::SO_EE_ORIGIN_ICMP, 11, 0),
+            (libc::SO_EE_ORIGIN_ICMP, 12, 0),
+            (libc::SO_EE_ORIGIN_ICMP6, 2, 0),
+            (libc::SO_EE_ORIGIN_ICMP6, 3, 0),
+            (libc::SO_EE_ORIGIN_ICMP6, 4, 0),
+            (libc::SO_EE_ORIGIN_LOCAL, 3, 3),
+        ];
+        for (origin, kind, code) in others {
+            assert!(!of(origin, kind, code), "{origin} {kind} {code}");
+        }
     }
 }

@@ -5,13 +5,15 @@
 //! byte for byte and in its order.
 //!
 //! `request.rs` forwards a request, `response.rs` a response, `answer.rs` writes our own responses, `hop.rs` the two requests
-//! that are made from another one for one hop: ACK and CANCEL, and `own.rs` those by which Corelane ends a call.
+//! that are made from another one for one hop: ACK and CANCEL, `own.rs` those by which Corelane ends a call; `rewrite.rs` is what of
+//! From, To and others leaves another way than it came.
 
 mod answer;
 mod hop;
 mod own;
 mod request;
 mod response;
+mod rewrite;
 mod writer;
 
 use core::net::IpAddr;
@@ -22,7 +24,8 @@ pub use answer::{Answer, write_answer};
 pub use hop::{write_ack, write_cancel};
 pub use own::{OwnRequest, write_own_request};
 pub use request::{RequestEdits, write_request};
-pub use response::write_response;
+pub use response::{write_response, write_response_with};
+pub use rewrite::{Patch, Rewrite};
 pub use writer::Writer;
 
 /// Moves through the bytes of a message. What is kept is copied when something else comes: pieces that follow each other go in one copy.

@@ -13,7 +13,7 @@
 
 use core::net::IpAddr;
 
-use super::{Copier, Writer};
+use super::{Copier, Rewrite, Writer};
 use crate::message::{Field, Message, Name, StartLine, Values, values};
 
 /// What a forwarded request differs in from the one that came (RFC 3261 §16.6).
@@ -34,6 +34,8 @@ pub struct RequestEdits<'e> {
     pub drop_last_route: bool,
     /// The Max-Forwards to write, in place or as a new field.
     pub max_forwards: u8,
+    /// What of From, To and other headers leaves another way than it came.
+    pub rewrite: Rewrite<'e>,
 }
 
 /// Writes the request with the edits; the rest is kept byte for byte.
@@ -41,6 +43,16 @@ pub struct RequestEdits<'e> {
 /// # Panics
 /// When `message` is a response: our bug.
 pub fn write_request(message: &Message<'_>, edits: &RequestEdits<'_>, out: &mut Writer<'_>) {
+    // Two of the one: nearly every request has nothing to rewrite, and none of its fields is asked for it.
+    if edits.rewrite.is_nothing() {
+        write::<false>(message, edits, out);
+    } else {
+        write::<true>(message, edits, out);
+    }
+}
+
+#[inline(always)]
+fn write<const REWRITES: bool>(message: &Message<'_>, edits: &RequestEdits<'_>, out: &mut Writer<'_>) {
     let StartLine::Request { uri, .. } = message.start() else {
         panic!("a response is not forwarded as a request");
     };
@@ -62,7 +74,10 @@ pub fn write_request(message: &Message<'_>, edits: &RequestEdits<'_>, out: &mut 
     let (mut via_seen, mut in_vias) = (false, false);
     let has = |name| message.first(name).is_some();
     for field in fields {
-        if !in_vias && !matches!(field.name, Name::Via | Name::RecordRoute | Name::Route | Name::MaxForwards) {
+        if !REWRITES
+            && !in_vias
+            && !matches!(field.name, Name::Via | Name::RecordRoute | Name::Route | Name::MaxForwards)
+        {
             continue;
         }
         if in_vias && field.name != Name::Via {
@@ -88,6 +103,7 @@ pub fn write_request(message: &Message<'_>, edits: &RequestEdits<'_>, out: &mut 
                     copier.drop_to(field.value.last());
                 }
             }
+            _ if REWRITES => edits.rewrite.field(&mut copier, field),
             _ => {}
         }
     }
