@@ -8,7 +8,7 @@
 
 use super::answer::{Incoming, Source};
 use super::forward::Forward;
-use super::response::Came;
+use super::response::{Came, has_second_via};
 use super::{Engine, Turn};
 use crate::call::hunt::{Best, Failure, Verdict, verdict};
 use crate::call::state::Event;
@@ -210,7 +210,7 @@ impl Engine {
         let server = call.server;
         // Without a buffer its status is kept: the caller gets that, from Corelane.
         let kept = response
-            .filter(|_| self.stand_in(turn, at, status).is_none())
+            .filter(|came| has_second_via(came.message) && self.stand_in(turn, at, status).is_none())
             .and_then(|came| self.compose_upstream(turn, server, came.message, came.role).ok());
         let Some(call) = self.calls.find_mut(at) else { return };
         let old = call.hunt.best.replace(Best { status, response: kept });
@@ -268,6 +268,12 @@ impl Engine {
                 Some(own) => {
                     self.answer_server(turn, server, None, own, b"");
                     own
+                }
+                // With its Vias gone it cannot be sent on, but the caller waits for an answer.
+                None if !has_second_via(came.message) => {
+                    self.counters.count(Counter::StrayResponses);
+                    self.answer_server(turn, server, None, came.status, b"");
+                    came.status
                 }
                 None => {
                     self.deliver(turn, server, came);

@@ -60,6 +60,9 @@ pub struct Options {
     /// Says what each world was.
     #[arg(long)]
     pub verbose: bool,
+    /// Goes on after a failure and says the seed and the fault of each.
+    #[arg(long)]
+    pub keep_going: bool,
     /// Plants a leak of this kind, which the audit must find.
     #[cfg(feature = "canary")]
     #[arg(skip)]
@@ -74,6 +77,7 @@ impl Options {
             seed: Some(seed),
             calls: Some(calls),
             verbose: false,
+            keep_going: false,
             #[cfg(feature = "canary")]
             leak: None,
         }
@@ -164,16 +168,28 @@ pub fn run(options: &Options, say: &mut dyn FnMut(&str)) -> Result<Report, Box<F
     let worlds = options.calls.unwrap_or(alone).div_ceil(WORLD_CALLS).max(1);
     let start = Instant::now();
     let mut tally = Tally::default();
+    let mut first = None;
     for world in 0..u64::from(worlds) {
         let seed = seed.wrapping_add(world);
         let before = Instant::now();
-        let met = live(seed, options)?;
+        let met = match live(seed, options) {
+            Ok(met) => met,
+            Err(failure) if options.keep_going => {
+                say(&format!("seed {seed}: {}", failure.what));
+                first.get_or_insert(failure);
+                continue;
+            }
+            Err(failure) => return Err(failure),
+        };
         if options.verbose {
             say(&format!("seed {seed}: {:.3} s\n{met}", before.elapsed().as_secs_f64()));
         }
         tally += &met;
     }
-    Ok(Report { tally, took: start.elapsed() })
+    match first {
+        None => Ok(Report { tally, took: start.elapsed() }),
+        Some(failure) => Err(failure),
+    }
 }
 
 /// The life of one world.
