@@ -197,7 +197,8 @@ impl Engine {
         let plain = Provider { strip: 0, prepend: b"", ..provider };
         let source = Recognised { provider: call.provider, tech_prefix: 0, max_cps: None };
         let Ok(number) = Dialled::read(response, &uri).for_provider(&source, &plain) else { return false };
-        let Ok(candidates) = turn.image.select(provider.routing_group, number.digits(), draw) else { return false };
+        let selected = turn.image.select(provider.routing_group, number.digits(), turn.now.wall, draw);
+        let Ok(candidates) = selected else { return false };
         call.hunt.recursed = true;
         call.hunt.aim(candidates);
         call.number = Some(number);

@@ -76,9 +76,11 @@ impl Engine {
         let draw = self.draw();
         let number = dialled.for_provider(&recognised, provider).map_err(NumberFault::status)?;
         let candidates =
-            turn.image.select(provider.routing_group, number.digits(), draw).map_err(|reason| match reason {
-                NoCandidate::NoRoute => 404,
-                NoCandidate::NoneUsable => provider.refuse_code,
+            turn.image.select(provider.routing_group, number.digits(), turn.now.wall, draw).map_err(|reason| {
+                match reason {
+                    NoCandidate::NoRoute => 404,
+                    NoCandidate::NoneUsable => provider.refuse_code,
+                }
             })?;
         if let Some(call) = self.calls.find_mut(at) {
             call.hunt.aim(candidates);

@@ -195,9 +195,9 @@ fn in_long(line: &ArchivedLine, number: Number) -> Option<(u32, u32)> {
     let [count, lengths @ ..] = words[2].to_le_bytes();
     let keys = words[4..].chunks_exact(4).map(|key| key.iter().fold(0, |key, word| key << 32 | u128::from(*word)));
     let lengths = lengths.into_iter().map(|len| u32::from(len).min(PREFIX_MAX as u32));
-    let fits =
+    let mut fits =
         (0..u32::from(count)).zip(keys.zip(lengths)).filter(|(_, (key, len))| shares(*key, number.symbols, *len));
-    fits.last().map(|(place, (_, len))| ((words[0] & NUMBER) + place, len))
+    fits.next_back().map(|(place, (_, len))| ((words[0] & NUMBER) + place, len))
 }
 
 /// Whether two have the first `count` symbols in common.

@@ -13,4 +13,5 @@ mod retransmission;
 mod scarcity;
 mod setup;
 mod tokens;
+mod windows;
 mod world;

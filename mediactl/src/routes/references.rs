@@ -5,7 +5,7 @@ use std::fmt::Display;
 use std::hash::Hash;
 
 use corelane_core::limits::LISTENERS_MAX;
-use corelane_core::routing::layout::{GATEWAYS_PER_CARRIER_MAX, SLOTS_MAX};
+use corelane_core::routing::layout::{GATEWAYS_PER_CARRIER_MAX, ROWS_PER_WINDOW_MAX, SLOTS_MAX};
 
 use crate::routes::problem::Problem;
 use crate::routes::tables::{Row, Tables};
@@ -106,6 +106,16 @@ fn references(tables: &Tables, problems: &mut Vec<Problem>) {
     let windows = ids(&tables.windows, |row| row.id);
     let listener = ("listener", "listener.csv");
     at_most("time_window.csv", "time windows", windows.len(), SLOTS_MAX, problems);
+    let mut rows: HashMap<u32, usize> = HashMap::new();
+    for Row { line, row } in &tables.windows {
+        let count = rows.entry(row.id).or_default();
+        *count += 1;
+        if *count == ROWS_PER_WINDOW_MAX + 1 {
+            let reason =
+                format!("has more than {ROWS_PER_WINDOW_MAX} rows; join days that share their times in one row");
+            problems.push(Problem::value("time_window.csv", *line, "id", row.id, reason));
+        }
+    }
 
     for Row { line, row } in &tables.providers {
         if let Some(id) = row.listener_id {
