@@ -203,13 +203,15 @@ impl BufferPool {
         }
     }
 
-    /// All buffers in use, with the number of their owners. Visits every buffer: for audits, never for a message.
+    /// All buffers in use, with the number of their owners. Visits every buffer up to the last of them: for audits, never for a
+    /// message.
     pub fn iter(&self) -> impl Iterator<Item = (BufferRef, u32)> {
         (0u8..).zip(&self.classes).flat_map(|(class, buffers)| {
-            (0u32..).zip(&buffers.heads).filter_map(move |(index, head)| match head.state {
+            let owned = (0u32..).zip(&buffers.heads).filter_map(move |(index, head)| match head.state {
                 State::Owned { owners, .. } => Some((BufferRef { class, generation: head.generation, index }, owners)),
                 State::Free { .. } => None,
-            })
+            });
+            owned.take(buffers.live as usize)
         })
     }
 
