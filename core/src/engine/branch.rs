@@ -7,6 +7,7 @@ use super::hunt::Final;
 use super::records::{Cancel, ClientRef, ClientState, Progress, Role, ServerEvent, ShortTag};
 use super::response::Came;
 use super::{Engine, Turn};
+use crate::admission::GatewayHold;
 use crate::call::hunt::{Failure, Verdict, verdict};
 use crate::call::state::Event;
 use crate::call::{CallRef, EndReason, State};
@@ -21,10 +22,19 @@ impl Engine {
             ..200 => self.on_provisional(turn, at, call, came),
             200..300 => self.on_answer(turn, at, came),
             status => {
+                self.release_branch(at);
                 if let Some(call) = call {
                     self.on_branch_failed(turn, call, Failure::Status(status), Some(came));
                 }
             }
+        }
+    }
+
+    /// Gives back the gateway's place that a branch held: it has its final response.
+    pub(crate) fn release_branch(&mut self, at: ClientRef) {
+        if let Some(transaction) = self.clients.find_mut(at) {
+            let hold = core::mem::replace(&mut transaction.hold, GatewayHold::NONE);
+            self.settings.caps.release_gateway(hold);
         }
     }
 
@@ -97,14 +107,15 @@ impl Engine {
         let Some(transaction) = self.clients.find(branch) else { return };
         let flow = transaction.flow;
         let Some(server) = self.calls.find(at).map(|call| call.server) else { return };
-        let Ok(buffer) = self.compose_upstream(turn, server, message, role) else { return };
+        let Ok(buffer) = self.compose_upstream(turn, message, role) else { return };
         let text = self.compose_text(at, flow, message);
-        if let Some(transaction) = self.clients.find_mut(branch) {
-            transaction.answers.delivered = Some(ShortTag::of(tag));
-        }
+        let Some(transaction) = self.clients.find_mut(branch) else { return };
+        transaction.answers.delivered = Some(ShortTag::of(tag));
+        let hold = core::mem::replace(&mut transaction.hold, GatewayHold::NONE);
         let Some(call) = self.calls.find_mut(at) else { return };
         call.callee.flow = flow;
         call.candidate = role.candidate;
+        call.gateway_hold = hold;
         call.dialogs.confirm(tag);
         call.answered = Some((turn.now.wall, turn.now.monotonic));
         call.status = status;

@@ -67,7 +67,6 @@ impl Engine {
         let role = Role {
             method: forward.method,
             cancel: Cancel::No,
-            renamed: forward.rewrite.from.is_some(),
             candidate: forward.candidate,
             call: forward.call,
             server: forward.server,
@@ -140,7 +139,15 @@ impl Engine {
             max_forwards: message.max_forwards().map_or(MAX_FORWARDS, |hops| hops.saturating_sub(1)),
             rewrite: forward.rewrite,
         };
-        let buffer = self.compose(|writer| write_request(message, &edits, writer))?;
+        let renamed = forward.call.filter(|_| forward.record_route.is_none()).filter(|call| self.renamed(*call));
+        let buffer = match renamed {
+            None => self.compose(|writer| write_request(message, &edits, writer))?,
+            Some(call) => self.compose_beside(|engine, writer| {
+                let names = engine.names_for(call, forward.sender.other(), forward.sender, message);
+                let rewrite = Rewrite { drop: forward.rewrite.drop, ..names };
+                write_request(message, &RequestEdits { rewrite, ..edits }, writer);
+            })?,
+        };
         if self.pool.bytes(buffer).len() > UDP_REQUEST_SIZE {
             self.counters.count(Counter::SizeException);
         }

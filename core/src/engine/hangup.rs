@@ -15,7 +15,7 @@ use crate::counter::Counter;
 use crate::flow::Flow;
 use crate::limits::ROUTES_SIZE_MAX;
 use crate::memory::{BufferRef, Ref};
-use crate::message::{Message, Method, Name, OwnRequest, Span, Writer, write_own_request};
+use crate::message::{Message, Method, Name, OwnRequest, Span, Writer, is_request_uri, write_own_request};
 use crate::token::{Branch, BranchParts, NO_PLACE};
 use crate::transaction::client;
 
@@ -79,7 +79,6 @@ impl Engine {
         timers.apply(&action, turn.now.monotonic, false, &self.settings.timers);
         let role = Role {
             method: Method::Bye,
-            renamed: false,
             candidate: None,
             cancel: Cancel::No,
             call: None,
@@ -151,6 +150,7 @@ impl Engine {
             self.send(turn, flow, buffer);
         }
         if first {
+            self.release_branch(at);
             self.counters.count(Counter::AnswersUndelivered);
             let texts = Texts::Given(towards, message.call_id());
             self.send_bye(turn, flow, call_hash, cseq.wrapping_add(1), EndReason::Cancelled, texts);
@@ -165,9 +165,11 @@ impl Engine {
         let invite = self.servers.find(call.server)?.request;
         let (callee_routes, caller_routes) = self.routes(answer, flow, caller, call_hash, opening.record_routed)?;
         let invite = invite.map_or(&[][..], |buffer| self.pool.bytes(buffer));
+        let answered_from = answer.text(answer.from().value);
+        let own_from = if call.renamed { super::identity::from_of(invite) } else { None };
         let text = DialogText {
             call_id: answer.call_id(),
-            caller: answer.text(answer.from().value),
+            caller: own_from.unwrap_or(answered_from),
             callee: answer.text(answer.to().value),
             caller_target: opening
                 .contact
@@ -176,6 +178,7 @@ impl Engine {
             callee_target: contact(answer).map(|contact| answer.text(contact)).unwrap_or_default(),
             caller_routes: &caller_routes,
             callee_routes: &callee_routes,
+            shown: own_from.map_or(&[][..], |_| answered_from),
         };
         let mut writer = Writer::new(&mut self.scratch);
         text.write(&mut writer);
@@ -251,7 +254,7 @@ impl Engine {
     }
 }
 
-/// A request to a side. A side without a Contact is asked for by its address.
+/// A request to a side. A side without a Contact, or with one that cannot be asked for, is asked for by its address.
 fn own_request<'e>(
     method: &'e [u8],
     towards: &Towards<'e>,
@@ -261,7 +264,7 @@ fn own_request<'e>(
     via: &'e [u8],
     address: &'e mut Line,
 ) -> OwnRequest<'e> {
-    let target = if towards.target.is_empty() {
+    let target = if !is_request_uri(towards.target) {
         let mut uri = [0; 80];
         let mut writer = Writer::new(&mut uri);
         writer.put(b"sip:");
@@ -286,7 +289,7 @@ fn own_request<'e>(
     }
 }
 
-/// The URI of the first Contact.
+/// What the first Contact has for a URI. Whether it is one is asked when a request is made of it, which is seldom.
 pub(crate) fn contact(message: &Message<'_>) -> Option<Span> {
     message.first(Name::Contact)?;
     let value = message.values(Name::Contact).next()?;

@@ -8,8 +8,9 @@
 
 use super::answer::{Incoming, Source};
 use super::forward::Forward;
-use super::response::{Came, has_second_via};
+use super::response::Came;
 use super::{Engine, Turn};
+use crate::admission::{GatewayHold, Limits, Refusal};
 use crate::call::hunt::{Best, Failure, Verdict, verdict};
 use crate::call::state::Event;
 use crate::call::{CallRef, EndReason, Leg, Side};
@@ -18,7 +19,7 @@ use crate::flow::Flow;
 use crate::memory::{BufferRef, Full, Resource};
 use crate::message::{Message, Method, Name};
 use crate::number::{Dialled, NumberFault, gateway_uri};
-use crate::routing::{Candidate, Provider, Recognised, Redirect};
+use crate::routing::{Candidate, Gateway, Provider, Recognised, Redirect};
 
 /// "No circuit/channel available", for refusals that are a trunk's and not the node's (SPEC §3 *Refusals*).
 pub(crate) const NO_CIRCUIT: &[u8] = b"Reason: Q.850;cause=34\r\n";
@@ -38,6 +39,8 @@ pub(crate) enum Final<'f> {
 enum Skip {
     /// Not this gateway: gone since.
     Gateway,
+    /// It, or its carrier, takes no more calls now.
+    Capped(Refusal),
     /// The number cannot be given to it; another one may make something of it.
     Number(NumberFault),
     /// Our limit.
@@ -53,6 +56,10 @@ impl Engine {
             match self.attempt(turn, at, incoming, candidate) {
                 Ok(()) => return,
                 Err(Skip::Gateway) => self.counters.count(Counter::GatewaysSkipped),
+                Err(Skip::Capped(refusal)) => {
+                    self.counters.count(Counter::GatewaysSkipped);
+                    self.counters.count(refusal.counter());
+                }
                 Err(Skip::Number(fault)) => {
                     self.counters.count(Counter::GatewaysSkipped);
                     self.keep_best(turn, at, fault.status(), None);
@@ -101,7 +108,7 @@ impl Engine {
         let (pass, server, opening) = (call.pass, call.server, call.opening);
         let number = call.number.as_ref().ok_or(Skip::Gateway)?;
         let uri = gateway_uri(number, &gateway).map_err(Skip::Number)?;
-        let rewrite = self.identity_towards(turn, incoming.message, Some(at), &gateway);
+        let rewrite = self.identity_towards(turn, incoming.message, call, &gateway);
         let listener = gateway.listener.and_then(|slot| self.listener_of(slot)).unwrap_or(incoming.flow.listener);
         let to = Flow { peer: gateway.endpoint, listener, transport: incoming.flow.transport };
         let timers = &self.settings.timers;
@@ -122,9 +129,14 @@ impl Engine {
             candidate: Some(candidate),
             rewrite,
         };
-        let branch = self.forward(turn, incoming, &forward).map_err(Skip::Full)?;
+        let hold = self.take_gateway(turn, candidate, &gateway).map_err(Skip::Capped)?;
+        let branch = self.forward(turn, incoming, &forward).map_err(|full| {
+            self.settings.caps.release_gateway(hold);
+            Skip::Full(full)
+        })?;
         let deadline = turn.now.monotonic.after(fr_timer);
         if let Some(transaction) = self.clients.find_mut(branch) {
+            transaction.hold = hold;
             transaction.timers.timeout_at = transaction.timers.timeout_at.min(deadline);
             self.wheel_client(branch);
         }
@@ -133,6 +145,7 @@ impl Engine {
         }
         if let Some(call) = self.calls.find_mut(at) {
             call.branch = Some(branch);
+            call.renamed |= rewrite.from.is_some();
             call.candidate = Some(candidate);
             call.callee = Leg { flow: to, cseq: 0 };
             call.hunt.attempts += 1;
@@ -142,6 +155,23 @@ impl Engine {
         }
         self.counters.count(Counter::Attempts);
         Ok(())
+    }
+
+    /// Takes the place of a candidate with its carrier and with itself.
+    fn take_gateway(
+        &self,
+        turn: &Turn<'_>,
+        candidate: Candidate,
+        gateway: &Gateway<'_>,
+    ) -> Result<GatewayHold, Refusal> {
+        let carrier = turn.image.carrier(candidate.carrier).map_or(Limits::NONE, |carrier| Limits::from(&carrier));
+        self.settings.caps.take_gateway(candidate, &carrier, &gateway.into(), turn.now.monotonic)
+    }
+
+    /// Whether a candidate takes another call, as far as can be seen before it is tried.
+    pub(crate) fn has_room(&self, turn: &Turn<'_>, candidate: Candidate) -> bool {
+        let (carrier, gateway) = Limits::of_candidate(turn.image, candidate);
+        self.settings.caps.has_room(candidate, &carrier, &gateway, turn.now.monotonic)
     }
 
     /// Whether a failure sends the call to another gateway. A redirection that is to be followed brings its own.
@@ -207,12 +237,13 @@ impl Engine {
 
     /// Keeps a failure where it is the best answer so far.
     pub(crate) fn keep_best(&mut self, turn: &Turn<'_>, at: CallRef, status: u16, response: Option<Came<'_, '_>>) {
-        let Some(call) = self.calls.find(at).filter(|call| call.hunt.improves(status)) else { return };
-        let server = call.server;
+        if !self.calls.find(at).is_some_and(|call| call.hunt.improves(status)) {
+            return;
+        }
         // Without a buffer its status is kept: the caller gets that, from Corelane.
         let kept = response
-            .filter(|came| has_second_via(came.message) && self.stand_in(turn, at, status).is_none())
-            .and_then(|came| self.compose_upstream(turn, server, came.message, came.role).ok());
+            .filter(|_| self.stand_in(turn, at, status).is_none())
+            .and_then(|came| self.compose_upstream(turn, came.message, came.role).ok());
         let Some(call) = self.calls.find_mut(at) else { return };
         let old = call.hunt.best.replace(Best { status, response: kept });
         if let Some(buffer) = old.and_then(|best| best.response) {
@@ -269,12 +300,6 @@ impl Engine {
                 Some(own) => {
                     self.answer_server(turn, server, None, own, b"");
                     own
-                }
-                // With its Vias gone it cannot be sent on, but the caller waits for an answer.
-                None if !has_second_via(came.message) => {
-                    self.counters.count(Counter::StrayResponses);
-                    self.answer_server(turn, server, None, came.status, b"");
-                    came.status
                 }
                 None => {
                     self.deliver(turn, server, came);

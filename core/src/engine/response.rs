@@ -27,6 +27,11 @@ impl Engine {
             return;
         };
         let Some(role) = self.clients.find(at).map(|transaction| transaction.role) else { return };
+        // RFC 3261 §16.7 step 3: with our Via gone there is nobody left that it could be for. It is as if it had not come, or its branch
+        // would end and the server transaction wait for ever.
+        if role.server.is_some() && role.method != Method::Cancel && status > 100 && !has_second_via(message) {
+            return self.counters.count(Counter::StrayResponses);
+        }
         if self.drive_client(turn, at, ClientEvent::Response(status), Some(message)) != Some(Tell::Message) {
             self.counters.count(Counter::RetransmissionsAbsorbed);
             return;
@@ -134,7 +139,7 @@ impl Engine {
             // RFC 3261 §16.7 step 3: with our Via gone there is nobody left that it could be for.
             return self.counters.count(Counter::StrayResponses);
         }
-        match self.compose_upstream(turn, server, message, role) {
+        match self.compose_upstream(turn, message, role) {
             Ok(buffer) => {
                 self.drive_server(turn, server, ServerEvent::Response(status), Some(buffer));
             }

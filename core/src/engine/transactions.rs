@@ -180,6 +180,7 @@ impl Engine {
     pub(crate) fn remove_client(&mut self, at: ClientRef) {
         if let Some(transaction) = self.clients.remove(at) {
             self.wheel.clear(self.places.client(at));
+            self.settings.caps.release_gateway(transaction.hold);
             if let Some(buffer) = transaction.sent {
                 self.pool.release(buffer);
             }

@@ -55,6 +55,12 @@ pub use write::{
     write_request, write_response, write_response_with,
 };
 
+/// Whether a text can be a Request-URI: a URI, and without header fields (RFC 3261 §19.1.1).
+pub(crate) fn is_request_uri(text: &[u8]) -> bool {
+    let mut uri = Uri::NONE;
+    uri::read(text, 0, text.len(), &mut uri) && uri.headers.is_empty()
+}
+
 /// One header field: a line with its folded continuations.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub struct Field {

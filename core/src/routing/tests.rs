@@ -335,7 +335,7 @@ fn no_fitting_row_asks_the_wider_network_but_a_disabled_provider_does_not() {
     let listener = builder.listener("192.0.2.1:5060");
     let outer = builder.provider("outer", 1);
     let tech = builder.provider("tech", 1);
-    let off = builder.provider_with(ProviderRecord { enabled: false, ..ProviderRecord::default() });
+    let off = builder.provider_with(ProviderRecord { enabled: false, refuse_code: 503, ..ProviderRecord::default() });
     builder.address(outer, "198.51.100.0/24");
     builder.address_with(tech, "198.51.100.9/32", None, None, "77");
     builder.address(off, "198.51.100.10/32");

@@ -1,5 +1,6 @@
 //! Call flows against the real engine: two peers, one clock, messages as text (RFC 3261 §16, §17, §24; RFC 3665 §3).
 
+mod admission;
 mod cancel;
 mod dialogs;
 mod forks;

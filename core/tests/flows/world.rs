@@ -1,8 +1,10 @@
 //! One engine, a clock and peers that are text: what a test sends and what comes out.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
+use corelane_core::admission::{Caps, CapsSize};
 use corelane_core::call::CallRecord;
 use corelane_core::engine::{Budget, Listener, Timers, UnknownSource};
 use corelane_core::routing::build::ImageBytes;
@@ -68,6 +70,7 @@ pub(crate) struct World {
     now: Now,
     /// Buffers that the network has not taken yet: released only at [`World::settle`].
     unreleased: Vec<corelane_core::BufferRef>,
+    caps: Arc<Caps>,
     /// The records of the calls that ended.
     pub(crate) records: Vec<CallRecord>,
     /// Keep buffers until the end, as a slow ring would.
@@ -92,6 +95,7 @@ pub(crate) fn settings() -> Settings {
         unknown_source: UnknownSource::Drop,
         policy: corelane_core::engine::Policy::default(),
         budget: Budget::for_shard(100, 10, 1, &timers),
+        caps: Arc::new(Caps::new(CapsSize { providers: 64, carriers: 64, gateways: 64 })),
     }
 }
 
@@ -106,12 +110,14 @@ impl World {
 
     pub(crate) fn with(settings: Settings) -> World {
         let now = Now { monotonic: Instant::from_micros(1_000_000), wall: WallTime(1_800_000_000_000_000) };
+        let caps = Arc::clone(&settings.caps);
         let engine = Engine::new(settings, now.monotonic);
         World {
             engine,
             image: super::image::image(),
             now,
             unreleased: Vec::new(),
+            caps,
             records: Vec::new(),
             slow_ring: false,
         }
@@ -154,6 +160,11 @@ impl World {
             self.engine.release(buffer);
         }
         Some(Sent { to: flow.peer.to_string(), listener: flow.listener.0, text })
+    }
+
+    /// The clocks.
+    pub(crate) fn now(&self) -> Now {
+        self.now
     }
 
     /// The record of the call that ended last.
@@ -223,6 +234,7 @@ impl World {
         }
         assert_eq!(self.count(Counter::CallsStarted), self.count(Counter::CallsEnded));
         assert_eq!(self.count(Counter::CallsStarted), self.records.len() as u64, "one record a call");
+        assert_eq!(self.caps.held(), [0; 3], "caps");
         for ledger in self.engine.ledger() {
             assert!(ledger.balances() && ledger.live == 0, "{ledger:?}");
         }

@@ -254,7 +254,9 @@ fn validity_is_half_open() {
 fn local_days_end_at_local_midnight() {
     let mut builder = Builder::new();
     zones(&mut builder);
-    let provider = |builder: &mut Builder, zone| builder.provider_with(ProviderRecord { zone, ..Default::default() });
+    let provider = |builder: &mut Builder, zone| {
+        builder.provider_with(ProviderRecord { zone, refuse_code: 503, ..Default::default() })
+    };
     let [utc_, berlin, new_york, kolkata, cairo] =
         [None, BERLIN, NEW_YORK, KOLKATA, CAIRO].map(|zone| provider(&mut builder, zone));
     let bytes = builder.finish();
