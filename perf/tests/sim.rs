@@ -6,10 +6,10 @@ use corelane_perf::sim::{Options, WORLD_CALLS, run};
 const FIRST_SEED: u64 = 1;
 
 /// How many there are.
-const WORLDS: u32 = 20;
+const WORLDS: u32 = 50;
 
 #[test]
-fn twenty_worlds_end_clean() {
+fn fifty_worlds_end_clean() {
     let report = match run(&Options::new(FIRST_SEED, WORLDS * WORLD_CALLS), &mut |_| {}) {
         Ok(report) => report,
         Err(failure) => panic!("{failure}"),

@@ -245,6 +245,9 @@ impl World<'_> {
                 return Err(Fault::new(format!("{left} left of {gauge:?} when all is over"), self.last_call));
             }
         }
+        if self.caps.held() != [0; 3] {
+            return Err(Fault::new(format!("caps held when all is over: {:?}", self.caps.held()), self.last_call));
+        }
         if self.count(Counter::CallsEnded) != self.tally.records {
             return Err(Fault::new("not each call that ended gave one record", self.last_call));
         }

@@ -52,6 +52,8 @@ pub(super) struct Plan {
     pub(super) release_us: u64,
     /// The latest that a due timer is noticed.
     pub(super) late_us: u64,
+    /// The longest that a datagram waits for its shard.
+    pub(super) queued_us: u64,
     pub(super) timers: Timers,
     pub(super) scarce: Scarce,
     pub(super) budget: Budget,
@@ -62,6 +64,8 @@ pub(super) struct Plan {
     pub(super) crash_every: Every,
     pub(super) noise_every: Every,
     pub(super) command_every: Every,
+    /// Providers, carriers and gateways with limits.
+    pub(super) capped_permille: u32,
     /// Calls whose messages are mutilated, repeated wrongly or forged.
     pub(super) mischief_permille: u32,
     pub(super) habits: Habits,
@@ -95,6 +99,7 @@ impl Plan {
             inbox_loss_permille: random.pick(&[0, 0, 0, 20]),
             release_us: random.pick(&[0, 0, 1_000, 50_000, 2 * SECOND]),
             late_us: random.pick(&[0, 0, 2_000, 40_000, 3 * SECOND]),
+            queued_us: random.pick(&[0, 0, 1_000, 30_000]),
             timers,
             scarce,
             budget: draw_budget(random, scarce, calls, calls_per_second, &timers),
@@ -109,6 +114,7 @@ impl Plan {
             crash_every: draw_every(random),
             noise_every: draw_every(random),
             command_every: if random.chance(250) { Some(10 * SECOND) } else { None },
+            capped_permille: random.pick(&[0, 0, 300, 1000]),
             mischief_permille: random.pick(&[0, 0, 50, 300]),
             habits: Habits::draw(random),
         }

@@ -27,7 +27,10 @@ fn image(plan: &Plan, generation: u64, far: u64, random: &mut Random) -> ImageBy
             name: format!("caller-{number}"),
             enabled: true,
             routing_group: 1,
-            refuse_code: 503,
+            refuse_code: random.pick(&[503, 480]),
+            max_calls: cap(plan, random),
+            max_cps: cap(plan, random),
+            max_calls_day: cap(plan, random).map(|calls| calls * 10),
             redirect: [Redirect::Hunt, Redirect::Pass, Redirect::Recurse][usize::from(number) % 3],
             ..ProviderRecord::default()
         });
@@ -38,7 +41,11 @@ fn image(plan: &Plan, generation: u64, far: u64, random: &mut Random) -> ImageBy
         .map(|number| {
             let slot = image.gateway(&format!("gateway-{number}"), &Party::Gateway(number).text());
             let listener = if far >> number & 1 == 1 { far_listener } else { near_listener };
-            image.edit_gateway(slot, |gateway| gateway.listener = Some(listener.0));
+            let (max_calls, max_cps) = (cap(plan, random), cap(plan, random));
+            image.edit_gateway(slot, |gateway| {
+                gateway.listener = Some(listener.0);
+                (gateway.max_calls, gateway.max_cps) = (max_calls, max_cps);
+            });
             slot
         })
         .collect();
@@ -56,6 +63,11 @@ fn image(plan: &Plan, generation: u64, far: u64, random: &mut Random) -> ImageBy
     image.route(1, "1", single).route(1, "2", all).route(1, "3", shared);
     image.route_weighted(1, "4", single, 0, 1).route_weighted(1, "4", all, 1, 1);
     image.finish()
+}
+
+/// A limit, in some worlds for some: now and then none at all may pass.
+fn cap(plan: &Plan, random: &mut Random) -> Option<u32> {
+    random.chance(plan.capped_permille).then(|| random.below(40) as u32)
 }
 
 fn address(party: Party) -> String {

@@ -12,8 +12,10 @@
 //! ```
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
+use corelane_core::admission::{Caps, CapsSize};
 use corelane_core::call::CallRecord;
 use corelane_core::engine::{Command, Listener, Settings};
 use corelane_core::routing::ListenerSlot;
@@ -38,6 +40,9 @@ const WALL_START: u64 = 1_800_000_000 * SECOND;
 
 /// Steps of one instant after which a shard whose timers stay due is stuck.
 const TIMEOUTS_MAX: u32 = 1_000_000;
+
+/// A table of caps for nobody.
+const NO_ROWS: CapsSize = CapsSize { providers: 0, carriers: 0, gateways: 0 };
 
 /// One shard.
 pub(super) struct Node {
@@ -75,6 +80,8 @@ pub(super) struct World<'i> {
     pub(super) step: u64,
     pub(super) nodes: Vec<Node>,
     pub(super) steering: Steering,
+    /// What the shards count together.
+    pub(super) caps: Arc<Caps>,
     images: &'i [Image<'i>],
     effects: Effects,
     pub(super) network: Network,
@@ -106,6 +113,12 @@ impl<'i> World<'i> {
             bound: address.parse::<std::net::SocketAddr>().expect("a constant address").into(),
             advertised: address.parse().expect("a short constant"),
         };
+        let size = images.iter().map(CapsSize::for_image).fold(NO_ROWS, |most, size| CapsSize {
+            providers: most.providers.max(size.providers),
+            carriers: most.carriers.max(size.carriers),
+            gateways: most.gateways.max(size.gateways),
+        });
+        let caps = Arc::new(Caps::new(size));
         let node = |shard: u8| {
             let settings = Settings {
                 shard: ShardIndex(shard),
@@ -117,6 +130,7 @@ impl<'i> World<'i> {
                 unknown_source: plan.unknown_source,
                 policy: plan.policy,
                 budget: plan.budget,
+                caps: Arc::clone(&caps),
             };
             Node { engine: Engine::new(settings, start), image: 0, late_us: 0 }
         };
@@ -131,6 +145,7 @@ impl<'i> World<'i> {
             step: 0,
             nodes,
             steering,
+            caps,
             images,
             effects: Effects::new(),
             network: Network::default(),
@@ -418,9 +433,10 @@ impl<'i> World<'i> {
             _ => self.random.below(shards) as u8,
         };
         self.cause = self.cause_of(&packet.bytes);
+        let queued_us = self.random.below(self.plan.queued_us + 1);
         let input = Input::Datagram {
             flow: flow(from, listener),
-            received_at: Instant::from_micros(self.now_us),
+            received_at: Instant::from_micros(self.now_us - queued_us),
             bytes: &packet.bytes,
             truncated: packet.truncated,
         };
