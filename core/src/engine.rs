@@ -13,9 +13,12 @@
 //! ```
 
 mod answer;
+mod audit;
 mod branch;
 mod budget;
 mod calls;
+#[cfg(feature = "canary")]
+mod canary;
 mod cancel;
 mod control;
 mod dialog;
@@ -49,7 +52,10 @@ use crate::steering::ShardIndex;
 use crate::time::{Instant, Now};
 use crate::token::Tokens;
 
+pub use audit::{Broken, Holder};
 pub use budget::{BillLine, Budget};
+#[cfg(feature = "canary")]
+pub use canary::Leak;
 pub use control::Command;
 pub use settings::{Listener, Policy, Settings, Timers, UnknownSource};
 
@@ -141,6 +147,8 @@ pub struct Engine {
     /// The next call record that a hang-up of all calls has to look at.
     pub(crate) sweep: Option<u32>,
     random: u64,
+    #[cfg(feature = "canary")]
+    canary: Option<canary::Canary>,
 }
 
 impl Engine {
@@ -167,6 +175,8 @@ impl Engine {
             draining: false,
             sweep: None,
             random: settings.seed,
+            #[cfg(feature = "canary")]
+            canary: None,
             settings,
         })
     }

@@ -171,6 +171,8 @@ impl Engine {
             for buffer in transaction.request.into_iter().chain(transaction.last) {
                 self.pool.release(buffer);
             }
+            #[cfg(feature = "canary")]
+            self.leak(at, transaction.key);
         }
     }
 

@@ -25,7 +25,7 @@ use alloc::vec;
 use super::{Full, Resource};
 
 /// A handle on a counted buffer. Copying the handle does not count; [`BufferPool::share`] does.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct BufferRef {
     class: u8,
     generation: u16,
@@ -205,6 +205,18 @@ impl BufferPool {
             Head { state: State::Owned { owners, .. }, generation } if *generation == buffer.generation => owners,
             _ => panic!("{buffer:?} has been released by its last owner"),
         }
+    }
+
+    /// All buffers in use, with the number of their owners. Visits every buffer up to the last of them: for audits, never for a
+    /// message.
+    pub fn iter(&self) -> impl Iterator<Item = (BufferRef, u32)> {
+        (0u8..).zip(&self.classes).flat_map(|(class, buffers)| {
+            let owned = (0u32..).zip(&buffers.heads).filter_map(move |(index, head)| match head.state {
+                State::Owned { owners, .. } => Some((BufferRef { class, generation: head.generation, index }, owners)),
+                State::Free { .. } => None,
+            });
+            owned.take(buffers.live as usize)
+        })
     }
 
     /// Buffers in use.

@@ -143,7 +143,9 @@ impl World {
         let image = Image::open(&self.image).expect("the test's image opens");
         let mut effects = Effects::new();
         self.engine.handle(self.now, &image, input, &mut effects);
-        effects.into_iter().filter_map(|effect| self.accept(effect)).collect()
+        let sent = effects.into_iter().filter_map(|effect| self.accept(effect)).collect();
+        self.engine.audit(self.unreleased.iter().copied()).expect("the audit after each step");
+        sent
     }
 
     fn accept(&mut self, effect: Effect) -> Option<Sent> {
