@@ -270,6 +270,11 @@ impl Engine {
         let mut writer = crate::message::Writer::new(&mut self.scratch);
         write(&mut writer);
         let written = writer.finish().and_then(|bytes| self.pool.store(bytes));
+        self.note_composed(written)
+    }
+
+    /// Counts a message that could not be stored.
+    pub(crate) fn note_composed(&mut self, written: Result<BufferRef, Full>) -> Result<BufferRef, Full> {
         if let Err(full) = written {
             self.counters.count(match full.0 {
                 Resource::MessageSize => Counter::Oversized,

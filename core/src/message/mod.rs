@@ -51,8 +51,8 @@ pub use uri::{Scheme, Uri};
 pub use values::Values;
 pub use via::Via;
 pub use write::{
-    Answer, OwnRequest, RequestEdits, Writer, write_ack, write_answer, write_cancel, write_own_request, write_request,
-    write_response,
+    Answer, OwnRequest, OwnRoute, OwnVia, RequestEdits, Writer, write_ack, write_answer, write_cancel,
+    write_own_request, write_request, write_response,
 };
 
 /// One header field: a line with its folded continuations.
