@@ -71,12 +71,15 @@ impl<'b> Writer<'b> {
     /// Appends a decimal number.
     #[inline]
     pub fn put_number(&mut self, number: u32) {
-        if number < 10_000 {
+        // The digits in front that do not count go.
+        if let Some(pair) = PAIRS.get(number as usize) {
+            let spare = u32::from(number < 10);
+            self.put_block(&(pair >> (8 * spare)).to_le_bytes(), 2 - spare as usize);
+        } else if number < 10_000 {
             let (high, low) = (PAIRS[number as usize / 100], PAIRS[number as usize % 100]);
-            let length = 1 + usize::from(number > 9) + usize::from(number > 99) + usize::from(number > 999);
-            // The digits in front that do not count go.
-            let word = (u32::from(high) | u32::from(low) << 16) >> (32 - 8 * length as u32);
-            self.put_block(&word.to_le_bytes(), length);
+            let spare = u32::from(number < 1_000);
+            let word = (u32::from(high) | u32::from(low) << 16) >> (8 * spare);
+            self.put_block(&word.to_le_bytes(), 4 - spare as usize);
         } else {
             let mut digits = [0; 10];
             let start = decimal(number, &mut digits);
