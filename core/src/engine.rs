@@ -226,6 +226,17 @@ impl Engine {
         ] {
             self.counters.set(gauge, value.into());
         }
+        let totals = [
+            (Counter::CallRecordsAcquired, Counter::CallRecordsReleased),
+            (Counter::ServerTransactionsAcquired, Counter::ServerTransactionsReleased),
+            (Counter::ClientTransactionsAcquired, Counter::ClientTransactionsReleased),
+            (Counter::BuffersAcquired, Counter::BuffersReleased),
+        ];
+        for (line, (acquired, released)) in self.ledger().into_iter().zip(totals) {
+            self.counters.set(acquired, line.acquired);
+            self.counters.set(released, line.released);
+        }
+        // Those that ended and those that did not: the records of hung-up calls are neither.
         let live = self.counters.value(Counter::CallsStarted) - self.counters.value(Counter::CallsEnded);
         self.counters.set(Counter::CallsLive, live);
         &mut self.counters

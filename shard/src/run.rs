@@ -131,7 +131,8 @@ impl<P: Protocol, I: Io> Shard<P, I> {
         while let Some(fault) = self.io.fault() {
             if fault.source == FaultSource::Network {
                 // The kernel tells one socket of the group, chosen by addresses: the others have to hear of it.
-                let lost = self.outbox.push_to_all(Head::new(Kind::Unreachable, fault.flow, now.monotonic), &fault.quote);
+                let lost =
+                    self.outbox.push_to_all(Head::new(Kind::Unreachable, fault.flow, now.monotonic), &fault.quote);
                 self.protocol.counters().add(Counter::ForwardDropped, lost);
             }
             self.protocol.handle(now, Input::Unreachable { flow: fault.flow, sent: &fault.quote }, &mut self.effects);
