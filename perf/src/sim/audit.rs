@@ -123,7 +123,7 @@ impl World<'_> {
             // Who repeats a message of a call holds its tokens or its branch, and is answered like who wrote it.
             let copied = call != NO_CALL && self.calls[call as usize].tampered;
             let forbidden = message.start == Start::Response(403);
-            if !copied && !(forbidden && self.plan.unknown_source == UnknownSource::Forbid) {
+            if !(copied || forbidden && self.plan.unknown_source == UnknownSource::Forbid) {
                 self.break_promise("a stranger was sent something else than 403", call);
             }
             return Some(party);

@@ -131,7 +131,7 @@ impl World<'_> {
         if now >= server.give_up_at {
             server.waits = Waits::Nothing;
             let (status, dialog) = (server.status, server.dialog);
-            if let Some(dialog) = dialog.filter(|_| status >= 200 && status < 300) {
+            if let Some(dialog) = dialog.filter(|_| (200..300).contains(&status)) {
                 // RFC 3261 §13.3.1.4: no ACK came.
                 self.ask(at, dialog, Method::Bye, b"");
             }

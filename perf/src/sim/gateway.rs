@@ -39,7 +39,8 @@ impl World<'_> {
                     return;
                 }
                 let refused_ack = method == Method::Ack && knows && self.on_refusal_ack(at(leg), branch);
-                if !refused_ack && !(knows && self.on_dialog_request(at(leg), listener, method, message)) {
+                let served = refused_ack || knows && self.on_dialog_request(at(leg), listener, method, message);
+                if !served {
                     self.deny(party, listener, method, message);
                 }
             }
