@@ -13,6 +13,7 @@ use std::fmt;
 use std::io::{self, Write};
 
 use corelane_core::Counters;
+use corelane_core::admission::CapsSize;
 use corelane_core::counter::TABLE;
 use corelane_core::engine::{BillLine, Budget};
 
@@ -26,6 +27,8 @@ pub struct Bill {
     pub budget: Budget,
     /// Number of shards.
     pub shards: u8,
+    /// The table of caps, which all shards share; known with the image.
+    pub caps: Option<CapsSize>,
 }
 
 impl Bill {
@@ -34,7 +37,7 @@ impl Bill {
     pub fn of(config: &Config) -> Bill {
         let shards = config.shards();
         let budget = Budget::for_shard(config.calls_max.value, config.cps_max.value, shards, &config.timers);
-        Bill { budget, shards }
+        Bill { budget, shards, caps: None }
     }
 
     /// Bytes of one shard's engine.
@@ -43,10 +46,10 @@ impl Bill {
         self.budget.bill().iter().map(|line| line.bytes as u64).sum()
     }
 
-    /// Bytes of all engines.
+    /// Bytes of all engines and of what they share.
     #[must_use]
     pub fn node_bytes(&self) -> u64 {
-        self.shard_bytes() * u64::from(self.shards)
+        self.shard_bytes() * u64::from(self.shards) + self.caps.map_or(0, |caps| caps.bytes() as u64)
     }
 
     /// Compares the bill with what the machine has. `total` bounds what can ever be had, `available` is free now.
@@ -75,6 +78,11 @@ impl fmt::Display for Bill {
         for BillLine { name, count, bytes } in self.budget.bill() {
             let each = bytes as u64 / u64::from(count.max(1));
             writeln!(out, "  {name:<24} {count:>9} x {each:>7} B {:>10}", size(bytes as u64))?;
+        }
+        if let Some(caps) = self.caps {
+            let (rows, bytes) = (caps.providers + caps.carriers + caps.gateways, caps.bytes());
+            let each = bytes / rows.max(1);
+            writeln!(out, "  {:<24} {rows:>9} x {each:>7} B {:>10}  (once for all)", "caps", size(bytes as u64))?;
         }
         Ok(())
     }

@@ -14,6 +14,7 @@ use corelane_core::{Flow, ListenerIndex, Transport};
 
 use super::fault::{Drained, FaultSource, Faults, Next, Refusal};
 use super::{Fault, Io, OUTGOING_MAX, RECEIVE_BATCH, Received};
+use crate::sys::Filled;
 use crate::sys::event::{EventFd, PollSet};
 use crate::sys::mmsg::{ReceiveBatch, SendBatch};
 
@@ -129,9 +130,9 @@ impl Io for Mmsg {
     }
 
     fn datagram(&self, index: usize) -> Option<Received<'_>> {
-        let (peer, bytes, truncated) = self.received.datagram(index);
+        let Filled { peer, stamp, bytes, truncated } = self.received.datagram(index);
         let listener = ListenerIndex(self.listener_of[index]);
-        Some(Received { flow: Flow { peer: peer?, listener, transport: Transport::Udp }, bytes, truncated })
+        Some(Received { flow: Flow { peer: peer?, listener, transport: Transport::Udp }, stamp, bytes, truncated })
     }
 
     fn recycle(&mut self) {
