@@ -7,12 +7,13 @@ use corelane_core::call::{CallRecord, EndReason};
 use corelane_core::engine::UnknownSource;
 use corelane_core::{Counter, Flow};
 
+use super::exchange::{ACK_SERIAL, GIVE_UP};
 use super::ladder::NO_CALL;
 use super::leg::Stage;
 use super::network::{LegIndex, Party, SECOND};
 use super::plan::Scarce;
 use super::wire::{Branch, Method, cseq_method, header, leading_number, read_gateway_tag, tag};
-use super::world::World;
+use super::world::{Cause, World};
 use crate::wire::{Message, Start};
 
 /// Something that must not happen did.
@@ -78,6 +79,14 @@ impl World<'_> {
                 return Err(Fault::new(format!("shard {shard}: {broken}"), call));
             }
         }
+        let mut holds = [0; 3];
+        for held in self.nodes.iter().map(|node| node.engine.holds()) {
+            holds = [holds[0] + held[0], holds[1] + held[1], holds[2] + held[2]];
+        }
+        if holds != self.caps.held() {
+            let what = format!("calls hold {holds:?} of caps that count {:?}", self.caps.held());
+            return Err(Fault::new(what, self.last_call));
+        }
         Ok(())
     }
 
@@ -95,7 +104,8 @@ impl World<'_> {
         let success = (200..300).contains(&record.status);
         let seen = of(Method::Invite)
             .filter(|client| client.dialog.is_none())
-            .any(|client| client.last_status == record.status || success && (200..300).contains(&client.last_status));
+            .flat_map(|client| [client.final_status, client.last_status])
+            .any(|status| status == record.status || success && (200..300).contains(&status));
         let fits = match record.reason {
             EndReason::Refused | EndReason::Unanswered => !success,
             EndReason::Cancelled => !success && of(Method::Cancel).count() > 0,
@@ -104,10 +114,38 @@ impl World<'_> {
             EndReason::Unacknowledged | EndReason::Expired | EndReason::SessionExpired | EndReason::Lost => success,
             EndReason::HungUp => self.plan.command_every.is_some(),
         };
-        if !seen {
+        // From the first INVITE to now there was no more time, and a redirection brings candidates once.
+        let began = call.legs[0].clients.first().map_or(self.now_us, |client| client.give_up_at - GIVE_UP);
+        let possible = record.duration.as_micros() <= u128::from(self.now_us - began)
+            && usize::from(record.attempts) <= 2 * corelane_core::limits::CANDIDATES_MAX;
+        if !possible {
+            self.break_promise("a record says more than can have happened", number);
+        } else if !seen {
             self.break_promise(&format!("a record says {}, which the caller was never sent", record.status), number);
         } else if !fits || record.answered.is_some() != success {
             self.break_promise(&format!("a record says {:?}, which nobody did", record.reason), number);
+        }
+    }
+
+    /// The shard that owns it has handled a request of an endpoint, and sent something or not.
+    pub(super) fn watch_handled(&mut self, from: Party, cause: Cause, spoke: bool) {
+        let scarce = self.is_scarce();
+        let call = &mut self.calls[cause.at.call as usize];
+        let strict = !(spoke || scarce || call.tampered);
+        let closing = call.closing;
+        if cause.method == Method::Ack {
+            // That of a refusal ends here; that of a 2xx goes on to the other side.
+            if strict && !closing && cause.serial >= ACK_SERIAL {
+                self.break_promise("an ACK within a standing dialog was not passed on", cause.at.call);
+            }
+            return;
+        }
+        let client = call.legs[usize::from(cause.at.leg)].clients.get_mut(cause.serial as usize);
+        let Some(client) = client.filter(|client| client.method == cause.method) else { return };
+        let first = !std::mem::replace(&mut client.reached, true);
+        // A gateway that the image no longer knows is told nothing about a dialog that is over.
+        if first && strict && (matches!(from, Party::Caller(_)) || !closing) {
+            self.break_promise("a request was met with silence", cause.at.call);
         }
     }
 
@@ -189,7 +227,7 @@ impl World<'_> {
         if opens && before == 0 {
             self.tally.finals[usize::from(status / 100)] += 1;
         }
-        let own = self.cause == Some(super::world::Cause { at, serial: index as u32, method });
+        let own = self.cause == Some(Cause { at, serial: index as u32, method });
         if let Some(dialog) = dialog.filter(|_| own && before == 0 && status >= 400) {
             self.watch_refusal(at, dialog, status);
         }

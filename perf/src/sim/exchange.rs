@@ -15,7 +15,7 @@ pub(super) const T2: u64 = 4 * SECOND;
 pub(super) const GIVE_UP: u64 = 64 * T1;
 
 /// Serials from here on are of ACKs, which get no response.
-const ACK_SERIAL: u32 = 0x8000_0000;
+pub(super) const ACK_SERIAL: u32 = 0x8000_0000;
 
 impl World<'_> {
     pub(super) fn leg(&mut self, at: LegIndex) -> &mut Leg {
