@@ -100,6 +100,16 @@ impl Class {
         Some((index, head.generation))
     }
 
+    /// The owner count of a buffer that is owned; never 0.
+    #[inline]
+    fn owners(&mut self, buffer: BufferRef) -> &mut u32 {
+        match &mut self.heads[buffer.index as usize] {
+            Head { state: State::Owned { owners, .. }, generation } if *generation == buffer.generation => owners,
+            _ => stale(buffer),
+        }
+    }
+
+    #[inline]
     fn free(&mut self, index: u32) {
         let head = &mut self.heads[index as usize];
         head.state = State::Free { next: self.free };
@@ -107,6 +117,12 @@ impl Class {
         self.free = index;
         self.live -= 1;
     }
+}
+
+#[cold]
+#[inline(never)]
+fn stale(buffer: BufferRef) -> ! {
+    panic!("{buffer:?} has been released by its last owner")
 }
 
 /// The pool.
@@ -152,7 +168,7 @@ impl BufferPool {
     /// # Panics
     /// When the buffer is no longer owned.
     pub fn share(&mut self, buffer: BufferRef) {
-        *self.owned_mut(buffer) += 1;
+        *self.classes[usize::from(buffer.class)].owners(buffer) += 1;
     }
 
     /// One owner less; the last one gives the buffer back.
@@ -160,10 +176,12 @@ impl BufferPool {
     /// # Panics
     /// When the buffer is no longer owned.
     pub fn release(&mut self, buffer: BufferRef) {
-        let owners = self.owned_mut(buffer);
-        *owners -= 1;
-        if *owners == 0 {
-            self.classes[usize::from(buffer.class)].free(buffer.index);
+        let class = &mut self.classes[usize::from(buffer.class)];
+        let owners = class.owners(buffer);
+        if *owners > 1 {
+            *owners -= 1;
+        } else {
+            class.free(buffer.index);
             self.released += 1;
         }
     }
@@ -195,15 +213,7 @@ impl BufferPool {
             Head { state: State::Owned { owners, length }, generation } if generation == buffer.generation => {
                 (owners, length)
             }
-            _ => panic!("{buffer:?} has been released by its last owner"),
-        }
-    }
-
-    /// The owner count of a buffer that is owned.
-    fn owned_mut(&mut self, buffer: BufferRef) -> &mut u32 {
-        match &mut self.classes[usize::from(buffer.class)].heads[buffer.index as usize] {
-            Head { state: State::Owned { owners, .. }, generation } if *generation == buffer.generation => owners,
-            _ => panic!("{buffer:?} has been released by its last owner"),
+            _ => stale(buffer),
         }
     }
 

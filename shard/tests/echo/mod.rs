@@ -31,7 +31,13 @@ pub struct Echo {
 
 impl Echo {
     pub fn new(shard: ShardIndex) -> Echo {
-        Echo { shard, pool: BufferPool::new([512, 64, 64]), counters: Counters::default(), due: None, watcher: None }
+        Echo {
+            shard,
+            pool: BufferPool::new([512, 64, 64, 64]),
+            counters: Counters::default(),
+            due: None,
+            watcher: None,
+        }
     }
 
     fn send(&mut self, flow: Flow, text: &[u8], effects: &mut Effects) {
