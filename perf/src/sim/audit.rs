@@ -2,6 +2,7 @@
 //! nothing left at the end.
 
 use std::fmt;
+use std::time::Duration;
 
 use corelane_core::call::{CallRecord, EndReason};
 use corelane_core::engine::UnknownSource;
@@ -12,7 +13,7 @@ use super::ladder::NO_CALL;
 use super::leg::Stage;
 use super::network::{LegIndex, Party, SECOND};
 use super::plan::Scarce;
-use super::wire::{Branch, Method, cseq_method, header, leading_number, read_gateway_tag, tag};
+use super::wire::{Branch, Method, branch_text, cseq_method, header, leading_number, read_gateway_tag, tag};
 use super::world::{Cause, World};
 use crate::wire::{Message, Start};
 
@@ -120,10 +121,48 @@ impl World<'_> {
             && usize::from(record.attempts) <= 2 * corelane_core::limits::CANDIDATES_MAX;
         if !possible {
             self.break_promise("a record says more than can have happened", number);
+        } else if !self.in_time(record, began) {
+            self.break_promise(
+                &format!("a call ended at another time than that of its timers: {:?}", record.reason),
+                number,
+            );
         } else if !seen {
             self.break_promise(&format!("a record says {}, which the caller was never sent", record.status), number);
         } else if !fits || record.answered.is_some() != success {
             self.break_promise(&format!("a record says {:?}, which nobody did", record.reason), number);
+        }
+    }
+
+    /// A gateway's response to an INVITE of the engine has been handled.
+    pub(super) fn watch_progress(&mut self, from: Party, status: u16, message: &Message<'_>) {
+        let (now, branch) = (self.now_us, branch_text(message.vias()[0]));
+        let asked = |leg: &&mut super::leg::Leg| {
+            leg.party == from && leg.servers.first().is_some_and(|server| server.branch == branch)
+        };
+        if let Some(leg) = self.calls[message.call as usize].legs[1..].iter_mut().find(asked) {
+            // Later than Timer B nobody waits for a first response any more.
+            leg.heard.progress |= status < 200 && now < leg.heard.began_us + GIVE_UP / 2;
+            leg.heard.answer |= status >= 200;
+        }
+    }
+
+    /// Whether a timer that ended a call was due, and whether one that should have ended it did.
+    fn in_time(&self, record: &CallRecord, began: u64) -> bool {
+        let timers = &self.plan.timers;
+        // Each timer is noticed so late at most; messages travel, and the caller repeats his INVITE until one gets through.
+        let late = Duration::from_micros(4 * self.plan.late_us) + Duration::from_secs(2);
+        let patience = Duration::from_micros(GIVE_UP);
+        match record.reason {
+            EndReason::Unacknowledged => {
+                (timers.noack_timeout..=timers.noack_timeout + late).contains(&record.duration)
+            }
+            EndReason::Expired => record.duration >= timers.default_timeout,
+            EndReason::Refused | EndReason::Cancelled | EndReason::Unanswered => {
+                // A second INVITE, with credentials, begins when the first has ended.
+                let longest = timers.invite_timeout + timers.early_timeout + 3 * patience + late;
+                Duration::from_micros(self.now_us - began) <= 2 * longest
+            }
+            _ => true,
         }
     }
 
@@ -268,6 +307,12 @@ impl World<'_> {
         if method == Method::Bye {
             self.calls[call as usize].closing = true;
         }
+        if method == Method::Cancel {
+            let branch = branch_text(message.vias()[0]);
+            let legs = self.calls[call as usize].legs[1..].iter_mut();
+            legs.filter(|leg| leg.servers.first().is_some_and(|server| server.branch == branch))
+                .for_each(|leg| leg.heard.cancelled = true);
+        }
     }
 
     /// Whether records of all kinds are few, so that only the books are promised.
@@ -298,6 +343,10 @@ impl World<'_> {
         for (number, call) in (0u32..).zip(&self.calls) {
             if call.tampered {
                 continue;
+            }
+            let rings_on = |leg: &super::leg::Leg| leg.heard.progress && !leg.heard.answer && !leg.heard.cancelled;
+            if call.legs[1..].iter().any(rings_on) {
+                return Err(Fault::new("a gateway was left ringing, neither answered nor cancelled", number));
             }
             let opening = |client: &&super::leg::Client| client.method == Method::Invite && client.dialog.is_none();
             for client in call.legs[0].clients.iter().filter(opening).filter(|client| client.reached) {

@@ -69,7 +69,10 @@ impl World<'_> {
         legs.push(Leg::new(party, life, Some(script)));
         let at = LegIndex { call: message.call, leg: legs.len() as u16 - 1 };
         let index = self.open_server(at, listener, Method::Invite, message);
-        self.leg(at).servers[usize::from(index)].request = message.bytes.to_vec();
+        let now = self.now_us;
+        let leg = self.leg(at);
+        leg.servers[usize::from(index)].request = message.bytes.to_vec();
+        leg.heard.began_us = now;
         for (number, step) in (0u8..).zip(steps) {
             if let Some(step) = step {
                 self.act(at, step.after_us, Act::Answer(number));

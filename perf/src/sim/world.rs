@@ -32,7 +32,7 @@ use super::network::{Act, Event, LISTENERS, LegIndex, Network, Party, SECOND, tr
 use super::plan::{Every, Plan};
 use super::random::{Random, mix};
 use super::tally::Tally;
-use super::wire::{Branch, Method, check};
+use super::wire::{Branch, Method, check, cseq_method};
 use crate::wire::{Message, Start};
 
 /// Where the wall clock starts: some day in 2027.
@@ -457,6 +457,12 @@ impl<'i> World<'i> {
             }
         } else if let Some(cause) = self.cause {
             self.watch_handled(from, cause, self.emitted > before);
+        } else if let Some(message) = Message::scan(&packet.bytes)
+            && let Start::Response(status) = message.start
+            && cseq_method(&message) == Method::Invite
+            && self.call_of(&message).is_some()
+        {
+            self.watch_progress(from, status, &message);
         }
         self.network.recycle(packet);
     }
