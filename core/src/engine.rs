@@ -28,6 +28,7 @@ mod reason;
 mod records;
 mod request;
 mod response;
+mod session;
 mod settings;
 mod timeout;
 mod transactions;

@@ -3,6 +3,7 @@
 use super::records::{Role, ServerRef};
 use super::{Engine, Turn};
 use crate::call::CallRef;
+use crate::call::session::Wording;
 use crate::identity::{towards_gateway, withheld};
 use crate::memory::{BufferRef, Full};
 use crate::message::{Message, Name, Names, Rewrite, Writer, write_response, write_response_with};
@@ -32,14 +33,17 @@ impl Engine {
         role: &Role,
     ) -> Result<BufferRef, Full> {
         let drop = self.withheld_upstream(turn, message, role);
-        if !role.renamed && drop.is_empty() {
+        let session = Wording::of_answer(role.asked, message);
+        if !role.renamed && drop.is_empty() && session.is_none() {
             return self.compose(|writer| write_response(message, writer));
         }
         // The INVITE as it came is held until its final answer; a 2xx behind that (a fork's) keeps the From that the gateway knows.
         let invite = if role.renamed { self.servers.find(server).and_then(|server| server.request) } else { None };
         let invite = invite.and_then(|buffer| Message::parse(self.pool.bytes(buffer)).ok());
         let from = invite.as_ref().map(|invite| invite.text(invite.from().value));
-        let rewrite = Rewrite { drop, ..Rewrite::identities(message, from, None) };
+        let lines = session.as_ref().map(Wording::answer_lines).unwrap_or_default();
+        let drop = drop.and(session.as_ref().map(Wording::replaced).unwrap_or_default());
+        let rewrite = Rewrite { drop, lines: &lines, ..Rewrite::identities(message, from, None) };
         let mut writer = Writer::new(&mut self.scratch);
         write_response_with(message, &rewrite, &mut writer);
         let written = writer.finish().and_then(|bytes| self.pool.store(bytes));

@@ -11,6 +11,7 @@ mod numbers;
 mod refusals;
 mod retransmission;
 mod scarcity;
+mod session;
 mod setup;
 mod tokens;
 mod world;
