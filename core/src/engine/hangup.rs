@@ -9,6 +9,7 @@ use super::forward::Line;
 use super::reason::Cause;
 use super::records::{Cancel, ClientRef, ClientState, ClientTransaction, Role, ShortTag, TransactionTimers};
 use super::{Engine, Turn};
+use crate::call::session::Asked;
 use crate::call::text::{DialogText, Towards};
 use crate::call::{CallRef, EndReason, Side};
 use crate::counter::Counter;
@@ -85,6 +86,7 @@ impl Engine {
             server: None,
             dialog: 0,
             sender: Side::Caller,
+            asked: Asked::default(),
         };
         let opened =
             self.clients.insert(ClientTransaction::new(ClientState::Other(state), role, call_hash, flow, timers));

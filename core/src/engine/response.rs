@@ -104,6 +104,7 @@ impl Engine {
             self.calls.find(at).is_some_and(|call| call.dialogs.known(role.dialog) == Some(Known::Confirmed));
         if confirmed {
             self.refresh_target(at, role.sender.other(), message);
+            self.keep_session(turn, at, &role, message);
             self.drive_call(turn, at, Event::Refresh, EndReason::Refused);
         }
     }

@@ -12,6 +12,7 @@ mod numbers;
 mod refusals;
 mod retransmission;
 mod scarcity;
+mod session;
 mod setup;
 mod tokens;
 mod windows;
