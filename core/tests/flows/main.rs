@@ -11,6 +11,7 @@ mod image;
 mod numbers;
 mod refusals;
 mod retransmission;
+mod rfc3665;
 mod scarcity;
 mod setup;
 mod tokens;
