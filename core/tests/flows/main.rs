@@ -8,6 +8,7 @@ mod hangup;
 mod hunting;
 mod identity;
 mod image;
+mod misbehaviour;
 mod numbers;
 mod refusals;
 mod retransmission;
