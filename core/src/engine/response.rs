@@ -104,8 +104,8 @@ impl Engine {
             self.calls.find(at).is_some_and(|call| call.dialogs.known(role.dialog) == Some(Known::Confirmed));
         if confirmed {
             self.refresh_target(at, role.sender.other(), message);
-            self.follow(at, role);
             self.drive_call(turn, at, Event::Refresh, EndReason::Refused);
+            self.follow(at, role);
         }
     }
 

@@ -143,24 +143,17 @@ fn a_199_ends_no_call() {
 #[test]
 fn a_180_without_a_tag_makes_no_dialog() {
     let mut world = World::new();
-    let mut call = ringing(&mut world, "untagged");
-    let second = world.deliver(CALLER, &{
-        let mut other = invite("4930123456", "untagged");
-        other.via = format!("SIP/2.0/UDP {CALLER};branch=z9hG4bK-untagged-2");
-        other.text()
-    });
-    let forwarded = second[1].clone();
-    let sent = world.deliver(GATEWAY, &response(&forwarded, 180, "", &[]));
-    assert_eq!(ladder(&sent), [format!("{CALLER} 180")]);
-    call.ok = sent[0].clone();
-    assert_eq!(
-        ladder(&world.deliver(CALLER, &call.caller_sends("UPDATE", "untagged-up", 2).text())),
-        [format!("{CALLER} 481")],
-        "the tag is that of another call"
-    );
-    for request in [&call.forwarded, &forwarded] {
-        world.deliver(GATEWAY, &response(request, 486, "callee", &[]));
+    let invite = invite("4930123456", "untagged");
+    let forwarded = world.deliver(CALLER, &invite.text())[1].clone();
+    let ok = world.deliver(GATEWAY, &response(&forwarded, 180, "", &[]));
+    assert_eq!(ladder(&ok), [format!("{CALLER} 180")]);
+    let call = crate::world::Answered { invite, forwarded, ok: ok[0].clone() };
+    for (cseq, tag) in [(2, ""), (3, "callee")] {
+        let mut update = call.caller_sends("UPDATE", &format!("untagged-{cseq}"), cseq);
+        update.to_tag = tag.into();
+        assert_eq!(ladder(&world.deliver(CALLER, &update.text())), [format!("{CALLER} 481")]);
     }
+    world.deliver(GATEWAY, &response(&call.forwarded, 486, "callee", &[]));
     world.settle();
 }
 

@@ -76,6 +76,20 @@ fn a_cancel_that_is_answered_and_not_obeyed() {
     }
 }
 
+/// When the caller has had his 487 for lack of any answer, the branch is forgotten: a 200 that comes then is nobody's (RFC 6026 §8.9), and
+/// its sender, who never gets an ACK, ends what he began (RFC 3261 §13.3.1.4).
+#[test]
+fn a_200_long_after_the_cancel() {
+    let mut world = World::new();
+    let call = ringing(&mut world, "asleep");
+    world.deliver(CALLER, &call.invite.hop("CANCEL").text());
+    let sent = world.advance(Duration::from_millis(32_100));
+    assert_eq!(sent.last().map(|sent| (sent.to.as_str(), sent.status())), Some((CALLER, 487)));
+    assert!(world.deliver(GATEWAY, &response(&call.forwarded, 200, "callee", &[])).is_empty());
+    assert_eq!(world.count(Counter::StrayResponses), 1);
+    world.settle();
+}
+
 /// RFC 3261 §9.1: only an INVITE can be cancelled. A BYE goes on.
 #[test]
 fn a_cancel_of_a_bye() {
