@@ -117,7 +117,11 @@ impl Engine {
         let to = Flow { peer: gateway.endpoint, listener, transport: incoming.flow.transport };
         let timers = &self.settings.timers;
         let fr_timer = gateway.fr_timer_ms.map_or(timers.fr_timer, super::millis);
-        let ring_timeout = gateway.ring_timeout_ms.map(super::millis);
+        // The gateway's own, else the provider's: not that of the gateway before.
+        let ring_timeout = gateway
+            .ring_timeout_ms
+            .or_else(|| turn.image.provider(call.provider)?.ring_timeout_ms)
+            .map_or(timers.ring_timeout, super::millis);
         let forward = Forward {
             method: Method::Invite,
             to,
@@ -154,9 +158,7 @@ impl Engine {
             call.candidate = Some(candidate);
             call.callee = Leg { flow: to, cseq: 0 };
             call.hunt.attempts += 1;
-            if let Some(ring_timeout) = ring_timeout {
-                call.ring_timeout = ring_timeout;
-            }
+            call.ring_timeout = ring_timeout;
         }
         self.counters.count(Counter::Attempts);
         Ok(())

@@ -1,0 +1,5 @@
+mod acks;
+mod answers;
+mod cancels;
+mod inside;
+mod invites;
