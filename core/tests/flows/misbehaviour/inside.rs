@@ -85,7 +85,10 @@ fn a_callees_bye_in_an_early_dialog() {
         let call = ringing(&mut world, "wrong");
         let bye = world.deliver(GATEWAY, &call.callee_sends("BYE", "wrong-bye", 1).text());
         assert_eq!(ladder(&bye), [format!("{CALLER} BYE")]);
-        assert_eq!(ladder(&world.deliver(CALLER, &response(&bye[0], status, "", &[]))), [format!("{GATEWAY} {status}")]);
+        assert_eq!(
+            ladder(&world.deliver(CALLER, &response(&bye[0], status, "", &[]))),
+            [format!("{GATEWAY} {status}")]
+        );
         assert_eq!(world.count(Counter::CallsLive), 1);
         let sent = world.deliver(GATEWAY, &response(&call.forwarded, 486, "callee", &[]));
         assert_eq!(ladder(&sent), [format!("{GATEWAY} ACK"), format!("{CALLER} 486")]);
