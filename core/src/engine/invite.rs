@@ -132,7 +132,8 @@ impl Engine {
         }
         let timers = &self.settings.timers;
         let invite_timeout = provider.invite_timeout_ms.map_or(timers.invite_timeout, millis);
-        let leg = Leg { flow: incoming.flow, cseq: 0 };
+        // Where he takes responses he takes requests: some peers send from any port, and say in the Via on which they listen.
+        let leg = Leg { flow: incoming.source.reply, cseq: 0 };
         let at = self.calls.insert(Call {
             state: START,
             call_hash: incoming.call_hash,

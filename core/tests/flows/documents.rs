@@ -210,7 +210,7 @@ fn the_lifecycle_has_the_rules_of_the_hunt() {
         let numbers: Vec<u16> = quoted(&row[0]).iter().map(|number| number.parse().expect("a status")).collect();
         let range = row[0].contains("`–`");
         let (single, ends) = numbers.split_at(if range { numbers.len() - 2 } else { numbers.len() });
-        let ends = if let [first, last] = ends { *first..=*last } else { 1..=0 };
+        let ends = if let [first, last] = ends { *first..*last + 1 } else { 0..0 };
         for status in single.iter().copied().chain(ends) {
             said.entry(status).or_insert_with(|| meant(&row[1]));
         }
