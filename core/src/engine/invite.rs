@@ -42,8 +42,12 @@ impl Engine {
             let lines = self.retry_after();
             return self.answer_stateless(turn, incoming, 503, &lines);
         }
+        if self.draining {
+            let lines = self.retry_after();
+            return self.answer_stateless(turn, incoming, 503, &lines);
+        }
         // New calls only: what is kept back is for the calls that run (I8).
-        if self.draining || !self.has_room_for_a_call() {
+        if !self.has_room_for_a_call() {
             return self.refuse_full(turn, incoming);
         }
         let session = match self.session_terms(&provider, incoming.message) {
@@ -138,7 +142,8 @@ impl Engine {
         }
         let timers = &self.settings.timers;
         let invite_timeout = provider.invite_timeout_ms.map_or(timers.invite_timeout, millis);
-        let leg = Leg { flow: incoming.flow, cseq: 0 };
+        // Where he takes responses he takes requests: some peers send from any port, and say in the Via on which they listen.
+        let leg = Leg { flow: incoming.source.reply, cseq: 0 };
         let at = self.calls.insert(Call {
             state: START,
             call_hash: incoming.call_hash,

@@ -3,6 +3,7 @@
 mod admission;
 mod cancel;
 mod dialogs;
+mod documents;
 mod forks;
 mod hangup;
 mod hunting;

@@ -6,9 +6,7 @@ use corelane_core::Counter;
 use corelane_core::call::EndReason;
 
 use crate::hangup::hang_up_all;
-use crate::world::{
-    CALLER, GATEWAY, STRANGER, World, answered, invite, ladder, response, ringing, unacknowledged,
-};
+use crate::world::{CALLER, GATEWAY, STRANGER, World, answered, invite, ladder, response, ringing, unacknowledged};
 
 /// RFC 3261 §13.3.1.4: a repeated 2xx is the same; one that is not passes as it came, and makes no second call.
 #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use corelane_core::Counter;
 use corelane_core::call::EndReason;
 
+use crate::hangup::hang_up_all;
 use crate::world::{
     Answered, CALLER, FAR_GATEWAY, GATEWAY, STRANGER, World, answered, invite, ladder, response, ringing,
     unacknowledged,
@@ -85,7 +86,10 @@ fn a_callees_bye_in_an_early_dialog() {
         let call = ringing(&mut world, "wrong");
         let bye = world.deliver(GATEWAY, &call.callee_sends("BYE", "wrong-bye", 1).text());
         assert_eq!(ladder(&bye), [format!("{CALLER} BYE")]);
-        assert_eq!(ladder(&world.deliver(CALLER, &response(&bye[0], status, "", &[]))), [format!("{GATEWAY} {status}")]);
+        assert_eq!(
+            ladder(&world.deliver(CALLER, &response(&bye[0], status, "", &[]))),
+            [format!("{GATEWAY} {status}")]
+        );
         assert_eq!(world.count(Counter::CallsLive), 1);
         let sent = world.deliver(GATEWAY, &response(&call.forwarded, 486, "callee", &[]));
         assert_eq!(ladder(&sent), [format!("{GATEWAY} ACK"), format!("{CALLER} 486")]);
@@ -175,6 +179,29 @@ fn a_request_from_a_third_address_moves_nobody() {
     assert_eq!(ladder(&sent), [format!("{CALLER} INFO")]);
     world.deliver(CALLER, &response(&sent[0], 200, "", &[]));
     world.settle();
+}
+
+/// RFC 3261 §18.2.2, RFC 3581 §4: a caller who sends from another port than he listens on says so in his Via, or asks for the port with
+/// `rport`. Requests of the other side, and Corelane's own, go where responses go.
+#[test]
+fn a_caller_who_listens_on_another_port() {
+    for (rport, port) in [("", 5070), (";rport", 40_000)] {
+        let mut world = World::new();
+        let mut invite = invite("4930123456", "port");
+        invite.via = format!("SIP/2.0/UDP 192.0.2.10:5070;branch=z9hG4bK-port{rport}");
+        let sent = world.deliver("192.0.2.10:40000", &invite.text());
+        let caller = format!("192.0.2.10:{port}");
+        assert_eq!(ladder(&sent), [format!("{caller} 100"), format!("{GATEWAY} INVITE")]);
+        let forwarded = sent[1].clone();
+        let ok = world.deliver(GATEWAY, &response(&forwarded, 200, "callee", &[]))[0].clone();
+        let call = Answered { invite, forwarded, ok };
+        world.deliver("192.0.2.10:40000", &call.caller_sends("ACK", "port-ack", 1).text());
+        let info = world.deliver(GATEWAY, &call.callee_sends("INFO", "port-info", 1).text());
+        assert_eq!(ladder(&info), [format!("{caller} INFO")]);
+        world.deliver("192.0.2.10:40000", &response(&info[0], 200, "", &[]));
+        assert_eq!(hang_up_all(&mut world)[1].to, caller);
+        world.settle();
+    }
 }
 
 /// RFC 3261 §16.4: both of our faces are ours in whatever order; a Route of somebody else above ours is not ours to serve.
