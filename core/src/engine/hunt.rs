@@ -224,7 +224,7 @@ impl Engine {
     /// Nothing of the Contact but its number counts.
     fn recurse(&mut self, turn: &Turn<'_>, at: CallRef, response: &Message<'_>) -> bool {
         let draw = self.draw();
-        let Some(call) = self.calls.find_mut(at).filter(|call| !call.hunt.recursed) else { return false };
+        let Some(call) = self.calls.find(at).filter(|call| !call.hunt.recursed) else { return false };
         let contact = response.values(Name::Contact).next();
         let uri = contact
             .and_then(|value| response.parse_name_addr(value).ok())
@@ -234,8 +234,10 @@ impl Engine {
         let plain = Provider { strip: 0, prepend: b"", ..provider };
         let source = Recognised { provider: call.provider, tech_prefix: 0, max_cps: None };
         let Ok(number) = Dialled::read(response, &uri).for_provider(&source, &plain) else { return false };
-        let selected = turn.image.select(provider.routing_group, number.digits(), turn.now.wall, draw);
+        let usable = |carrier, gateway| self.has_room(turn, Candidate { gateway, carrier });
+        let selected = turn.image.select_where(provider.routing_group, number.digits(), turn.now.wall, draw, usable);
         let Ok(candidates) = selected else { return false };
+        let Some(call) = self.calls.find_mut(at) else { return false };
         call.hunt.recursed = true;
         call.hunt.aim(candidates);
         call.number = Some(number);
@@ -260,7 +262,7 @@ impl Engine {
 
     /// The status that goes upstream in place of a gateway's: its overload is not ours (RFC 3261 §16.7 step 6), and a downstream
     /// Contact never leaks (SPEC §3 *Hunt*).
-    fn stand_in(&self, turn: &Turn<'_>, at: CallRef, status: u16) -> Option<u16> {
+    pub(crate) fn stand_in(&self, turn: &Turn<'_>, at: CallRef, status: u16) -> Option<u16> {
         match status {
             503 if self.settings.policy.remap_503 => Some(500),
             300..=399 if self.redirect(turn, at) != Redirect::Pass => Some(500),
