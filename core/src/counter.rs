@@ -53,6 +53,8 @@ counters! {
     Rejected408, "rejected_408", "total", "INVITEs that no gateway answered in time.";
     Rejected416, "rejected_416", "total", "Request-URIs of a scheme that Corelane does not route.";
     Rejected420, "rejected_420", "total", "Proxy-Require extensions that Corelane does not know.";
+    Rejected422, "rejected_422", "total", "Session intervals below min_se (RFC 4028).";
+    Rejected440, "rejected_440", "total", "Requests out of Max-Breadth (RFC 5393).";
     Rejected481, "rejected_481", "total", "In-dialog requests and CANCELs that match nothing.";
     Rejected482, "rejected_482", "total", "Looped requests (RFC 5393).";
     Rejected483, "rejected_483", "total", "Requests out of Max-Forwards.";

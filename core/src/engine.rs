@@ -31,6 +31,7 @@ mod reason;
 mod records;
 mod request;
 mod response;
+mod session;
 mod settings;
 mod timeout;
 mod transactions;

@@ -129,6 +129,7 @@ impl Engine {
         if let Some(buffer) = best.and_then(|best| best.response) {
             self.pool.release(buffer);
         }
+        self.keep_session(turn, at, role, message);
         self.counters.count(Counter::CallsAnswered);
         self.drive_call(turn, at, Event::Answer, EndReason::Refused);
         self.drive_server(turn, server, ServerEvent::Response(status), Some(buffer));

@@ -5,12 +5,13 @@ use arrayvec::ArrayVec;
 use super::answer::Incoming;
 use super::records::{Cancel, ClientRef, ClientState, ClientTransaction, Role, ServerRef, TransactionTimers};
 use super::{Engine, Turn};
+use crate::call::session::Asked;
 use crate::call::{CallRef, Side};
 use crate::counter::Counter;
 use crate::flow::{Flow, ListenerIndex};
-use crate::limits::{HOST_MAX, UDP_REQUEST_SIZE};
+use crate::limits::{HOST_MAX, MAX_BREADTH, UDP_REQUEST_SIZE};
 use crate::memory::{Full, Ref};
-use crate::message::{Method, OwnRoute, OwnVia, RequestEdits, Rewrite, Writer, write_request};
+use crate::message::{Message, Method, Name, OwnRoute, OwnVia, RequestEdits, Rewrite, Writer, write_request};
 use crate::routing::Candidate;
 use crate::token::{Branch, BranchParts, NO_PLACE};
 use crate::transaction::{client, invite_client};
@@ -40,6 +41,8 @@ pub(crate) struct Forward<'f> {
     /// Inside a dialog: which one (callee's tag), and whose request it is.
     pub(crate) dialog: u64,
     pub(crate) sender: Side,
+    /// What it asks for of the session timer.
+    pub(crate) asked: Asked,
     /// For the INVITE of a call: the gateway.
     pub(crate) candidate: Option<Candidate>,
     /// What of From, To and other headers leaves another way than it came.
@@ -72,6 +75,7 @@ impl Engine {
             server: forward.server,
             dialog: forward.dialog,
             sender: forward.sender,
+            asked: forward.asked,
         };
         let record = ClientTransaction::new(state, role, incoming.call_hash, forward.to, timers);
         let at = self.clients.insert(record)?;
@@ -138,6 +142,7 @@ impl Engine {
             strip_routes: forward.strip_routes,
             drop_last_route: forward.drop_last_route,
             max_forwards: message.max_forwards().map_or(MAX_FORWARDS, |hops| hops.saturating_sub(1)),
+            max_breadth: breadth(message),
             rewrite: forward.rewrite,
         };
         let renamed = forward.call.filter(|_| forward.record_route.is_none()).filter(|call| self.renamed(*call));
@@ -169,6 +174,16 @@ impl Engine {
     fn advertised(&self, listener: ListenerIndex) -> &[u8] {
         self.settings.listeners[usize::from(listener.0)].advertised.as_bytes()
     }
+}
+
+/// The Max-Breadth to write (RFC 5393 §5.3.3): ours where there is none, too large a one, one that is no number, or more than one.
+/// A branch has all of it, because it is the only one that runs.
+fn breadth(message: &Message<'_>) -> Option<u32> {
+    let there = message.first(Name::MaxBreadth).is_some();
+    let fits = there
+        && !message.is_repeated(Name::MaxBreadth)
+        && message.number(Name::MaxBreadth).is_some_and(|breadth| breadth <= MAX_BREADTH);
+    (!fits).then_some(MAX_BREADTH)
 }
 
 /// The parts one after the other; all lines that Corelane writes are bounded by [`LINE_MAX`].

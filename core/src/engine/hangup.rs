@@ -9,6 +9,7 @@ use super::forward::Line;
 use super::reason::Cause;
 use super::records::{Cancel, ClientRef, ClientState, ClientTransaction, Role, ShortTag, TransactionTimers};
 use super::{Engine, Turn};
+use crate::call::session::Asked;
 use crate::call::text::{DialogText, Towards};
 use crate::call::{CallRef, EndReason, Side};
 use crate::counter::Counter;
@@ -32,7 +33,7 @@ enum Texts<'t> {
 }
 
 impl Engine {
-    /// Sends BYE to both sides of a call that stands, but not to the one that said it knows of none; ACK first where none was sent.
+    /// Sends BYE to both sides of a call that stands, ACK first where none was sent.
     pub(crate) fn hang_up(&mut self, turn: &mut Turn<'_>, at: CallRef, reason: EndReason, acknowledged: bool) {
         let Some(call) = self.calls.find(at) else { return };
         let (call_hash, opening) = (call.call_hash, call.opening.cseq);
@@ -85,6 +86,7 @@ impl Engine {
             server: None,
             dialog: 0,
             sender: Side::Caller,
+            asked: Asked::default(),
         };
         let opened =
             self.clients.insert(ClientTransaction::new(ClientState::Other(state), role, call_hash, flow, timers));

@@ -312,6 +312,31 @@ fn an_answer_after_the_refusal_is_ended() {
     world.settle();
 }
 
+/// `ring_timeout` of a gateway is its own: the next one has the provider's again.
+#[test]
+fn each_gateway_has_its_own_ring_timeout() {
+    let mut builder = Builder::new();
+    builder.listener("10.0.0.1:5060");
+    let provider = builder.provider("acme", 1);
+    builder.edit_provider(provider, |provider| provider.ring_timeout_ms = Some(60_000));
+    builder.address(provider, "192.0.2.10");
+    let gateways = [FIRST, SECOND].map(|address| builder.gateway(address, address));
+    builder.edit_gateway(gateways[0], |gateway| gateway.ring_timeout_ms = Some(5_000));
+    let carrier = builder.carrier_weighted("all", &[(gateways[0], 1, 0), (gateways[1], 2, 0)]);
+    builder.route(1, "49", carrier);
+    let mut world = World::new().with_routing(builder.finish());
+    let first = called(&mut world, "own");
+    world.deliver(FIRST, &response(&first, 180, "a", &[]));
+    world.advance(Duration::from_millis(4_900));
+    let second = the_invite(&world.deliver(FIRST, &response(&first, 503, "a", &[])));
+    world.deliver(SECOND, &response(&second, 180, "b", &[]));
+    assert!(world.advance(Duration::from_millis(59_900)).iter().all(|sent| sent.to == FIRST), "not 5 s");
+    assert_eq!(ladder(&world.advance(Duration::from_millis(200))), [format!("{SECOND} CANCEL")]);
+    world.deliver(SECOND, &response(&second, 487, "b", &[]));
+    assert_eq!(world.last_record().reason, EndReason::Unanswered);
+    world.settle();
+}
+
 /// CANCEL while the first gateway is silent: nobody else is asked, the caller gets 487 when `fr_timer` says so.
 #[test]
 fn cancel_while_silent() {

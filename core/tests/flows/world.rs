@@ -373,6 +373,23 @@ impl Answered {
     }
 }
 
+/// An INVITE that rings in one early dialog, `callee`; `ok` is the 180.
+pub(crate) fn ringing(world: &mut World, call: &str) -> Answered {
+    let invite = invite("4930123456", call);
+    let forwarded = world.deliver(CALLER, &invite.text())[1].clone();
+    let ok = world.deliver(GATEWAY, &response(&forwarded, 180, "callee", &[]))[0].clone();
+    Answered { invite, forwarded, ok }
+}
+
+/// INVITE, 200: the ACK has not come.
+pub(crate) fn unacknowledged(world: &mut World, call: &str) -> Answered {
+    let invite = invite("4930123456", call);
+    let forwarded = world.deliver(CALLER, &invite.text())[1].clone();
+    let ok = response(&forwarded, 200, "callee", &["Contact: <sip:bob@198.51.100.20>"]);
+    let ok = world.deliver(GATEWAY, &ok)[0].clone();
+    Answered { invite, forwarded, ok }
+}
+
 /// INVITE, 180, 200, ACK through the world.
 pub(crate) fn answered(world: &mut World, call: &str) -> Answered {
     let invite = invite("4930123456", call);

@@ -9,6 +9,7 @@
 //! Record-Route: theirs
 //! Route: …                        values taken from the top (and the last one, §16.4); no value left: no line
 //! Max-Forwards: n                 in place, or behind the Vias
+//! Max-Breadth: n                  in place, or behind Max-Forwards
 //! ```
 
 use core::net::IpAddr;
@@ -35,6 +36,8 @@ pub struct RequestEdits<'e> {
     pub drop_last_route: bool,
     /// The Max-Forwards to write, in place or as a new field.
     pub max_forwards: u8,
+    /// The one Max-Breadth to write, in place or as a new field; `None` keeps what is there.
+    pub max_breadth: Option<u32>,
     /// What of From, To and other headers leaves another way than it came.
     pub rewrite: Rewrite<'e>,
 }
@@ -64,8 +67,8 @@ pub struct OwnRoute<'e> {
 /// # Panics
 /// When `message` is a response: our bug.
 pub fn write_request(message: &Message<'_>, edits: &RequestEdits<'_>, out: &mut Writer<'_>) {
-    // Two of the one: nearly every request has nothing to rewrite, and none of its fields is asked for it.
-    if edits.rewrite.is_nothing() {
+    // Two of the one: nearly every request has no field to rewrite, and none is asked for it.
+    if edits.rewrite.keeps_fields() {
         write::<false>(message, edits, out);
     } else {
         write::<true>(message, edits, out);
@@ -96,12 +99,15 @@ fn write<const REWRITES: bool>(message: &Message<'_>, edits: &RequestEdits<'_>, 
     let mut routes = RouteCut::new(message, edits);
     let mut record_routes = (!edits.record_routes.is_empty()).then_some(edits.record_routes);
     let mut max_forwards = Some(edits.max_forwards);
+    let mut max_breadth = edits.max_breadth;
     let (mut via_seen, mut in_vias) = (false, false);
     let has = |name| message.first(name).is_some();
+    // It goes in with Max-Forwards where there is none yet.
+    let new_breadth = max_breadth.filter(|_| !has(Name::MaxBreadth));
     for field in fields {
         if !REWRITES
             && !in_vias
-            && !matches!(field.name, Name::Via | Name::RecordRoute | Name::Route | Name::MaxForwards)
+            && !matches!(field.name, Name::Via | Name::RecordRoute | Name::Route | Name::MaxForwards | Name::MaxBreadth)
         {
             continue;
         }
@@ -111,7 +117,7 @@ fn write<const REWRITES: bool>(message: &Message<'_>, edits: &RequestEdits<'_>, 
                 copier.put_record_routes(field.line.first(), record_routes.take());
             }
             if !has(Name::MaxForwards) {
-                copier.put_max_forwards(field.line.first(), max_forwards.take());
+                copier.put_max_forwards(field.line.first(), max_forwards.take(), new_breadth);
             }
         }
         match field.name {
@@ -125,9 +131,24 @@ fn write<const REWRITES: bool>(message: &Message<'_>, edits: &RequestEdits<'_>, 
                 if let Some(hops) = max_forwards.take() {
                     copier.keep_to(field.value.first());
                     copier.put_number(u32::from(hops));
+                    if let Some(breadth) = new_breadth {
+                        copier.put(b"\r\nMax-Breadth: ");
+                        copier.put_number(breadth);
+                    }
                     copier.drop_to(field.value.last());
                 }
             }
+            Name::MaxBreadth if edits.max_breadth.is_some() => match max_breadth.take() {
+                Some(breadth) => {
+                    copier.keep_to(field.value.first());
+                    copier.put_number(breadth);
+                    copier.drop_to(field.value.last());
+                }
+                None => {
+                    copier.keep_to(field.line.first());
+                    copier.drop_to(field.line.last());
+                }
+            },
             _ if REWRITES => edits.rewrite.field(&mut copier, field),
             _ => {}
         }
@@ -135,7 +156,8 @@ fn write<const REWRITES: bool>(message: &Message<'_>, edits: &RequestEdits<'_>, 
     // The Vias were the last fields.
     if let Some(last) = fields.last() {
         copier.put_record_routes(last.line.last(), record_routes.take());
-        copier.put_max_forwards(last.line.last(), max_forwards.take());
+        copier.put_max_forwards(last.line.last(), max_forwards.take(), new_breadth);
+        edits.rewrite.add_lines(&mut copier, last);
     }
     copier.keep_rest();
 }
@@ -157,11 +179,15 @@ impl Copier<'_, '_, '_> {
     }
 
     #[inline(always)]
-    fn put_max_forwards(&mut self, at: usize, hops: Option<u8>) {
+    fn put_max_forwards(&mut self, at: usize, hops: Option<u8>, breadth: Option<u32>) {
         let Some(hops) = hops else { return };
         self.keep_to(at);
         self.put(b"Max-Forwards: ");
         self.put_number(u32::from(hops));
+        if let Some(breadth) = breadth {
+            self.put(b"\r\nMax-Breadth: ");
+            self.put_number(breadth);
+        }
         self.put(b"\r\n");
     }
 }
