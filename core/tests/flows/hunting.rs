@@ -264,6 +264,21 @@ fn a_late_answer_of_an_abandoned_gateway_is_the_answer() {
     world.settle();
 }
 
+/// The early dialog of the gateway that rings is over when another one answers: its requests go to nobody (RFC 3261 §12.2.2).
+#[test]
+fn an_answer_elsewhere_ends_the_early_dialogs() {
+    let mut world = world();
+    let first = called(&mut world, "early");
+    let second = the_invite(&world.advance(Duration::from_millis(4_010))[3..]);
+    let ringing = world.deliver(SECOND, &response(&second, 183, "b", &[]));
+    let call = Answered { invite: invite("4930123456", "early"), forwarded: second, ok: ringing[0].clone() };
+    world.deliver(FIRST, &response(&first, 200, "a", &[]));
+    let mut prack = call.caller_sends("PRACK", "early-prack", 2);
+    prack.to_tag = "b".into();
+    assert_eq!(ladder(&world.deliver(CALLER, &prack.text())), [format!("{CALLER} 481")]);
+    world.settle();
+}
+
 /// Both answer: the first one's 2xx counts, the other is cancelled "completed elsewhere" or ended.
 #[test]
 fn two_gateways_answer() {
