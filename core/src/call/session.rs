@@ -34,6 +34,9 @@ use super::Side;
 use crate::message::{Message, Name, Names, StartLine, Writer};
 use crate::time::Instant;
 
+/// The option tag (RFC 4028 §3).
+const TIMER: &[u8] = b"timer";
+
 /// What the operator wants, in seconds (RFC 4028 §4 and §5).
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub struct Limits {
@@ -57,7 +60,7 @@ pub struct Asked {
 pub struct Terms {
     /// What it asks for then.
     pub asked: Asked,
-    /// That is not what it came with.
+    /// That is not what it came with. Without this nothing is to be written.
     pub rewritten: bool,
     /// The Min-SE to write, 0 to leave it as it came.
     pub min_se_s: u32,
@@ -117,12 +120,14 @@ pub fn concerns(message: &Message<'_>) -> bool {
 pub fn on_request(limits: Limits, message: &Message<'_>) -> Decision {
     let supported = supports_timer(message);
     let given = said(message, Name::SessionExpires).map(|(interval, _)| interval);
+    if !supported && given.is_none() {
+        return Decision::Take(Terms::default());
+    }
     let least = limits.min_se_s.max(said(message, Name::MinSe).map_or(0, |(min_se, _)| min_se));
     let wanted = limits.session_expires_s.max(least);
     let (interval_s, min_se_s) = match (supported, given) {
-        (false, None) => return Decision::Take(Terms::default()),
         (true, Some(given)) if given < limits.min_se_s => return Decision::Refuse { min_se_s: limits.min_se_s },
-        (true, None) => (wanted, 0),
+        (_, None) => (wanted, 0),
         (false, Some(given)) if given < limits.min_se_s => (least, least),
         (_, Some(given)) => (given.clamp(least, wanted), 0),
     };
@@ -223,9 +228,28 @@ impl Wording {
 
 /// Whether the sender of a request supports session timers (RFC 4028 §4; what he requires he supports).
 fn supports_timer(message: &Message<'_>) -> bool {
-    [Name::Supported, Name::Require]
-        .into_iter()
-        .any(|name| message.values(name).any(|tag| message.text(tag).eq_ignore_ascii_case(b"timer")))
+    lists_timer(message, Name::Supported) || lists_timer(message, Name::Require)
+}
+
+/// Whether `timer` is among the option tags of a header.
+#[inline]
+fn lists_timer(message: &Message<'_>, name: Name) -> bool {
+    let Some(field) = message.first(name) else { return false };
+    if message.is_repeated(name) {
+        return message.values(name).any(|tag| message.text(tag).eq_ignore_ascii_case(TIMER));
+    }
+    has_timer(message.text(field.value))
+}
+
+/// The same within one field. Option tags are tokens (RFC 3261 §25.1), so that what stands around one is no part of it: it is enough to
+/// look where a `t` is, which few tags begin with.
+fn has_timer(tags: &[u8]) -> bool {
+    let ends = |byte: Option<&u8>| byte.is_none_or(|byte| matches!(byte, b',' | b' ' | b'\t' | b'\r' | b'\n'));
+    memchr::memchr2_iter(b't', b'T', tags).any(|start| {
+        let (before, from) = tags.split_at(start);
+        from.split_at_checked(TIMER.len())
+            .is_some_and(|(tag, after)| tag.eq_ignore_ascii_case(TIMER) && ends(before.last()) && ends(after.first()))
+    })
 }
 
 /// The seconds of a Session-Expires or Min-SE, and the parameters behind them; `None` where there is none or it is unreadable. What is

@@ -142,7 +142,7 @@ impl Engine {
             strip_routes: forward.strip_routes,
             drop_last_route: forward.drop_last_route,
             max_forwards: message.max_forwards().map_or(MAX_FORWARDS, |hops| hops.saturating_sub(1)),
-            max_breadth: breadth(message),
+            max_breadth: !has_breadth(message),
             rewrite: forward.rewrite,
         };
         let renamed = forward.call.filter(|_| forward.record_route.is_none()).filter(|call| self.renamed(*call));
@@ -176,14 +176,12 @@ impl Engine {
     }
 }
 
-/// The Max-Breadth to write (RFC 5393 §5.3.3): ours where there is none, too large a one, one that is no number, or more than one.
-/// A branch has all of it, because it is the only one that runs.
-fn breadth(message: &Message<'_>) -> Option<u32> {
-    let there = message.first(Name::MaxBreadth).is_some();
-    let fits = there
+/// Whether its Max-Breadth can stay (RFC 5393 §5.3.3): one, a number, not too large. A branch has all of it, because it is the only one
+/// that runs.
+fn has_breadth(message: &Message<'_>) -> bool {
+    message.first(Name::MaxBreadth).is_some()
         && !message.is_repeated(Name::MaxBreadth)
-        && message.number(Name::MaxBreadth).is_some_and(|breadth| breadth <= MAX_BREADTH);
-    (!fits).then_some(MAX_BREADTH)
+        && message.number(Name::MaxBreadth).is_some_and(|breadth| breadth <= MAX_BREADTH)
 }
 
 /// The parts one after the other; all lines that Corelane writes are bounded by [`LINE_MAX`].

@@ -18,7 +18,7 @@ use crate::call::{CallRef, EndReason, Leg, Side};
 use crate::counter::Counter;
 use crate::flow::Flow;
 use crate::memory::{BufferRef, Full, Resource};
-use crate::message::{Message, Method, Name, Rewrite};
+use crate::message::{Message, Method, Name};
 use crate::number::{Dialled, NumberFault, gateway_uri};
 use crate::routing::{Candidate, Gateway, Provider, Recognised, Redirect};
 
@@ -109,10 +109,14 @@ impl Engine {
         let (pass, server, opening) = (call.pass, call.server, call.opening);
         let number = call.number.as_ref().ok_or(Skip::Gateway)?;
         let uri = gateway_uri(number, &gateway).map_err(Skip::Number)?;
-        let rewrite = self.identity_towards(turn, incoming.message, call, &gateway);
-        let session = Wording::of_request(&opening.session);
-        let lines = session.request_lines(incoming.message);
-        let rewrite = Rewrite { drop: rewrite.drop.and(session.replaced()), lines: &lines, ..rewrite };
+        let mut rewrite = self.identity_towards(turn, incoming.message, call, &gateway);
+        let (wording, lines);
+        if opening.session.rewritten {
+            wording = Wording::of_request(&opening.session);
+            lines = wording.request_lines(incoming.message);
+            rewrite.drop = rewrite.drop.and(wording.replaced());
+            rewrite.lines = &lines;
+        }
         let listener = gateway.listener.and_then(|slot| self.listener_of(slot)).unwrap_or(incoming.flow.listener);
         let to = Flow { peer: gateway.endpoint, listener, transport: incoming.flow.transport };
         let timers = &self.settings.timers;

@@ -14,7 +14,7 @@ const NO_EDITS: RequestEdits<'static> = RequestEdits {
     strip_routes: 0,
     drop_last_route: false,
     max_forwards: 69,
-    max_breadth: None,
+    max_breadth: false,
     rewrite: Rewrite::NOTHING,
 };
 
@@ -150,7 +150,7 @@ fn nothing_to_rewrite() {
 /// RFC 5393 §5.3.3: one value, in place or with Max-Forwards.
 #[test]
 fn max_breadth_is_set() {
-    let edits = RequestEdits { max_breadth: Some(60), ..NO_EDITS };
+    let edits = RequestEdits { max_breadth: true, ..NO_EDITS };
     for (lines, expected) in [
         ("Max-Forwards: 70\nX: y\n", "Max-Forwards: 69\nMax-Breadth: 60\nX: y\n"),
         ("Max-Breadth: 9 \nMax-Forwards: 70\nX: y\n", "Max-Breadth: 60 \nMax-Forwards: 69\nX: y\n"),

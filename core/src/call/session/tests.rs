@@ -86,6 +86,26 @@ fn requests() {
 }
 
 #[test]
+fn the_option_tag_among_others() {
+    for (tags, there) in [
+        ("timer", true),
+        ("100rel,Timer", true),
+        ("timer , histinfo", true),
+        ("tdialog, outbound,\r\n timer", true),
+        ("", false),
+        ("time", false),
+        ("timers", false),
+        ("x-timer", false),
+        ("timer.x, mytimer", false),
+        ("100rel, replaces, norefersub", false),
+    ] {
+        assert_eq!(has_timer(tags.as_bytes()), there, "{tags}");
+    }
+    assert!(invite("Supported: 100rel|k: replaces, timer", supports_timer), "two fields");
+    assert!(!invite("Supported: 100rel|k: replaces|Unsupported: timer", supports_timer));
+}
+
+#[test]
 fn requests_inside_a_dialog_are_only_read() {
     for (lines, supported, interval_s) in [
         ("", false, 0),

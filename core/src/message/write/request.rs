@@ -15,8 +15,13 @@
 use core::net::IpAddr;
 
 use super::{Copier, Rewrite, Writer};
+use crate::limits::MAX_BREADTH;
 use crate::message::{Field, Message, Name, StartLine, Values, values};
 use crate::token::TOKEN_PARAMETER;
+
+/// A Max-Breadth behind the number of another field, which gives it its line end.
+const NEW_BREADTH: &[u8] = b"\r\nMax-Breadth: 60";
+const _: () = assert!(MAX_BREADTH == 60, "NEW_BREADTH says so");
 
 /// What a forwarded request differs in from the one that came (RFC 3261 §16.6).
 pub struct RequestEdits<'e> {
@@ -36,8 +41,8 @@ pub struct RequestEdits<'e> {
     pub drop_last_route: bool,
     /// The Max-Forwards to write, in place or as a new field.
     pub max_forwards: u8,
-    /// The one Max-Breadth to write, in place or as a new field; `None` keeps what is there.
-    pub max_breadth: Option<u32>,
+    /// Writes one Max-Breadth of [`MAX_BREADTH`], in place or as a new field; else what is there stays.
+    pub max_breadth: bool,
     /// What of From, To and other headers leaves another way than it came.
     pub rewrite: Rewrite<'e>,
 }
@@ -99,11 +104,11 @@ fn write<const REWRITES: bool>(message: &Message<'_>, edits: &RequestEdits<'_>, 
     let mut routes = RouteCut::new(message, edits);
     let mut record_routes = (!edits.record_routes.is_empty()).then_some(edits.record_routes);
     let mut max_forwards = Some(edits.max_forwards);
-    let mut max_breadth = edits.max_breadth;
     let (mut via_seen, mut in_vias) = (false, false);
     let has = |name| message.first(name).is_some();
     // It goes in with Max-Forwards where there is none yet.
-    let new_breadth = max_breadth.filter(|_| !has(Name::MaxBreadth));
+    let new_breadth = edits.max_breadth && !has(Name::MaxBreadth);
+    let mut breadth_seen = false;
     for field in fields {
         if !REWRITES
             && !in_vias
@@ -131,24 +136,21 @@ fn write<const REWRITES: bool>(message: &Message<'_>, edits: &RequestEdits<'_>, 
                 if let Some(hops) = max_forwards.take() {
                     copier.keep_to(field.value.first());
                     copier.put_number(u32::from(hops));
-                    if let Some(breadth) = new_breadth {
-                        copier.put(b"\r\nMax-Breadth: ");
-                        copier.put_number(breadth);
+                    if new_breadth {
+                        copier.put(NEW_BREADTH);
                     }
                     copier.drop_to(field.value.last());
                 }
             }
-            Name::MaxBreadth if edits.max_breadth.is_some() => match max_breadth.take() {
-                Some(breadth) => {
-                    copier.keep_to(field.value.first());
-                    copier.put_number(breadth);
-                    copier.drop_to(field.value.last());
+            Name::MaxBreadth if edits.max_breadth => {
+                let part = if breadth_seen { field.line } else { field.value };
+                copier.keep_to(part.first());
+                if !breadth_seen {
+                    copier.put_number(MAX_BREADTH);
                 }
-                None => {
-                    copier.keep_to(field.line.first());
-                    copier.drop_to(field.line.last());
-                }
-            },
+                copier.drop_to(part.last());
+                breadth_seen = true;
+            }
             _ if REWRITES => edits.rewrite.field(&mut copier, field),
             _ => {}
         }
@@ -179,14 +181,13 @@ impl Copier<'_, '_, '_> {
     }
 
     #[inline(always)]
-    fn put_max_forwards(&mut self, at: usize, hops: Option<u8>, breadth: Option<u32>) {
+    fn put_max_forwards(&mut self, at: usize, hops: Option<u8>, with_breadth: bool) {
         let Some(hops) = hops else { return };
         self.keep_to(at);
         self.put(b"Max-Forwards: ");
         self.put_number(u32::from(hops));
-        if let Some(breadth) = breadth {
-            self.put(b"\r\nMax-Breadth: ");
-            self.put_number(breadth);
+        if with_breadth {
+            self.put(NEW_BREADTH);
         }
         self.put(b"\r\n");
     }
