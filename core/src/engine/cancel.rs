@@ -53,10 +53,10 @@ impl Engine {
     }
 
     fn send_cancel(&mut self, turn: &mut Turn<'_>, invite: ClientRef) {
-        let timers = self.settings.timers;
+        let linger = self.settings.timers.linger();
         let Some(transaction) = self.clients.find_mut(invite) else { return };
         // RFC 3261 §9.1: a peer that never answers the INVITE after a CANCEL is given 64·T1.
-        let deadline = turn.now.monotonic.after(timers.linger());
+        let deadline = turn.now.monotonic.after(linger);
         transaction.timers.timeout_at = transaction.timers.timeout_at.min(deadline);
         let (flow, branch, call_hash, sent) =
             (transaction.flow, transaction.branch, transaction.call_hash, transaction.sent);
@@ -72,7 +72,7 @@ impl Engine {
         let Some(buffer) = written.and_then(|bytes| self.pool.store(bytes).ok()) else { return };
         let (state, action) = client::start(flow.transport.reliable());
         let mut own = TransactionTimers::idle();
-        own.apply(&action, turn.now.monotonic, false, &timers);
+        own.apply(&action, turn.now.monotonic, false, &self.intervals);
         let role = Role {
             method: Method::Cancel,
             candidate: None,

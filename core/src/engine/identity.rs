@@ -79,12 +79,14 @@ impl Engine {
         message: &Message<'_>,
         role: &Role,
     ) -> Result<BufferRef, Full> {
+        // At least our Via goes.
+        let estimate = message.bytes().len().saturating_sub(message.via().value.len());
         let Some((at, call)) = role.call.and_then(|at| Some((at, self.calls.find(at)?))) else {
-            return self.compose(|writer| write_response(message, writer));
+            return self.compose(estimate, |writer| write_response(message, writer));
         };
         let named = message.first(Name::PAssertedIdentity).or_else(|| message.first(Name::RemotePartyId)).is_some();
         if !call.renamed && !named {
-            return self.compose(|writer| write_response(message, writer));
+            return self.compose(estimate, |writer| write_response(message, writer));
         }
         let (asked, renamed) = (role.sender, call.renamed);
         let drop = self.withheld_from(turn, call, asked.other(), role.candidate, message);
