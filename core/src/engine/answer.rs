@@ -5,7 +5,7 @@ use core::net::IpAddr;
 use arrayvec::ArrayVec;
 
 use super::records::{ServerEvent, ServerRef};
-use super::{Engine, Turn};
+use super::{Engine, SHORT, Turn};
 use crate::counter::Counter;
 use crate::flow::{Endpoint, Flow};
 use crate::memory::{BufferRef, Full, Resource};
@@ -198,7 +198,7 @@ impl Engine {
         tag: &[u8],
         lines: &[u8],
     ) -> Option<BufferRef> {
-        self.compose(|writer| write_answer(request, &answer(source, status, tag, lines), writer)).ok()
+        self.compose(SHORT, |writer| write_answer(request, &answer(source, status, tag, lines), writer)).ok()
     }
 
     /// The tag of our own answers within a Call-ID: the same for a CANCEL as for its INVITE (RFC 3261 §9.2), and the same again when a

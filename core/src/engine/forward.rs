@@ -4,7 +4,7 @@ use arrayvec::ArrayVec;
 
 use super::answer::Incoming;
 use super::records::{Cancel, ClientRef, ClientState, ClientTransaction, Role, ServerRef, TransactionTimers};
-use super::{Engine, Turn};
+use super::{Engine, Turn, compose_in};
 use crate::call::session::Asked;
 use crate::call::{CallRef, Side};
 use crate::counter::Counter;
@@ -21,6 +21,9 @@ const MAX_FORWARDS: u8 = 70;
 
 /// Room for `SIP/2.0/UDP host:port;branch=…` and for `<sip:host:port;lr;cl=…>`.
 const LINE_MAX: usize = HOST_MAX + 96;
+
+/// About as long is one of our fields in a forwarded request.
+const FIELD_SIZE: usize = 80;
 
 /// A value of a header that Corelane writes.
 pub(crate) type Line = ArrayVec<u8, LINE_MAX>;
@@ -66,7 +69,7 @@ impl Engine {
             (ClientState::Other(state), action)
         };
         let mut timers = TransactionTimers::idle();
-        timers.apply(&action, turn.now.monotonic, false, &self.settings.timers);
+        timers.apply(&action, turn.now.monotonic, false, &self.intervals);
         let role = Role {
             method: forward.method,
             cancel: Cancel::No,
@@ -146,19 +149,24 @@ impl Engine {
             rewrite: forward.rewrite,
         };
         let renamed = forward.call.filter(|_| forward.record_route.is_none()).filter(|call| self.renamed(*call));
-        // Beside the engine, since the edits borrow from it.
-        let mut scratch = core::mem::take(&mut self.scratch);
-        let mut writer = Writer::new(&mut scratch);
-        match renamed {
-            None => write_request(message, &edits, &mut writer),
+        let written = match renamed {
+            None => {
+                // A Via, and a Record-Route for each face; what else comes and goes about cancels out.
+                let estimate = message.bytes().len() + FIELD_SIZE * (1 + record_routes.len());
+                compose_in(&mut self.pool, &mut self.scratch, estimate, |writer| write_request(message, &edits, writer))
+            }
             Some(call) => {
+                // Beside the engine, since the edits borrow from it.
+                let mut scratch = core::mem::take(&mut self.scratch);
                 let names = self.names_for(call, forward.sender.other(), forward.sender, message);
                 let rewrite = Rewrite { drop: forward.rewrite.drop, ..names };
+                let mut writer = Writer::new(&mut scratch);
                 write_request(message, &RequestEdits { rewrite, ..edits }, &mut writer);
+                let written = writer.finish().and_then(|bytes| self.pool.store(bytes));
+                self.scratch = scratch;
+                written
             }
-        }
-        let written = writer.finish().and_then(|bytes| self.pool.store(bytes));
-        self.scratch = scratch;
+        };
         let buffer = self.count_full(written)?;
         if self.pool.bytes(buffer).len() > UDP_REQUEST_SIZE {
             self.counters.count(Counter::SizeException);

@@ -8,7 +8,7 @@ use arrayvec::ArrayVec;
 use super::forward::Line;
 use super::reason::Cause;
 use super::records::{Cancel, ClientRef, ClientState, ClientTransaction, Role, ShortTag, TransactionTimers};
-use super::{Engine, Turn};
+use super::{Engine, SHORT, Turn};
 use crate::call::session::Asked;
 use crate::call::text::{DialogText, Towards};
 use crate::call::{CallRef, EndReason, Side};
@@ -77,7 +77,7 @@ impl Engine {
         let lines = Cause::of_end(reason).line();
         let (state, action) = client::start(flow.transport.reliable());
         let mut timers = TransactionTimers::idle();
-        timers.apply(&action, turn.now.monotonic, false, &self.settings.timers);
+        timers.apply(&action, turn.now.monotonic, false, &self.intervals);
         let role = Role {
             method: Method::Bye,
             candidate: None,
@@ -152,7 +152,7 @@ impl Engine {
         let via = self.own_via(flow, call_hash, NO_PLACE, cseq ^ at.generation());
         let mut target = Line::new();
         let request = own_request(b"ACK", &towards, message.call_id(), flow, cseq, &via, &mut target);
-        if let Ok(buffer) = self.compose(|writer| write_own_request(&request, writer)) {
+        if let Ok(buffer) = self.compose(SHORT, |writer| write_own_request(&request, writer)) {
             self.send(turn, flow, buffer);
         }
         if first {

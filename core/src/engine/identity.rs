@@ -85,7 +85,9 @@ impl Engine {
         let named = message.first(Name::PAssertedIdentity).or_else(|| message.first(Name::RemotePartyId)).is_some();
         let renamed = call.is_some_and(|(_, call)| call.renamed);
         if session.is_none() && !renamed && !named {
-            return self.compose(|writer| write_response(message, writer));
+            // At least our Via goes.
+            let estimate = message.bytes().len().saturating_sub(message.via().value.len());
+            return self.compose(estimate, |writer| write_response(message, writer));
         }
         let asked = role.sender;
         let withheld = call.map(|(_, call)| self.withheld_from(turn, call, asked.other(), role.candidate, message));

@@ -1,7 +1,6 @@
 //! Transaction records: what the tables of [`crate::transaction`] do not hold.
 
 use core::num::NonZeroU32;
-use core::time::Duration;
 
 use crate::admission::GatewayHold;
 use crate::call::session::Asked;
@@ -12,9 +11,8 @@ use crate::message::Method;
 use crate::routing::Candidate;
 use crate::time::Instant;
 use crate::token::{BRANCH_LENGTH, Branch};
-use crate::transaction::{Action, Change, Timer, client, interval, invite_client, invite_server, server};
+use crate::transaction::{Action, Change, Intervals, client, invite_client, invite_server, server};
 
-use super::Timers;
 use super::reason::Cause;
 
 pub(crate) type ServerRef = Ref<ServerTransaction>;
@@ -34,28 +32,29 @@ impl TransactionTimers {
         TransactionTimers { retransmit_at: Instant::NEVER, timeout_at: Instant::NEVER, interval_us: 0 };
 
     /// Applies what a step said. `proceeding` is Timer E's special case (RFC 3261 §17.1.2.2).
-    pub(crate) fn apply(&mut self, action: &Action, now: Instant, proceeding: bool, timers: &Timers) {
+    #[inline]
+    pub(crate) fn apply(&mut self, action: &Action, now: Instant, proceeding: bool, intervals: &Intervals) {
         match action.retransmit {
             Change::Keep => {}
             Change::Stop => self.retransmit_at = Instant::NEVER,
-            Change::Start(timer) => self.arm(timer, None, now, proceeding, timers),
+            Change::Start(timer) => self.repeat_after(intervals.first(timer, proceeding), now),
             Change::Again(timer) => {
-                self.arm(timer, Some(Duration::from_micros(self.interval_us.into())), now, proceeding, timers);
+                self.repeat_after(intervals.next(timer, self.interval_us.into(), proceeding), now);
             }
         }
         match action.timeout {
             Change::Keep => {}
             Change::Stop => self.timeout_at = Instant::NEVER,
             Change::Start(timer) | Change::Again(timer) => {
-                self.timeout_at = now.after(interval(timer, None, proceeding, timers));
+                self.timeout_at = now.after_micros(intervals.first(timer, proceeding));
             }
         }
     }
 
-    fn arm(&mut self, timer: Timer, previous: Option<Duration>, now: Instant, proceeding: bool, timers: &Timers) {
-        let span = interval(timer, previous, proceeding, timers);
-        self.interval_us = u32::try_from(span.as_micros()).unwrap_or(u32::MAX);
-        self.retransmit_at = now.after(span);
+    #[inline]
+    fn repeat_after(&mut self, interval: u64, now: Instant) {
+        self.interval_us = interval.min(u32::MAX.into()) as u32;
+        self.retransmit_at = now.after_micros(interval);
     }
 
     /// The earlier of the two.

@@ -261,7 +261,7 @@ impl Engine {
         // An INVITE is kept as it came: 408, 487 and 503 of our own are written from it.
         let request = if invite { Some(self.pool.store(incoming.message.bytes())?) } else { None };
         let mut timers = TransactionTimers::idle();
-        timers.apply(&action, turn.now.monotonic, false, &self.settings.timers);
+        timers.apply(&action, turn.now.monotonic, false, &self.intervals);
         let opened = self.servers.insert(ServerTransaction {
             state,
             key: incoming.key,
