@@ -13,9 +13,12 @@
 //! ```
 
 mod answer;
+mod audit;
 mod branch;
 mod budget;
 mod calls;
+#[cfg(feature = "canary")]
+mod canary;
 mod cancel;
 mod control;
 mod dialog;
@@ -28,6 +31,7 @@ mod reason;
 mod records;
 mod request;
 mod response;
+mod session;
 mod settings;
 mod timeout;
 mod transactions;
@@ -49,7 +53,10 @@ use crate::steering::ShardIndex;
 use crate::time::{Instant, Now};
 use crate::token::Tokens;
 
+pub use audit::{Broken, Holder};
 pub use budget::{BillLine, Budget};
+#[cfg(feature = "canary")]
+pub use canary::Leak;
 pub use control::Command;
 pub use settings::{Listener, Policy, Settings, Timers, UnknownSource};
 
@@ -141,6 +148,8 @@ pub struct Engine {
     /// The next call record that a hang-up of all calls has to look at.
     pub(crate) sweep: Option<u32>,
     random: u64,
+    #[cfg(feature = "canary")]
+    canary: Option<canary::Canary>,
 }
 
 impl Engine {
@@ -167,6 +176,8 @@ impl Engine {
             draining: false,
             sweep: None,
             random: settings.seed,
+            #[cfg(feature = "canary")]
+            canary: None,
             settings,
         })
     }
@@ -216,6 +227,17 @@ impl Engine {
         ] {
             self.counters.set(gauge, value.into());
         }
+        let totals = [
+            (Counter::CallRecordsAcquired, Counter::CallRecordsReleased),
+            (Counter::ServerTransactionsAcquired, Counter::ServerTransactionsReleased),
+            (Counter::ClientTransactionsAcquired, Counter::ClientTransactionsReleased),
+            (Counter::BuffersAcquired, Counter::BuffersReleased),
+        ];
+        for (line, (acquired, released)) in self.ledger().into_iter().zip(totals) {
+            self.counters.set(acquired, line.acquired);
+            self.counters.set(released, line.released);
+        }
+        // Those that ended and those that did not: the records of hung-up calls are neither.
         let live = self.counters.value(Counter::CallsStarted) - self.counters.value(Counter::CallsEnded);
         self.counters.set(Counter::CallsLive, live);
         &mut self.counters

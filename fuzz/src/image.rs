@@ -11,6 +11,7 @@
 
 use std::sync::OnceLock;
 
+use corelane_core::WallTime;
 use corelane_core::routing::build::{Builder, ImageBytes};
 use corelane_core::routing::layout::{ALIGNMENT, BODY_START, HEADER_SIZE, MAGIC, SECTION_ENTRY_SIZE, SECTIONS};
 use corelane_core::routing::{CarrierSlot, Digits, GatewaySlot, Image, ListenerSlot, ProviderSlot};
@@ -169,7 +170,7 @@ fn route(image: &Image<'_>, group: u32, number: &[u8]) {
         assert!(prefix.is_none_or(|shorter| shorter < number), "prefixes in a ring");
     }
     for draw in [0, 1, u64::MAX] {
-        if let Ok(candidates) = image.select(group, number, draw) {
+        if let Ok(candidates) = image.select(group, number, WallTime(draw), draw) {
             assert!(!candidates.is_empty());
             for (place, candidate) in candidates.iter().enumerate() {
                 let earlier = &candidates[..place];
@@ -177,9 +178,9 @@ fn route(image: &Image<'_>, group: u32, number: &[u8]) {
             }
         }
     }
-    let _ = image.select_where(group, number, 7, |_| true, |_, gateway| gateway.0 == 1);
-    let _ = image.select_where(group, number, 7, |_| false, |_, _| true);
-    let _ = image.select_where(group, number, 7, |route| route.window.is_some(), |_, _| true);
+    for wall in [WallTime(0), WallTime(1_800_000_000_000_000), WallTime(u64::MAX)] {
+        let _ = image.select_where(group, number, wall, 7, |_, gateway| gateway.0 == 1);
+    }
 }
 
 /// The engine's two images, and one with every kind of node that a trie has.

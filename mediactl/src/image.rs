@@ -10,11 +10,13 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use corelane_core::WallTime;
+use corelane_core::admission::CapsSize;
 use corelane_core::routing::layout::ArchivedPlace;
-use corelane_core::routing::{Image, ImageError};
+use corelane_core::routing::{Image, ImageError, ProviderSlot};
 use corelane_shard::{MapCause, MapError, MappedImage};
 
 use crate::config::Config;
+use crate::daily;
 use crate::listeners::Declared;
 use crate::problem::{Place, Problem};
 use crate::routes::{self, CompileError, FileError, Stat};
@@ -26,6 +28,10 @@ pub struct Loaded {
     pub path: PathBuf,
     /// Its listeners, by slot.
     pub listeners: Vec<Declared>,
+    /// Its providers, by slot.
+    pub providers: Vec<daily::Provider>,
+    /// Rows of the table of caps for it.
+    pub caps: CapsSize,
     /// One line for the operator: what is in it.
     pub summary: String,
     /// Its age, where that matters.
@@ -144,7 +150,14 @@ pub fn load(path: &Path) -> Result<Loaded, Problem> {
     let image = mapped.image();
     image.verify().map_err(|error| image_problem(path, error))?;
     let warnings = zones_end(path, routes::zones_until(image), routes::wall_now()).into_iter().collect();
-    Ok(Loaded { path: path.to_path_buf(), listeners: declared(image), summary: summary(image), warnings })
+    Ok(Loaded {
+        path: path.to_path_buf(),
+        listeners: declared(image),
+        providers: providers(image),
+        caps: CapsSize::for_image(image),
+        summary: summary(image),
+        warnings,
+    })
 }
 
 /// Maps an image.
@@ -227,6 +240,12 @@ fn declared(image: &Image<'_>) -> Vec<Declared> {
             }),
         })
         .collect()
+}
+
+/// The providers of an image, by slot.
+fn providers(image: &Image<'_>) -> Vec<daily::Provider> {
+    let slots = (0..image.tables().providers.len()).map_while(|slot| u16::try_from(slot).ok()).map(ProviderSlot);
+    slots.filter_map(|slot| image.provider(slot).map(|provider| (provider.id, slot))).collect()
 }
 
 fn summary(image: &Image<'_>) -> String {

@@ -115,6 +115,10 @@ impl Engine {
         let Some(call) = self.calls.find_mut(at) else { return };
         call.callee.flow = flow;
         call.candidate = role.candidate;
+        if call.branch != Some(branch) {
+            // The early dialogs are with the gateway that rings now; their requests must not go to this one.
+            call.dialogs.forget_early();
+        }
         call.gateway_hold = hold;
         call.dialogs.confirm(tag);
         call.answered = Some((turn.now.wall, turn.now.monotonic));
@@ -125,6 +129,7 @@ impl Engine {
         if let Some(buffer) = best.and_then(|best| best.response) {
             self.pool.release(buffer);
         }
+        self.keep_session(turn, at, role, message);
         self.counters.count(Counter::CallsAnswered);
         self.drive_call(turn, at, Event::Answer, EndReason::Refused);
         self.drive_server(turn, server, ServerEvent::Response(status), Some(buffer));

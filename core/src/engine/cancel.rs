@@ -4,6 +4,7 @@ use super::answer::Incoming;
 use super::reason::Cause;
 use super::records::{Cancel, ClientRef, ClientState, ClientTransaction, Role, TransactionTimers};
 use super::{Engine, Turn};
+use crate::call::session::Asked;
 use crate::call::state::Event;
 use crate::call::{EndReason, Side};
 use crate::message::{Message, Method, write_cancel};
@@ -81,6 +82,7 @@ impl Engine {
             server: None,
             dialog: 0,
             sender: Side::Caller,
+            asked: Asked::default(),
         };
         let opened = self.clients.insert(ClientTransaction {
             branch,

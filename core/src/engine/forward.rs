@@ -5,14 +5,15 @@ use arrayvec::ArrayVec;
 use super::answer::Incoming;
 use super::records::{Cancel, ClientRef, ClientState, ClientTransaction, Role, ServerRef, TransactionTimers};
 use super::{Engine, Turn};
+use crate::call::session::Asked;
 use crate::call::{CallRef, Side};
 use crate::counter::Counter;
 use crate::flow::{Flow, ListenerIndex};
-use crate::limits::{HOST_MAX, UDP_REQUEST_SIZE};
+use crate::limits::{HOST_MAX, MAX_BREADTH, UDP_REQUEST_SIZE};
 use crate::memory::{Full, Ref};
-use crate::message::{Method, RequestEdits, Rewrite, write_request};
+use crate::message::{Message, Method, Name, OwnRoute, OwnVia, RequestEdits, Rewrite, Writer, write_request};
 use crate::routing::Candidate;
-use crate::token::{Branch, BranchParts, DialogToken, NO_PLACE, TOKEN_PARAMETER};
+use crate::token::{Branch, BranchParts, NO_PLACE};
 use crate::transaction::{client, invite_client};
 
 /// What a request gets where it came without Max-Forwards (RFC 3261 §16.6 step 3).
@@ -40,6 +41,8 @@ pub(crate) struct Forward<'f> {
     /// Inside a dialog: which one (callee's tag), and whose request it is.
     pub(crate) dialog: u64,
     pub(crate) sender: Side,
+    /// What it asks for of the session timer.
+    pub(crate) asked: Asked,
     /// For the INVITE of a call: the gateway.
     pub(crate) candidate: Option<Candidate>,
     /// What of From, To and other headers leaves another way than it came.
@@ -72,6 +75,7 @@ impl Engine {
             server: forward.server,
             dialog: forward.dialog,
             sender: forward.sender,
+            asked: forward.asked,
         };
         let record = ClientTransaction::new(state, role, incoming.call_hash, forward.to, timers);
         let at = self.clients.insert(record)?;
@@ -117,37 +121,45 @@ impl Engine {
         branch: &Branch,
     ) -> Result<crate::memory::BufferRef, Full> {
         let message = incoming.message;
-        let via = self.via(forward.to, branch);
-        let mut record_routes = ArrayVec::<Line, 2>::new();
-        if let Some(pass) = forward.record_route {
-            let token = self.tokens.dialog(incoming.call_hash, pass);
-            record_routes.push(self.record_route(forward.to.listener, &token));
+        let (out, back) = (forward.to.listener, incoming.flow.listener);
+        let face = |listener: ListenerIndex| self.settings.listeners[usize::from(listener.0)].advertised.as_bytes();
+        let (sent_by, came_to) = (face(out), face(back));
+        let token = forward.record_route.map(|pass| self.tokens.dialog(incoming.call_hash, pass));
+        let token = token.as_ref().map_or(&[][..], |token| token);
+        let record_routes = [OwnRoute { sent_by, token }, OwnRoute { sent_by: came_to, token }];
+        let record_routes = match forward.record_route {
+            None => &[],
             // RFC 5658 §5: a proxy between two networks writes both of its faces, the outgoing one on top.
-            if forward.to.listener != incoming.flow.listener {
-                record_routes.push(self.record_route(incoming.flow.listener, &token));
-            }
-        }
-        let values: ArrayVec<&[u8], 2> = record_routes.iter().map(ArrayVec::as_slice).collect();
+            Some(_) if out != back => &record_routes[..],
+            Some(_) => &record_routes[..1],
+        };
         let edits = RequestEdits {
             request_uri: forward.request_uri,
-            via: &via,
+            via: OwnVia { transport: forward.to.transport.via_name().as_bytes(), sent_by, branch },
             received: incoming.source.received,
             rport: incoming.source.rport,
-            record_routes: &values,
+            record_routes,
             strip_routes: forward.strip_routes,
             drop_last_route: forward.drop_last_route,
             max_forwards: message.max_forwards().map_or(MAX_FORWARDS, |hops| hops.saturating_sub(1)),
+            max_breadth: breadth(message),
             rewrite: forward.rewrite,
         };
         let renamed = forward.call.filter(|_| forward.record_route.is_none()).filter(|call| self.renamed(*call));
-        let buffer = match renamed {
-            None => self.compose(|writer| write_request(message, &edits, writer))?,
-            Some(call) => self.compose_beside(|engine, writer| {
-                let names = engine.names_for(call, forward.sender.other(), forward.sender, message);
+        // Beside the engine, since the edits borrow from it.
+        let mut scratch = core::mem::take(&mut self.scratch);
+        let mut writer = Writer::new(&mut scratch);
+        match renamed {
+            None => write_request(message, &edits, &mut writer),
+            Some(call) => {
+                let names = self.names_for(call, forward.sender.other(), forward.sender, message);
                 let rewrite = Rewrite { drop: forward.rewrite.drop, ..names };
-                write_request(message, &RequestEdits { rewrite, ..edits }, writer);
-            })?,
-        };
+                write_request(message, &RequestEdits { rewrite, ..edits }, &mut writer);
+            }
+        }
+        let written = writer.finish().and_then(|bytes| self.pool.store(bytes));
+        self.scratch = scratch;
+        let buffer = self.count_full(written)?;
         if self.pool.bytes(buffer).len() > UDP_REQUEST_SIZE {
             self.counters.count(Counter::SizeException);
         }
@@ -159,13 +171,19 @@ impl Engine {
         line([b"SIP/2.0/", name, b" ", self.advertised(to.listener), b";branch=", branch])
     }
 
-    fn record_route(&self, listener: ListenerIndex, token: &DialogToken) -> Line {
-        line([b"<sip:", self.advertised(listener), b";lr", TOKEN_PARAMETER, token, b">"])
-    }
-
     fn advertised(&self, listener: ListenerIndex) -> &[u8] {
         self.settings.listeners[usize::from(listener.0)].advertised.as_bytes()
     }
+}
+
+/// The Max-Breadth to write (RFC 5393 §5.3.3): ours where there is none, too large a one, one that is no number, or more than one.
+/// A branch has all of it, because it is the only one that runs.
+fn breadth(message: &Message<'_>) -> Option<u32> {
+    let there = message.first(Name::MaxBreadth).is_some();
+    let fits = there
+        && !message.is_repeated(Name::MaxBreadth)
+        && message.number(Name::MaxBreadth).is_some_and(|breadth| breadth <= MAX_BREADTH);
+    (!fits).then_some(MAX_BREADTH)
 }
 
 /// The parts one after the other; all lines that Corelane writes are bounded by [`LINE_MAX`].

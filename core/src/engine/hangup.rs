@@ -9,6 +9,7 @@ use super::forward::Line;
 use super::reason::Cause;
 use super::records::{Cancel, ClientRef, ClientState, ClientTransaction, Role, ShortTag, TransactionTimers};
 use super::{Engine, Turn};
+use crate::call::session::Asked;
 use crate::call::text::{DialogText, Towards};
 use crate::call::{CallRef, EndReason, Side};
 use crate::counter::Counter;
@@ -85,6 +86,7 @@ impl Engine {
             server: None,
             dialog: 0,
             sender: Side::Caller,
+            asked: Asked::default(),
         };
         let opened =
             self.clients.insert(ClientTransaction::new(ClientState::Other(state), role, call_hash, flow, timers));
@@ -136,7 +138,11 @@ impl Engine {
         let delivered = transaction.answers.delivered == Some(tag);
         let first = !delivered && transaction.answers.end(tag);
         let cseq = message.cseq().number;
-        let Some((callee_routes, _)) = self.routes(message, flow, flow, call_hash, true) else { return };
+        let (mut callee_routes, mut caller_routes) = (Routes::new(), Routes::new());
+        let routes = (&mut callee_routes, &mut caller_routes);
+        if self.routes(message, flow, flow, call_hash, true, routes).is_none() {
+            return;
+        }
         let towards = Towards {
             target: contact(message).map(|contact| message.text(contact)).unwrap_or_default(),
             routes: &callee_routes,
@@ -163,7 +169,9 @@ impl Engine {
         let call = self.calls.find(at)?;
         let (opening, call_hash, caller) = (call.opening, call.call_hash, call.caller.flow);
         let invite = self.servers.find(call.server)?.request;
-        let (callee_routes, caller_routes) = self.routes(answer, flow, caller, call_hash, opening.record_routed)?;
+        let (mut callee_routes, mut caller_routes) = (Routes::new(), Routes::new());
+        let routes = (&mut callee_routes, &mut caller_routes);
+        self.routes(answer, flow, caller, call_hash, opening.record_routed, routes)?;
         let invite = invite.map_or(&[][..], |buffer| self.pool.bytes(buffer));
         let answered_from = answer.text(answer.from().value);
         let own_from = if call.renamed { super::identity::from_of(invite) } else { None };
@@ -213,7 +221,7 @@ impl Engine {
     }
 
     /// The Route values of both sides from the Record-Route of a 2xx: those above ours lead to the callee, in reverse; those below to
-    /// the caller (RFC 3261 §12.1.1, §12.1.2). `None` when they are longer than [`ROUTES_SIZE_MAX`].
+    /// the caller (RFC 3261 §12.1.1, §12.1.2). They are written where they stay, since they are large. `None` when they are longer than [`ROUTES_SIZE_MAX`].
     fn routes(
         &self,
         answer: &Message<'_>,
@@ -221,12 +229,12 @@ impl Engine {
         caller: Flow,
         call_hash: u64,
         others: bool,
-    ) -> Option<(Routes, Routes)> {
-        let (mut to_callee, mut to_caller) = (Routes::new(), Routes::new());
+        (to_callee, to_caller): (&mut Routes, &mut Routes),
+    ) -> Option<()> {
         let ours = 1 + usize::from(callee.listener != caller.listener);
         // Nearly every call: nobody else is in the way.
         if !others && answer.values(Name::RecordRoute).count() == ours {
-            return Some((to_callee, to_caller));
+            return Some(());
         }
         let mut above = ArrayVec::<Span, 32>::new();
         let mut passed = false;
@@ -234,7 +242,7 @@ impl Engine {
             if self.token_in_route(answer, value, call_hash).is_some() {
                 passed = true;
             } else if passed {
-                append(&mut to_caller, answer.text(value))?;
+                append(to_caller, answer.text(value))?;
             } else {
                 above.try_push(value).ok()?;
             }
@@ -242,10 +250,10 @@ impl Engine {
         // A peer that lost ours lost the order with it.
         if passed {
             for value in above.iter().rev() {
-                append(&mut to_callee, answer.text(*value))?;
+                append(to_callee, answer.text(*value))?;
             }
         }
-        Some((to_callee, to_caller))
+        Some(())
     }
 
     fn own_via(&self, flow: Flow, call_hash: u64, place: u32, generation: u32) -> Line {

@@ -12,12 +12,13 @@ use super::response::Came;
 use super::{Engine, Turn};
 use crate::admission::{GatewayHold, Limits, Refusal};
 use crate::call::hunt::{Best, Failure, Verdict, verdict};
+use crate::call::session::Wording;
 use crate::call::state::Event;
 use crate::call::{CallRef, EndReason, Leg, Side};
 use crate::counter::Counter;
 use crate::flow::Flow;
 use crate::memory::{BufferRef, Full, Resource};
-use crate::message::{Message, Method, Name};
+use crate::message::{Message, Method, Name, Rewrite};
 use crate::number::{Dialled, NumberFault, gateway_uri};
 use crate::routing::{Candidate, Gateway, Provider, Recognised, Redirect};
 
@@ -109,6 +110,9 @@ impl Engine {
         let number = call.number.as_ref().ok_or(Skip::Gateway)?;
         let uri = gateway_uri(number, &gateway).map_err(Skip::Number)?;
         let rewrite = self.identity_towards(turn, incoming.message, call, &gateway);
+        let session = Wording::of_request(&opening.session);
+        let lines = session.request_lines(incoming.message);
+        let rewrite = Rewrite { drop: rewrite.drop.and(session.replaced()), lines: &lines, ..rewrite };
         let listener = gateway.listener.and_then(|slot| self.listener_of(slot)).unwrap_or(incoming.flow.listener);
         let to = Flow { peer: gateway.endpoint, listener, transport: incoming.flow.transport };
         let timers = &self.settings.timers;
@@ -130,6 +134,7 @@ impl Engine {
             loop_hash: opening.loop_hash,
             dialog: 0,
             sender: Side::Caller,
+            asked: opening.session.asked,
             candidate: Some(candidate),
             rewrite,
         };

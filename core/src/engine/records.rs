@@ -4,6 +4,7 @@ use core::num::NonZeroU32;
 use core::time::Duration;
 
 use crate::admission::GatewayHold;
+use crate::call::session::Asked;
 use crate::call::{CallRef, Side};
 use crate::flow::Flow;
 use crate::memory::{BufferRef, Ref};
@@ -287,6 +288,8 @@ pub(crate) struct Role {
     /// Inside a dialog: which one (callee's tag), and whose request it is.
     pub(crate) dialog: u64,
     pub(crate) sender: Side,
+    /// What the request asks for of the session timer.
+    pub(crate) asked: Asked,
 }
 
 impl Role {

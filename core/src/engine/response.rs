@@ -6,7 +6,7 @@ use crate::call::state::Event;
 use crate::call::{CallRef, EndReason, Known};
 use crate::counter::Counter;
 use crate::memory::Ref;
-use crate::message::{Message, Method, Name};
+use crate::message::{Field, Message, Method, Name};
 use crate::time::Instant;
 use crate::token::Tokens;
 use crate::transaction::Tell;
@@ -104,6 +104,7 @@ impl Engine {
             self.calls.find(at).is_some_and(|call| call.dialogs.known(role.dialog) == Some(Known::Confirmed));
         if confirmed {
             self.refresh_target(at, role.sender.other(), message);
+            self.keep_session(turn, at, &role, message);
             self.drive_call(turn, at, Event::Refresh, EndReason::Refused);
             self.follow(at, role);
         }
@@ -168,7 +169,6 @@ impl Engine {
 
 /// Whether a Via stands below the topmost one.
 pub(crate) fn has_second_via(message: &Message<'_>) -> bool {
-    let mut fields = message.fields().iter().filter(|field| field.name == Name::Via);
-    let same_field = fields.next().is_some_and(|field| message.via().value.end < field.value.end);
-    same_field || fields.next().is_some()
+    let same_field = |field: Field| message.via().value.end < field.value.end;
+    message.is_repeated(Name::Via) || message.first(Name::Via).is_some_and(same_field)
 }

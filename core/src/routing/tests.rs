@@ -112,7 +112,7 @@ fn built(prefixes: &BTreeMap<(u32, String), ()>) -> ImageBytes {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
-    /// Few symbols and many prefixes make every kind of node, from skips to tables that number both radices.
+    /// Few symbols and many prefixes make every kind of line, and numbers that end in every part of it.
     #[test]
     fn agrees_with_a_naive_search(
         prefixes in prop::collection::btree_map((1u32..3, "[012]{0,9}|[0-9]{0,5}|77777[0-9*#A-D]{0,27}|[0*#A]{0,4}"), Just(()), 0..600),
@@ -160,7 +160,7 @@ proptest! {
     }
 }
 
-/// Enough prefixes for a root table of four digits, tables of three below it, and, in group 2, of symbols that are no digits.
+/// Enough prefixes for a wide root, nodes below it, and, in group 2, symbols that are no digits.
 #[test]
 fn agrees_with_a_naive_search_on_fifty_thousand() {
     let mut state = 0x5EED_u64;

@@ -15,6 +15,7 @@ mod refusals;
 mod retransmission;
 mod rfc3665;
 mod scarcity;
+mod session;
 mod setup;
 mod tokens;
 mod windows;

@@ -169,7 +169,7 @@ fn each_resource_may_be_the_one_that_is_full() {
         Budget { server_transactions: 0, ..plenty },
         Budget { client_transactions: 0, ..plenty },
         // The INVITE as it came and the 100 take both; none is left for the INVITE as it is sent.
-        Budget { buffers: [2, 0, 0], ..plenty },
+        Budget { buffers: [2, 0, 0, 0], ..plenty },
     ] {
         let mut world = World::with(corelane_core::Settings { budget, ..settings() });
         let sent = world.deliver(CALLER, &invite("4930123456", "none").text());

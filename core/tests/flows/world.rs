@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use corelane_core::admission::{Caps, CapsSize};
 use corelane_core::call::CallRecord;
+use corelane_core::counter::LEDGER;
 use corelane_core::engine::{Budget, Listener, Timers, UnknownSource};
 use corelane_core::routing::build::ImageBytes;
 use corelane_core::routing::{Image, ListenerSlot};
@@ -143,7 +144,9 @@ impl World {
         let image = Image::open(&self.image).expect("the test's image opens");
         let mut effects = Effects::new();
         self.engine.handle(self.now, &image, input, &mut effects);
-        effects.into_iter().filter_map(|effect| self.accept(effect)).collect()
+        let sent = effects.into_iter().filter_map(|effect| self.accept(effect)).collect();
+        self.engine.audit(self.unreleased.iter().copied()).expect("the audit after each step");
+        sent
     }
 
     fn accept(&mut self, effect: Effect) -> Option<Sent> {
@@ -233,8 +236,9 @@ impl World {
         assert_eq!(self.count(Counter::CallsStarted), self.count(Counter::CallsEnded));
         assert_eq!(self.count(Counter::CallsStarted), self.records.len() as u64, "one record a call");
         assert_eq!(self.caps.held(), [0; 3], "caps");
-        for ledger in self.engine.ledger() {
-            assert!(ledger.balances() && ledger.live == 0, "{ledger:?}");
+        let counters = self.engine.counters();
+        for account in LEDGER {
+            assert!(counters.balances(account) && counters.value(account.live) == 0, "{account:?}");
         }
     }
 }

@@ -1,19 +1,20 @@
 //! What the writers change and what they keep (RFC 3261 §16.6, §16.7, §8.2.6, §17.1.1.3, §9.1).
 
 use corelane_core::message::{
-    Answer, Message, Name, Names, Patch, RequestEdits, Rewrite, Span, Writer, write_ack, write_answer, write_cancel,
-    write_request, write_response, write_response_with,
+    Answer, Message, Name, Names, OwnRoute, OwnVia, Patch, RequestEdits, Rewrite, Span, Writer, write_ack,
+    write_answer, write_cancel, write_request, write_response, write_response_with,
 };
 
 const NO_EDITS: RequestEdits<'static> = RequestEdits {
     request_uri: None,
-    via: b"SIP/2.0/UDP us;branch=z9hG4bKus",
+    via: OwnVia { transport: b"UDP", sent_by: b"us", branch: b"z9hG4bKus" },
     received: None,
     rport: None,
     record_routes: &[],
     strip_routes: 0,
     drop_last_route: false,
     max_forwards: 69,
+    max_breadth: None,
     rewrite: Rewrite::NOTHING,
 };
 
@@ -53,11 +54,14 @@ fn a_forwarded_request_with_everything() {
         request_uri: Some(b"sip:123@gw;user=phone"),
         received: Some([192, 0, 2, 7].into()),
         rport: Some(5062),
-        record_routes: &[b"<sip:out;lr>", b"<sip:in;lr>"],
+        record_routes: &[OwnRoute { sent_by: b"out", token: b"1" }, OwnRoute { sent_by: b"in", token: b"1" }],
         strip_routes: 1,
         ..NO_EDITS
     };
-    insta::assert_snapshot!(forwarded("Route: <sip:us;lr>, <sip:next;lr>\nRecord-Route: <sip:before;lr>\n", &edits));
+    insta::assert_snapshot!(forwarded(
+        "Route: <sip:us;lr;cl=1>, <sip:next;lr>\nRecord-Route: <sip:before;lr>\n",
+        &edits
+    ));
 }
 
 /// RFC 3261 §18.2.1, RFC 3581 §4.
@@ -111,7 +115,7 @@ fn routes_are_taken_from_both_ends() {
 #[test]
 fn new_fields_behind_vias_that_are_last() {
     let request = "BYE sip:b@b SIP/2.0\nFrom: <sip:a@a>;tag=1\nTo: <sip:b@b>;tag=2\nCall-ID: c\nCSeq: 8 BYE\nVia: SIP/2.0/UDP a\n\n";
-    let edits = RequestEdits { record_routes: &[b"<sip:us;lr>"], ..NO_EDITS };
+    let edits = RequestEdits { record_routes: &[OwnRoute { sent_by: b"us", token: b"1" }], ..NO_EDITS };
     insta::assert_snapshot!(written(request, |message, out| write_request(message, &edits, out)));
 }
 
@@ -141,6 +145,44 @@ fn nothing_to_rewrite() {
         let rewritten = written(&response, |message, out| write_response_with(message, &Rewrite::NOTHING, out));
         assert_eq!(rewritten, written(&response, write_response));
     }
+}
+
+/// RFC 5393 §5.3.3: one value, in place or with Max-Forwards.
+#[test]
+fn max_breadth_is_set() {
+    let edits = RequestEdits { max_breadth: Some(60), ..NO_EDITS };
+    for (lines, expected) in [
+        ("Max-Forwards: 70\nX: y\n", "Max-Forwards: 69\nMax-Breadth: 60\nX: y\n"),
+        ("Max-Breadth: 9 \nMax-Forwards: 70\nX: y\n", "Max-Breadth: 60 \nMax-Forwards: 69\nX: y\n"),
+        ("X: y\nMax-Breadth: 9\nMax-Forwards: 70\nmax-breadth: 8\n", "X: y\nMax-Breadth: 60\nMax-Forwards: 69\n"),
+    ] {
+        assert_eq!(forwarded(lines, &edits), forwarded(expected, &NO_EDITS), "{lines}");
+        let kept = lines.replace("70", "69");
+        assert_eq!(forwarded(lines, &NO_EDITS), forwarded(&kept, &NO_EDITS), "{lines}");
+    }
+    let none = forwarded("", &edits);
+    assert!(none.contains("Via: SIP/2.0/UDP c\nMax-Forwards: 69\nMax-Breadth: 60\nFrom:"), "{none}");
+}
+
+/// Lines go behind the last field, and stand for those that were dropped.
+#[test]
+fn lines_are_added_and_replaced() {
+    let drop = Names::of(&[Name::SessionExpires]);
+    let lines: &[&[u8]] = &[b"Session-Expires: ", b"90", b"\r\nMin-SE: 90\r\n"];
+    let rewrite = Rewrite { drop, lines, ..Rewrite::NOTHING };
+    let request = invite("x: 1\nMax-Forwards: 70\nSession-Expires: 2\n");
+    let added = "Content-Length: 3\nSession-Expires: 90\nMin-SE: 90\n\nabc";
+    let expected = forwarded("Max-Forwards: 70\n", &NO_EDITS).replace("Content-Length: 3\n\nabc", added);
+    let edits = RequestEdits { rewrite, ..NO_EDITS };
+    assert_eq!(written(&request, |message, out| write_request(message, &edits, out)), expected);
+    // Without a field to rewrite.
+    let edits = RequestEdits { rewrite: Rewrite { lines, ..Rewrite::NOTHING }, ..NO_EDITS };
+    assert_eq!(forwarded("Max-Forwards: 70\n", &edits), expected);
+    let response = format!("SIP/2.0 200 So so\nVia: SIP/2.0/UDP us\nVia: SIP/2.0/UDP a\nx: 9\n{RESPONSE}");
+    let text = written(&response, |message, out| write_response_with(message, &rewrite, out));
+    // The `X` of the response is the compact form of Session-Expires too.
+    let plain = written(&response.replace("x: 9\n", "").replace("X:  kept \n", ""), write_response);
+    assert_eq!(text, plain.replace("\n\nok", "\nSession-Expires: 90\nMin-SE: 90\n\nok"));
 }
 
 /// From and To of the other side, headers that stay behind; wherever they are.
@@ -175,11 +217,17 @@ fn a_rewritten_message() {
         let from = message.from().uri;
         // The host of `sip:a@a`.
         let span = Span { start: from.start + 6, end: from.end };
-        let rewrite = Rewrite { from: Some(Patch { span, text: b"us.example" }), to: None, drop };
-        let edits = RequestEdits { rewrite, strip_routes: 1, record_routes: &[b"<sip:us;lr>"], ..NO_EDITS };
+        let rewrite = Rewrite { from: Some(Patch { span, text: b"us.example" }), drop, ..Rewrite::NOTHING };
+        let edits = RequestEdits {
+            rewrite,
+            strip_routes: 1,
+            record_routes: &[OwnRoute { sent_by: b"us", token: b"t" }],
+            ..NO_EDITS
+        };
         write_request(message, &edits, out);
     };
-    let plain = RequestEdits { strip_routes: 1, record_routes: &[b"<sip:us;lr>"], ..NO_EDITS };
+    let plain =
+        RequestEdits { strip_routes: 1, record_routes: &[OwnRoute { sent_by: b"us", token: b"t" }], ..NO_EDITS };
     let without = lines.replace("Privacy: id\n", "").replace("P-Asserted-Identity: <sip:1>\n", "");
     let expected = forwarded(&without, &plain).replace("<sip:a@a>", "<sip:a@us.example>");
     assert_eq!(written(&invite(lines), part), expected);

@@ -9,6 +9,9 @@ use core::time::Duration;
 use std::collections::VecDeque;
 use std::sync::OnceLock;
 
+use std::sync::Arc;
+
+use corelane_core::admission::{Caps, CapsSize};
 use corelane_core::engine::{Budget, Command, Listener, Policy, Timers, UnknownSource};
 use corelane_core::limits::MESSAGE_SIZE_MAX;
 use corelane_core::message::{Message, StartLine};
@@ -77,7 +80,7 @@ impl<'i> World<'i> {
         budget.calls = [1, 2, 4, 16][usize::from(size & 3)];
         budget.server_transactions = [2, 4, 9, 40][usize::from(size >> 2 & 3)];
         budget.client_transactions = [1, 3, 9, 40][usize::from(size >> 4 & 3)];
-        budget.buffers = [[2, 2, 1], [1, 8, 2], [24, 4, 4], [64, 32, 6]][usize::from(size >> 6)];
+        budget.buffers = [[2, 2, 1, 1], [1, 8, 2, 2], [24, 4, 4, 2], [64, 32, 6, 4]][usize::from(size >> 6)];
         let listener = |place: usize| Listener {
             slot: ListenerSlot(place as u16),
             bound: endpoint(LISTENERS[place]),
@@ -93,6 +96,7 @@ impl<'i> World<'i> {
             unknown_source: if how & 2 == 0 { UnknownSource::Drop } else { UnknownSource::Forbid },
             policy,
             budget,
+            caps: Arc::new(Caps::new(CapsSize { providers: 16, carriers: 16, gateways: 16 })),
         };
         let now = Now { monotonic: Instant::from_micros(1_000_000), wall: WallTime(1_800_000_000_000_000) };
         let opened = [0, 1].map(|place| Image::open(&images[place]).expect("only images that open are tried"));

@@ -503,11 +503,41 @@ fn what_looks_wrong_is_warned_about() {
         "provider.csv:2: media_set 4: has no enabled media node",
         "provider.csv:3: routing_group 5: has no enabled route",
         "provider.csv:4: id 3: has no address",
-        "provider.csv: providers' max_calls add up to 350, the gateways take 90",
+        "provider.csv: providers' max_calls of routing_group 1 add up to 150, the gateways take 60",
     ] {
         assert!(warnings.iter().any(|warning| warning.starts_with(expected)), "{expected} in {warnings:#?}");
     }
     assert_eq!(warnings.len(), 6);
+}
+
+#[test]
+fn caps_that_the_gateways_cannot_take_are_warned_about() {
+    // Group 1 reaches gateways 1 and 2, group 2 gateway 2: each fits, in calls and in rate, until a row says otherwise.
+    let caps = |provider: &str, gateway: &str| {
+        let set = Set::good();
+        let routes = "id,routing_group,prefix,carrier_id,enabled\n1,1,44,1,1\n2,2,44,2,1\n3,2,45,1,0\n";
+        set.write("route.csv", routes);
+        set.write("provider.csv", &format!("id,routing_group,max_calls,max_cps\n1,1,100,10\n{provider}\n"));
+        set.write(
+            "gateway.csv",
+            &format!("id,host,max_calls,max_cps,enabled\n1,203.0.113.1,60,6,1\n{gateway}\n3,203.0.113.3,,,0\n"),
+        );
+        let warnings = set.compiled().warnings;
+        warnings.iter().map(ToString::to_string).filter(|warning| warning.contains("add up")).collect::<Vec<_>>()
+    };
+    let large = "2,203.0.113.2,100,10,1";
+    assert_eq!(caps("2,2,60,6", large), [] as [String; 0]);
+    assert_eq!(caps("2,2,,", large), [] as [String; 0], "no cap, no sum");
+    assert_eq!(caps("2,2,900,90", "2,203.0.113.2,,,1"), [] as [String; 0]);
+    let said = |whose: &str, column: &str, sold: u32, taken: u32| {
+        format!(
+            "provider.csv: providers' {column} {whose}add up to {sold}, the gateways take {taken}; calls above that get 503"
+        )
+    };
+    assert_eq!(caps("2,2,60,11", large), [said("of routing_group 2 ", "max_cps", 11, 10)]);
+    assert_eq!(caps("2,2,101,6", large), [said("of routing_group 2 ", "max_calls", 101, 100)]);
+    // They share gateway 2: each fits, and both together do not.
+    assert_eq!(caps("2,2,80,6", large), [said("", "max_calls", 180, 160)]);
 }
 
 #[test]

@@ -9,33 +9,57 @@
 //! Record-Route: theirs
 //! Route: …                        values taken from the top (and the last one, §16.4); no value left: no line
 //! Max-Forwards: n                 in place, or behind the Vias
+//! Max-Breadth: n                  in place, or behind Max-Forwards
 //! ```
 
 use core::net::IpAddr;
 
 use super::{Copier, Rewrite, Writer};
 use crate::message::{Field, Message, Name, StartLine, Values, values};
+use crate::token::TOKEN_PARAMETER;
 
 /// What a forwarded request differs in from the one that came (RFC 3261 §16.6).
 pub struct RequestEdits<'e> {
     /// The new Request-URI; `None` keeps it.
     pub request_uri: Option<&'e [u8]>,
-    /// Our complete Via value; written as a field of its own before all others.
-    pub via: &'e [u8],
+    /// Our Via value; written as a field of its own before all others.
+    pub via: OwnVia<'e>,
     /// Added to the Via value that was topmost (RFC 3261 §18.2.1), replacing one that is there.
     pub received: Option<IpAddr>,
     /// The value of its `rport` (RFC 3581 §4), where the parameter is there.
     pub rport: Option<u16>,
-    /// Complete Record-Route values, topmost first, written before the others.
-    pub record_routes: &'e [&'e [u8]],
+    /// Our Record-Route values, topmost first, written before the others.
+    pub record_routes: &'e [OwnRoute<'e>],
     /// How many Route values to remove from the top.
     pub strip_routes: usize,
     /// Removes the last Route value (strict-router repair, RFC 3261 §16.4).
     pub drop_last_route: bool,
     /// The Max-Forwards to write, in place or as a new field.
     pub max_forwards: u8,
+    /// The one Max-Breadth to write, in place or as a new field; `None` keeps what is there.
+    pub max_breadth: Option<u32>,
     /// What of From, To and other headers leaves another way than it came.
     pub rewrite: Rewrite<'e>,
+}
+
+/// Our own Via value (RFC 3261 §18.1.1), in the parts that differ.
+#[derive(Copy, Clone, Debug)]
+pub struct OwnVia<'e> {
+    /// `UDP`, …
+    pub transport: &'e [u8],
+    /// Host and port.
+    pub sent_by: &'e [u8],
+    /// The branch, cookie included.
+    pub branch: &'e [u8],
+}
+
+/// Our own Record-Route value (RFC 3261 §16.6 step 4), in the parts that differ: `<sip:sent-by;lr;cl=token>`.
+#[derive(Copy, Clone, Debug)]
+pub struct OwnRoute<'e> {
+    /// Host and port.
+    pub sent_by: &'e [u8],
+    /// The dialog token.
+    pub token: &'e [u8],
 }
 
 /// Writes the request with the edits; the rest is kept byte for byte.
@@ -43,8 +67,8 @@ pub struct RequestEdits<'e> {
 /// # Panics
 /// When `message` is a response: our bug.
 pub fn write_request(message: &Message<'_>, edits: &RequestEdits<'_>, out: &mut Writer<'_>) {
-    // Two of the one: nearly every request has nothing to rewrite, and none of its fields is asked for it.
-    if edits.rewrite.is_nothing() {
+    // Two of the one: nearly every request has no field to rewrite, and none is asked for it.
+    if edits.rewrite.keeps_fields() {
         write::<false>(message, edits, out);
     } else {
         write::<true>(message, edits, out);
@@ -64,19 +88,26 @@ fn write<const REWRITES: bool>(message: &Message<'_>, edits: &RequestEdits<'_>, 
         copier.drop_to(uri.last());
     }
     copier.keep_to(fields.first().map_or(message.bytes().len(), |field| field.line.first()));
-    copier.put(b"Via: ");
-    copier.put(edits.via);
-    copier.put(b"\r\n");
+    copier.put(b"Via: SIP/2.0/");
+    copier.out.put_short(edits.via.transport);
+    copier.out.put(b" ");
+    copier.out.put_short(edits.via.sent_by);
+    copier.out.put(b";branch=");
+    copier.out.put_short(edits.via.branch);
+    copier.out.put(b"\r\n");
 
     let mut routes = RouteCut::new(message, edits);
     let mut record_routes = (!edits.record_routes.is_empty()).then_some(edits.record_routes);
     let mut max_forwards = Some(edits.max_forwards);
+    let mut max_breadth = edits.max_breadth;
     let (mut via_seen, mut in_vias) = (false, false);
     let has = |name| message.first(name).is_some();
+    // It goes in with Max-Forwards where there is none yet.
+    let new_breadth = max_breadth.filter(|_| !has(Name::MaxBreadth));
     for field in fields {
         if !REWRITES
             && !in_vias
-            && !matches!(field.name, Name::Via | Name::RecordRoute | Name::Route | Name::MaxForwards)
+            && !matches!(field.name, Name::Via | Name::RecordRoute | Name::Route | Name::MaxForwards | Name::MaxBreadth)
         {
             continue;
         }
@@ -86,7 +117,7 @@ fn write<const REWRITES: bool>(message: &Message<'_>, edits: &RequestEdits<'_>, 
                 copier.put_record_routes(field.line.first(), record_routes.take());
             }
             if !has(Name::MaxForwards) {
-                copier.put_max_forwards(field.line.first(), max_forwards.take());
+                copier.put_max_forwards(field.line.first(), max_forwards.take(), new_breadth);
             }
         }
         match field.name {
@@ -100,9 +131,24 @@ fn write<const REWRITES: bool>(message: &Message<'_>, edits: &RequestEdits<'_>, 
                 if let Some(hops) = max_forwards.take() {
                     copier.keep_to(field.value.first());
                     copier.put_number(u32::from(hops));
+                    if let Some(breadth) = new_breadth {
+                        copier.put(b"\r\nMax-Breadth: ");
+                        copier.put_number(breadth);
+                    }
                     copier.drop_to(field.value.last());
                 }
             }
+            Name::MaxBreadth if edits.max_breadth.is_some() => match max_breadth.take() {
+                Some(breadth) => {
+                    copier.keep_to(field.value.first());
+                    copier.put_number(breadth);
+                    copier.drop_to(field.value.last());
+                }
+                None => {
+                    copier.keep_to(field.line.first());
+                    copier.drop_to(field.line.last());
+                }
+            },
             _ if REWRITES => edits.rewrite.field(&mut copier, field),
             _ => {}
         }
@@ -110,29 +156,38 @@ fn write<const REWRITES: bool>(message: &Message<'_>, edits: &RequestEdits<'_>, 
     // The Vias were the last fields.
     if let Some(last) = fields.last() {
         copier.put_record_routes(last.line.last(), record_routes.take());
-        copier.put_max_forwards(last.line.last(), max_forwards.take());
+        copier.put_max_forwards(last.line.last(), max_forwards.take(), new_breadth);
+        edits.rewrite.add_lines(&mut copier, last);
     }
     copier.keep_rest();
 }
 
 impl Copier<'_, '_, '_> {
     #[inline(always)]
-    fn put_record_routes(&mut self, at: usize, values: Option<&[&[u8]]>) {
+    fn put_record_routes(&mut self, at: usize, values: Option<&[OwnRoute<'_>]>) {
         let Some(values) = values else { return };
         self.keep_to(at);
+        self.finish();
         for value in values {
-            self.put(b"Record-Route: ");
-            self.put(value);
-            self.put(b"\r\n");
+            self.out.put(b"Record-Route: <sip:");
+            self.out.put_short(value.sent_by);
+            self.out.put(b";lr");
+            self.out.put(TOKEN_PARAMETER);
+            self.out.put_short(value.token);
+            self.out.put(b">\r\n");
         }
     }
 
     #[inline(always)]
-    fn put_max_forwards(&mut self, at: usize, hops: Option<u8>) {
+    fn put_max_forwards(&mut self, at: usize, hops: Option<u8>, breadth: Option<u32>) {
         let Some(hops) = hops else { return };
         self.keep_to(at);
         self.put(b"Max-Forwards: ");
         self.put_number(u32::from(hops));
+        if let Some(breadth) = breadth {
+            self.put(b"\r\nMax-Breadth: ");
+            self.put_number(breadth);
+        }
         self.put(b"\r\n");
     }
 }

@@ -71,6 +71,7 @@ fn session_with_reinvite_from_a_new_address() {
          Via: SIP/2.0/UDP 10.0.0.1:5060;branch={again}
          Via: SIP/2.0/UDP 192.0.2.202:5060;branch=z9hG4bKlkld5l
          Max-Forwards: 69
+         Max-Breadth: 60
          {bobs}
          CSeq: 14 INVITE
          Contact: <sip:bob@192.0.2.202>
@@ -103,6 +104,7 @@ fn session_with_reinvite_from_a_new_address() {
          Via: SIP/2.0/UDP 10.0.0.1:5060;branch={again-ack}
          Via: SIP/2.0/UDP 192.0.2.202:5060;branch=z9hG4bKldksd
          Max-Forwards: 69
+         Max-Breadth: 60
          {bobs}
          CSeq: 14 ACK",
     );
@@ -122,6 +124,7 @@ fn session_with_reinvite_from_a_new_address() {
          Via: SIP/2.0/UDP 10.0.0.1:5060;branch={bye}
          Via: SIP/2.0/UDP 192.0.2.101:5060;branch=z9hG4bK74bye
          Max-Forwards: 69
+         Max-Breadth: 60
          {dialog}
          CSeq: 2 BYE",
     );

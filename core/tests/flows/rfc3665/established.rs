@@ -40,6 +40,7 @@ fn session_establishment_through_two_proxies() {
          Via: SIP/2.0/UDP 192.0.2.101:5060;branch=z9hG4bK74b43
          Record-Route: <sip:10.0.0.1:5060;lr;cl={first-token}>
          Max-Forwards: 69
+         Max-Breadth: 60
          {call}
          CSeq: 1 INVITE
          Contact: <sip:alice@192.0.2.101>
@@ -67,6 +68,7 @@ fn session_establishment_through_two_proxies() {
          Record-Route: <sip:10.0.0.2:5060;lr;cl={second-token}>
          Record-Route: <sip:10.0.0.1:5060;lr;cl={first-token}>
          Max-Forwards: 68
+         Max-Breadth: 60
          {call}
          CSeq: 1 INVITE
          Contact: <sip:alice@192.0.2.101>
@@ -121,6 +123,7 @@ fn session_establishment_through_two_proxies() {
          Via: SIP/2.0/UDP 10.0.0.1:5060;branch={first-ack}
          Via: SIP/2.0/UDP 192.0.2.101:5060;branch=z9hG4bK74b76
          Max-Forwards: 69
+         Max-Breadth: 60
          Route: <sip:10.0.0.2:5060;lr;cl={second-token}>
          {dialog}
          CSeq: 1 ACK",
@@ -132,6 +135,7 @@ fn session_establishment_through_two_proxies() {
          Via: SIP/2.0/UDP 10.0.0.1:5060;branch={first-ack}
          Via: SIP/2.0/UDP 192.0.2.101:5060;branch=z9hG4bK74b76
          Max-Forwards: 68
+         Max-Breadth: 60
          {dialog}
          CSeq: 1 ACK",
     );
@@ -159,6 +163,7 @@ fn session_establishment_through_two_proxies() {
          Via: SIP/2.0/UDP 10.0.0.2:5060;branch={second-bye}
          Via: SIP/2.0/UDP 192.0.2.201:5060;branch=z9hG4bKnashds7
          Max-Forwards: 69
+         Max-Breadth: 60
          Route: <sip:10.0.0.1:5060;lr;cl={first-token}>
          {reversed}
          CSeq: 1 BYE",
@@ -170,6 +175,7 @@ fn session_establishment_through_two_proxies() {
          Via: SIP/2.0/UDP 10.0.0.2:5060;branch={second-bye}
          Via: SIP/2.0/UDP 192.0.2.201:5060;branch=z9hG4bKnashds7
          Max-Forwards: 68
+         Max-Breadth: 60
          {reversed}
          CSeq: 1 BYE",
     );
@@ -225,6 +231,7 @@ fn session_with_multiple_proxy_authentication() {
          Via: SIP/2.0/UDP 192.0.2.101:5060;branch=z9hG4bK74b21
          Record-Route: <sip:10.0.0.1:5060;lr;cl={token}>
          Max-Forwards: 69
+         Max-Breadth: 60
          {call}
          CSeq: 2 INVITE
          Contact: <sip:alice@192.0.2.101>",
@@ -291,6 +298,7 @@ fn session_with_multiple_proxy_authentication() {
          Via: SIP/2.0/UDP 192.0.2.101:5060;branch=z9hG4bK74b20
          Record-Route: <sip:10.0.0.1:5060;lr;cl={token-again}>
          Max-Forwards: 69
+         Max-Breadth: 60
          {call}
          CSeq: 3 INVITE
          Proxy-Authorization: Digest username=\"alice\", realm=\"biloxi.example.com\", response=\"f44ab22f\"
@@ -329,6 +337,7 @@ fn session_with_multiple_proxy_authentication() {
              Via: SIP/2.0/UDP 10.0.0.1:5060;branch={method-branch}
              Via: SIP/2.0/UDP 192.0.2.101:5060;branch={own}
              Max-Forwards: 69
+             Max-Breadth: 60
              {dialog}
              CSeq: {number} {method}
              Proxy-Authorization: Digest username=\"alice\", realm=\"biloxi.example.com\", response=\"3bd6e1c7\"";
@@ -380,6 +389,7 @@ fn successful_session_with_proxy_failure() {
              Via: SIP/2.0/UDP 192.0.2.101:5060;branch=z9hG4bK465b6d
              Record-Route: <sip:10.0.0.1:5060;lr;cl={token}>
              Max-Forwards: 69
+             Max-Breadth: 60
              {call}
              CSeq: 1 INVITE
              Contact: <sip:alice@192.0.2.101>",
@@ -393,6 +403,7 @@ fn successful_session_with_proxy_failure() {
          Via: SIP/2.0/UDP 192.0.2.101:5060;branch=z9hG4bK465b6d
          Record-Route: <sip:10.0.0.1:5060;lr;cl={token}>
          Max-Forwards: 69
+         Max-Breadth: 60
          {call}
          CSeq: 1 INVITE
          Contact: <sip:alice@192.0.2.101>",

@@ -163,6 +163,7 @@ impl Stage {
              Via: SIP/2.0/UDP 192.0.2.101:5060;branch=z9hG4bK74bf9
              Record-Route: <sip:10.0.0.1:5060;lr;cl={token}>
              Max-Forwards: 69
+             Max-Breadth: 60
              {call}
              CSeq: 1 INVITE
              {rest}",
@@ -210,6 +211,7 @@ impl Stage {
              Via: SIP/2.0/UDP 10.0.0.1:5060;branch={own}
              Via: SIP/2.0/UDP 192.0.2.101:5060;branch=z9hG4bK-{method}-{number}
              Max-Forwards: 69
+             Max-Breadth: 60
              {dialog}
              CSeq: {number} {method}
              {rest}";

@@ -43,6 +43,7 @@ fn unsuccessful_no_answer() {
          Record-Route: <sip:10.0.0.2:5060;lr;cl={second-token}>
          Record-Route: <sip:10.0.0.1:5060;lr;cl={token}>
          Max-Forwards: 68
+         Max-Breadth: 60
          {call}
          CSeq: 1 INVITE
          Contact: <sip:alice@192.0.2.101>",
@@ -169,6 +170,7 @@ fn unsuccessful_no_response_from_user_agent() {
              Via: SIP/2.0/UDP 192.0.2.101:5060;branch=z9hG4bK74bf9
              Record-Route: <sip:10.0.0.1:5060;lr;cl={token}>
              Max-Forwards: 69
+             Max-Breadth: 60
              {call}
              CSeq: 1 INVITE
              Contact: <sip:alice@192.0.2.101>",
