@@ -82,7 +82,8 @@ fn each_misbehaviour_has_an_outcome_and_a_test() {
         assert!(!names.is_empty(), "{endpoint}: no test");
         for name in names {
             let (_, body) = tests.get(name).unwrap_or_else(|| panic!("{endpoint}: there is no test {name}"));
-            let to_the_end = body.contains("world.settle();") || body.contains("stage.over();");
+            let to_the_end =
+                ["world.settle();", "stage.over();", "ends_after(&mut world"].iter().any(|end| body.contains(end));
             assert!(to_the_end, "{name} does not say that nothing is left");
             named.insert(name.to_owned());
         }
@@ -169,6 +170,8 @@ fn the_lifecycle_has_the_timers_defaults() {
         ("early_timeout", timers.early_timeout),
         ("noack_timeout", timers.noack_timeout),
         ("default_timeout", timers.default_timeout),
+        ("session_expires", timers.session_expires),
+        ("min_se", timers.min_se),
         ("t1", timers.t1),
         ("t2", timers.t2),
         ("t4", timers.t4),

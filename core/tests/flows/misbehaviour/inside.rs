@@ -173,8 +173,11 @@ fn a_request_from_a_third_address_moves_nobody() {
     // A re-INVITE that is refused moves nobody either, nor one from another port of the same host.
     let again = world.deliver(STRANGER, &call.caller_sends("INVITE", "third-3", 3).text());
     world.deliver(GATEWAY, &response(&again[1], 488, "", &[]));
-    let again = world.deliver("192.0.2.10:40000", &call.caller_sends("INVITE", "third-4", 4).text());
-    world.deliver(GATEWAY, &response(&again[1], 200, "", &[]));
+    let mut again = call.caller_sends("INVITE", "third-4", 4);
+    again.via += ";rport";
+    let again = world.deliver("192.0.2.10:40000", &again.text());
+    let sent = world.deliver(GATEWAY, &response(&again[1], 200, "", &[]));
+    assert_eq!(ladder(&sent), ["192.0.2.10:40000 200"]);
     let sent = world.deliver(GATEWAY, &call.callee_sends("INFO", "third-5", 1).text());
     assert_eq!(ladder(&sent), [format!("{CALLER} INFO")]);
     world.deliver(CALLER, &response(&sent[0], 200, "", &[]));

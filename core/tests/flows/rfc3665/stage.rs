@@ -7,7 +7,8 @@
 //! ```
 //!
 //! A `{name}` stands for text: it is bound where it is first met in a message that came, and must be the same from then on. So a
-//! branch, a token or a tag is named once and followed through the flow. `Content-Length` is the one line that is not compared.
+//! branch, a token or a tag is named once and followed through the flow, and no two names are the same thing. `Content-Length` is the one
+//! line that is not compared.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
@@ -41,6 +42,8 @@ pub(super) struct Stage {
     places: Vec<(&'static str, World)>,
     wire: VecDeque<Packet>,
     names: BTreeMap<String, String>,
+    /// What was met in messages, with its name.
+    met: BTreeMap<String, String>,
     /// The last request of each method that somebody got, and who sent it.
     requests: BTreeMap<(String, String), Packet>,
 }
@@ -92,7 +95,13 @@ impl Stage {
     }
 
     fn with(places: Vec<(&'static str, World)>) -> Stage {
-        let mut stage = Stage { places, wire: VecDeque::new(), names: BTreeMap::new(), requests: BTreeMap::new() };
+        let mut stage = Stage {
+            places,
+            wire: VecDeque::new(),
+            names: BTreeMap::new(),
+            met: BTreeMap::new(),
+            requests: BTreeMap::new(),
+        };
         let call =
             "From: Alice <sip:alice@atlanta.example.com>;tag=alice-1\nTo: Bob <sip:+4930123456@biloxi.example.com>";
         let call_id = "Call-ID: 2xTb9vxSit55XU7p8@atlanta.example.com";
@@ -294,7 +303,14 @@ impl Stage {
         let end = after.find('{').map_or(after, |next| &after[..next]);
         let length = if end.is_empty() { Some(value.len()) } else { value.find(end) };
         let Some(length) = length else { return false };
-        self.names.insert(name.into(), value[..length].into());
+        let met = value[..length].to_owned();
+        if before.ends_with(";branch=") {
+            assert!(met.starts_with("z9hG4bK"), "RFC 3261 §8.1.1.7: {met}");
+        }
+        // One branch, token or tag is not another one.
+        let twice = self.met.insert(met.clone(), name.into());
+        assert!(twice.is_none(), "{met} is {name} and {twice:?}");
+        self.names.insert(name.into(), met);
         self.matches(&value[length..], after)
     }
 }
