@@ -301,7 +301,9 @@ mod tests {
         assert_eq!(problems, []);
         assert_eq!(config.timers.t2, Duration::from_millis(80));
         let (_, problems) = from_file("session_expires_s = 100\nmin_se_s = 120\n").resolve(&[0, 1]);
-        assert!(problems[0].to_string().starts_with("error: c.toml:2: sessions are asked for 100 s while none below 120 s"));
+        assert!(
+            problems[0].to_string().starts_with("error: c.toml:2: sessions are asked for 100 s while none below 120 s")
+        );
         let (config, problems) = from_file("session_expires_s = 600\nmin_se_s = 120\n").resolve(&[0, 1]);
         assert_eq!(problems, []);
         assert_eq!((config.timers.session_expires.as_secs(), config.timers.min_se.as_secs()), (600, 120));
