@@ -4,6 +4,7 @@
 #   build     a C compiler and make (glommio compiles its ring library) and the Rust toolchain
 #   sipp      the real SIP client and server of the demo and the end-to-end tests
 #   valgrind  counts instructions
+#   fuzz      a C++ compiler: libFuzzer is written in it
 #
 # Quick and silent when all is there. Installs with apt-get on Debian and its kin; says what is missing elsewhere.
 set -eu
@@ -31,6 +32,7 @@ for what in "$@"; do
             ;;
         sipp) need sip-tester have sipp ;;
         valgrind) need valgrind have valgrind ;;
+        fuzz) need g++ have c++ ;;
         *)
             say "I know nothing called $what"
             exit 2

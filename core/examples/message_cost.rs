@@ -10,7 +10,8 @@
 use std::hint::black_box;
 
 use corelane_core::message::{
-    Answer, Message, RequestEdits, Rewrite, Writer, write_ack, write_answer, write_request, write_response,
+    Answer, Message, OwnRoute, OwnVia, RequestEdits, Rewrite, Writer, write_ack, write_answer, write_request,
+    write_response,
 };
 
 const INVITE: &[u8] = b"INVITE sip:+14155550100@198.51.100.20:5060;user=phone SIP/2.0\r\n\
@@ -49,10 +50,10 @@ fn main() {
     let ringing = Message::parse(RINGING).expect("well-formed");
     let edits = RequestEdits {
         request_uri: Some(b"sip:14155550100@203.0.113.4:5060"),
-        via: b"SIP/2.0/UDP 198.51.100.20:5060;branch=z9hG4bK0a1b2c3d4e5f60718293a4b5;rport",
+        via: OwnVia { transport: b"UDP", sent_by: b"198.51.100.20:5060", branch: b"z9hG4bK0a1b2c3d4e5f60718293a4b5" },
         received: Some([192, 0, 2, 10].into()),
         rport: Some(5060),
-        record_routes: &[b"<sip:198.51.100.20:5060;lr;t=0a1b2c3d4e5f6071>"],
+        record_routes: &[OwnRoute { sent_by: b"198.51.100.20:5060", token: b"0a1b2c3d4e5f60711" }],
         strip_routes: 0,
         drop_last_route: false,
         max_forwards: 69,

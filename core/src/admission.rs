@@ -39,7 +39,7 @@ mod rate;
 mod row;
 
 use crate::counter::Counter;
-use crate::routing::{Carrier, Gateway, Provider};
+use crate::routing::{Candidate, Carrier, Gateway, Image, Provider};
 
 pub use caps::{Caps, CapsSize, GatewayHold, ProviderHold};
 pub use daily::{Day, DayCount};
@@ -58,6 +58,17 @@ pub struct Limits {
 impl Limits {
     /// No limits at all.
     pub const NONE: Limits = Limits { max_calls: None, rate: None };
+
+    /// Those of a candidate's carrier and gateway; one that is gone has none.
+    #[must_use]
+    pub fn of_candidate(image: &Image<'_>, candidate: Candidate) -> (Limits, Limits) {
+        let carrier = image.carrier(candidate.carrier);
+        let gateway = image.gateway(candidate.gateway);
+        (
+            carrier.map_or(Limits::NONE, |carrier| (&carrier).into()),
+            gateway.map_or(Limits::NONE, |gateway| (&gateway).into()),
+        )
+    }
 
     fn of(max_cps: Option<u32>, burst: Option<u32>, max_calls: Option<u32>) -> Limits {
         Limits { max_calls, rate: max_cps.map(|max_cps| Rate::new(max_cps, burst)) }

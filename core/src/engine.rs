@@ -13,9 +13,12 @@
 //! ```
 
 mod answer;
+mod audit;
 mod branch;
 mod budget;
 mod calls;
+#[cfg(feature = "canary")]
+mod canary;
 mod cancel;
 mod control;
 mod dialog;
@@ -38,6 +41,7 @@ use alloc::vec;
 
 use arrayvec::ArrayVec;
 
+use crate::admission::Overload;
 use crate::call::{Call, CallRecord};
 use crate::counter::{Counter, Counters};
 use crate::flow::Flow;
@@ -49,7 +53,10 @@ use crate::steering::ShardIndex;
 use crate::time::{Instant, Now};
 use crate::token::Tokens;
 
+pub use audit::{Broken, Holder};
 pub use budget::{BillLine, Budget};
+#[cfg(feature = "canary")]
+pub use canary::Leak;
 pub use control::Command;
 pub use settings::{Listener, Policy, Settings, Timers, UnknownSource};
 
@@ -108,6 +115,8 @@ pub type Effects = ArrayVec<Effect, EFFECTS_MAX>;
 /// The arguments of one step, passed on together.
 pub(crate) struct Turn<'t> {
     pub(crate) now: Now,
+    /// When the datagram came that this turn is about.
+    pub(crate) received_at: Instant,
     pub(crate) image: &'t Image<'t>,
     pub(crate) effects: &'t mut Effects,
 }
@@ -133,11 +142,14 @@ pub struct Engine {
     pub(crate) scratch: Box<[u8]>,
     /// Where a stored INVITE is read again for the next gateway.
     pub(crate) reread: Box<[u8]>,
+    pub(crate) overload: Overload,
     /// No new calls are taken.
     pub(crate) draining: bool,
     /// The next call record that a hang-up of all calls has to look at.
     pub(crate) sweep: Option<u32>,
     random: u64,
+    #[cfg(feature = "canary")]
+    canary: Option<canary::Canary>,
 }
 
 impl Engine {
@@ -160,9 +172,12 @@ impl Engine {
             counters: Counters::default(),
             scratch: vec![0; MESSAGE_SIZE_MAX].into_boxed_slice(),
             reread: vec![0; MESSAGE_SIZE_MAX].into_boxed_slice(),
+            overload: Overload::new(),
             draining: false,
             sweep: None,
             random: settings.seed,
+            #[cfg(feature = "canary")]
+            canary: None,
             settings,
         })
     }
@@ -170,9 +185,13 @@ impl Engine {
     /// Handles one input. `effects` must be empty.
     pub fn handle(&mut self, now: Now, image: &Image<'_>, input: Input<'_>, effects: &mut Effects) {
         assert!(effects.is_empty(), "the effects of the last input were not taken");
-        let mut turn = Turn { now, image, effects };
+        let mut turn = Turn { now, received_at: now.monotonic, image, effects };
         match input {
-            Input::Datagram { flow, bytes, truncated, .. } => self.on_datagram(&mut turn, flow, bytes, truncated),
+            Input::Datagram { flow, bytes, truncated, received_at } => {
+                turn.received_at = received_at;
+                self.overload.observe(now.monotonic, received_at);
+                self.on_datagram(&mut turn, flow, bytes, truncated);
+            }
             Input::Unreachable { flow, sent } => self.on_unreachable(&mut turn, flow, sent),
             Input::Timeout => self.on_timeout(&mut turn),
             Input::Command(command) => self.on_command(&mut turn, command),
@@ -208,6 +227,17 @@ impl Engine {
         ] {
             self.counters.set(gauge, value.into());
         }
+        let totals = [
+            (Counter::CallRecordsAcquired, Counter::CallRecordsReleased),
+            (Counter::ServerTransactionsAcquired, Counter::ServerTransactionsReleased),
+            (Counter::ClientTransactionsAcquired, Counter::ClientTransactionsReleased),
+            (Counter::BuffersAcquired, Counter::BuffersReleased),
+        ];
+        for (line, (acquired, released)) in self.ledger().into_iter().zip(totals) {
+            self.counters.set(acquired, line.acquired);
+            self.counters.set(released, line.released);
+        }
+        // Those that ended and those that did not: the records of hung-up calls are neither.
         let live = self.counters.value(Counter::CallsStarted) - self.counters.value(Counter::CallsEnded);
         self.counters.set(Counter::CallsLive, live);
         &mut self.counters
@@ -271,6 +301,19 @@ impl Engine {
         let mut writer = crate::message::Writer::new(&mut self.scratch);
         write(&mut writer);
         let written = writer.finish().and_then(|bytes| self.pool.store(bytes));
+        self.count_full(written)
+    }
+
+    /// The same, from what the engine itself holds.
+    pub(crate) fn compose_beside(
+        &mut self,
+        write: impl FnOnce(&Engine, &mut crate::message::Writer<'_>),
+    ) -> Result<BufferRef, Full> {
+        let mut scratch = core::mem::take(&mut self.scratch);
+        let mut writer = crate::message::Writer::new(&mut scratch);
+        write(self, &mut writer);
+        let written = writer.finish().and_then(|bytes| self.pool.store(bytes));
+        self.scratch = scratch;
         self.count_full(written)
     }
 

@@ -19,7 +19,7 @@
 //! is not anonymous; a tel: From has no host and stays.
 //!
 //! Both change From and never its tag, so that the dialog stays one (RFC 3261 §12.2.2). The other direction gets back what it
-//! sent: see [`Rewrite::identities`].
+//! sent (`engine/identity.rs`, by [`Rewrite::identities`]).
 //!
 //! What a proxy cannot hide stays: Contact, Via, Call-ID and the body. `docs/rfc-exceptions.md` says so.
 

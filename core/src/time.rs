@@ -28,8 +28,8 @@ impl Instant {
     #[must_use]
     pub const fn after(self, span: Duration) -> Instant {
         // A span beyond 584,000 years saturates as well: both mean "never".
-        let micros = span.as_micros();
-        if micros > u64::MAX as u128 { Instant::NEVER } else { Instant(self.0.saturating_add(micros as u64)) }
+        let micros = span.as_secs().saturating_mul(1_000_000).saturating_add(span.subsec_micros() as u64);
+        Instant(self.0.saturating_add(micros))
     }
 
     /// Time from `earlier` to here, zero where `earlier` is later.

@@ -28,7 +28,7 @@ pub const DIALOG_LENGTH: usize = 1 + 16;
 pub const TOKEN_NAME: &[u8] = b"cl";
 
 /// The same as it is written: behind `lr`, before the token.
-pub const TOKEN_PARAMETER: &[u8] = b";cl=";
+pub const TOKEN_PARAMETER: &[u8; 4] = b";cl=";
 
 const VERSION: u8 = b'1';
 

@@ -22,6 +22,7 @@ use std::hint::black_box;
 use std::path::Path;
 use std::time::Instant;
 
+use corelane_core::WallTime;
 use corelane_core::routing::{Digits, Image};
 use corelane_mediactl::routes;
 
@@ -31,6 +32,8 @@ const GROUP: usize = 8;
 const ROUNDS: usize = 11;
 /// Numbers that were dialled lately.
 const WARM: usize = 10_000;
+/// When numbers are looked up: 2027, when the routes below are all valid.
+const TIME: WallTime = WallTime(1_800_000_000_000_000);
 /// A dialled number.
 type Number = [u8; 15];
 
@@ -224,7 +227,7 @@ fn measure(image_file: &Path, prefixes: &[String]) {
             .collect();
         let found =
             |number: &[u8]| image.longest_prefix(1, Digits::leading(number)).map_or(0, |prefix| prefix.0 as usize);
-        let select = |number: &[u8]| image.select(1, number, 7).map_or(0, |candidates| candidates.len());
+        let select = |number: &[u8]| image.select(1, number, TIME, 7).map_or(0, |candidates| candidates.len());
         for (set, numbers) in [("warm", &numbers[..WARM.min(numbers.len())]), ("sweep", &numbers[..])] {
             let show = |what: &str, [p50, p99]: [(f64, f64); 2]| {
                 println!(

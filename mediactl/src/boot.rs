@@ -11,8 +11,10 @@
 //! good image stands in and all problems become warnings: bad rows must not keep a node down that ran yesterday.
 
 use std::io::{self, Write};
+use std::sync::Arc;
 
 use arrayvec::{ArrayString, ArrayVec};
+use corelane_core::admission::Caps;
 use corelane_core::engine::{Listener, Settings};
 use corelane_core::routing::ListenerSlot;
 use corelane_core::siphash::Key;
@@ -22,6 +24,7 @@ use corelane_shard::{Node, NodeSpec, ShardFailed, ShardSpec, SteeringInUse};
 
 use crate::config::Config;
 use crate::config::choice::io_word;
+use crate::daily::{self, DayKeeper};
 use crate::image::{self, Loaded};
 use crate::listeners::{self, Bound, InUse};
 use crate::machine;
@@ -64,7 +67,7 @@ pub fn prepare(config: Config) -> Result<(Prepared, Vec<Problem>), Vec<Problem>>
         problems.extend(found);
         problems.extend(listeners::try_bind(&bound, InUse::Error));
     }
-    let bill = Bill::of(&config);
+    let bill = Bill { caps: image.as_ref().map(|image| image.caps), ..Bill::of(&config) };
     problems.extend(bill.against(&config, machine::memory_bytes(), machine::memory_available_bytes()));
     match (state, secret, image) {
         (Some(state), Some(secret), Some(image)) if !any_error(&problems) => {
@@ -105,15 +108,18 @@ impl Prepared {
         write!(out, "routes: {}\n{}", self.image.summary, summary(&self.bill, &self.listeners))
     }
 
-    /// Opens the listeners and starts the shards.
+    /// Opens the listeners and starts the shards. The second part of the result are warnings.
     ///
     /// # Errors
     /// When the kernel refuses a socket, a ring or the steering program.
-    pub fn start(self) -> Result<Running, Problem> {
+    pub fn start(self) -> Result<(Running, Vec<Problem>), Problem> {
+        let caps = Arc::new(Caps::new(self.image.caps));
+        let state_dir = &self.config.state_dir.value;
+        let warnings = daily::restore(state_dir, &self.image.providers, &caps);
         let mut shards = Vec::with_capacity(self.config.placement.shards.len());
         for (index, cpu) in self.config.placement.shards.iter().enumerate() {
             let index = u8::try_from(index).expect("the number of shards was checked when it was read");
-            shards.push(ShardSpec { settings: self.settings(ShardIndex(index))?, cpu: *cpu });
+            shards.push(ShardSpec { settings: self.settings(ShardIndex(index), &caps)?, cpu: *cpu });
         }
         let spec = NodeSpec {
             shards,
@@ -124,10 +130,11 @@ impl Prepared {
         };
         let node = Node::start(spec)
             .map_err(|error| Problem::error(Place::Machine, format!("the shards cannot start: {error}"), ""))?;
-        Ok(Running { node, config: self.config, _state: self.state })
+        let days = DayKeeper::start(state_dir, self.image.providers, caps)?;
+        Ok((Running { node, days, config: self.config, _state: self.state }, warnings))
     }
 
-    fn settings(&self, shard: ShardIndex) -> Result<Settings, Problem> {
+    fn settings(&self, shard: ShardIndex, caps: &Arc<Caps>) -> Result<Settings, Problem> {
         let secret = Key::new(self.secret);
         let mut seed = [0; 8];
         getrandom::fill(&mut seed).map_err(|error| {
@@ -152,6 +159,7 @@ impl Prepared {
             unknown_source: self.config.unknown_source.value,
             policy: self.config.policy,
             budget: self.bill.budget,
+            caps: Arc::clone(caps),
         })
     }
 }
@@ -159,6 +167,7 @@ impl Prepared {
 /// A node that takes calls. It holds the lock on its state directory.
 pub struct Running {
     node: Node,
+    days: DayKeeper,
     config: Config,
     _state: StateDir,
 }
@@ -206,7 +215,10 @@ impl Running {
     /// A shard that had ended before it was told to.
     pub fn stop(self) -> Result<Vec<Counters>, ShardFailed> {
         self.node.stop();
-        self.node.join()
+        let stopped = self.node.join();
+        // After the shards: their last calls count, too.
+        self.days.stop();
+        stopped
     }
 }
 

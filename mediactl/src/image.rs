@@ -9,11 +9,14 @@
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
+use corelane_core::WallTime;
+use corelane_core::admission::CapsSize;
 use corelane_core::routing::layout::ArchivedPlace;
-use corelane_core::routing::{Image, ImageError};
+use corelane_core::routing::{Image, ImageError, ProviderSlot};
 use corelane_shard::{MapCause, MapError, MappedImage};
 
 use crate::config::Config;
+use crate::daily;
 use crate::listeners::Declared;
 use crate::problem::{Place, Problem};
 use crate::routes::{self, CompileError, FileError, Stat};
@@ -25,8 +28,14 @@ pub struct Loaded {
     pub path: PathBuf,
     /// Its listeners, by slot.
     pub listeners: Vec<Declared>,
+    /// Its providers, by slot.
+    pub providers: Vec<daily::Provider>,
+    /// Rows of the table of caps for it.
+    pub caps: CapsSize,
     /// One line for the operator: what is in it.
     pub summary: String,
+    /// Its age, where that matters.
+    pub warnings: Vec<Problem>,
 }
 
 /// Compiles the tables and loads the result; when they do not compile, loads what an earlier start left. `None` when
@@ -47,6 +56,7 @@ pub(crate) fn compile_or_last_good(config: &Config, problems: &mut Vec<Problem>)
     match load(&path) {
         Ok(loaded) => {
             problems.extend(found.into_iter().map(Problem::as_warning));
+            problems.extend(loaded.warnings.iter().cloned());
             problems.push(Problem::warning(
                 Place::file(&path),
                 format!("the tables do not compile: starting with the last good image, {}", loaded.summary),
@@ -139,7 +149,15 @@ pub fn load(path: &Path) -> Result<Loaded, Problem> {
     let mapped = open(path)?;
     let image = mapped.image();
     image.verify().map_err(|error| image_problem(path, error))?;
-    Ok(Loaded { path: path.to_path_buf(), listeners: declared(image), summary: summary(image) })
+    let warnings = zones_end(path, routes::zones_until(image), routes::wall_now()).into_iter().collect();
+    Ok(Loaded {
+        path: path.to_path_buf(),
+        listeners: declared(image),
+        providers: providers(image),
+        caps: CapsSize::for_image(image),
+        summary: summary(image),
+        warnings,
+    })
 }
 
 /// Maps an image.
@@ -153,14 +171,30 @@ pub fn open(path: &Path) -> Result<MappedImage, Problem> {
     })
 }
 
-/// What is in an image.
+/// What is in an image, and what its age is to be warned of.
 ///
 /// # Errors
 /// As [`open`].
-pub fn stat(path: &Path) -> Result<Stat, Problem> {
-    routes::stat(path).map_err(|error| match error {
+pub fn stat(path: &Path) -> Result<(Stat, Vec<Problem>), Problem> {
+    let stat = routes::stat(path).map_err(|error| match error {
         FileError::Read { error, .. } => unreadable(path, &error),
         FileError::Image { error, .. } => image_problem(path, error),
+    })?;
+    let warnings = zones_end(path, stat.zones_until, routes::wall_now()).into_iter().collect();
+    Ok((stat, warnings))
+}
+
+/// Warns when the clocks of an image's zones are known for less than a year: behind that, daylight saving stays as it was last.
+fn zones_end(path: &Path, until: Option<i64>, now: WallTime) -> Option<Problem> {
+    const YEAR_S: i64 = 366 * 86_400;
+    let until = until?;
+    let left = until.saturating_sub((now.0 / 1_000_000) as i64);
+    (left < YEAR_S).then(|| {
+        Problem::warning(
+            Place::file(path),
+            format!("daylight saving is known for another {} days only", left.max(0) / 86_400),
+            "`corelane routes compile` writes it for ten years from today",
+        )
     })
 }
 
@@ -208,6 +242,12 @@ fn declared(image: &Image<'_>) -> Vec<Declared> {
         .collect()
 }
 
+/// The providers of an image, by slot.
+fn providers(image: &Image<'_>) -> Vec<daily::Provider> {
+    let slots = (0..image.tables().providers.len()).map_while(|slot| u16::try_from(slot).ok()).map(ProviderSlot);
+    slots.filter_map(|slot| image.provider(slot).map(|provider| (provider.id, slot))).collect()
+}
+
 fn summary(image: &Image<'_>) -> String {
     let (tables, counts) = (image.tables(), image.counts());
     format!(
@@ -223,4 +263,24 @@ fn summary(image: &Image<'_>) -> String {
 /// Records in a slot table, vacant places left out.
 fn taken<T: rkyv::Archive>(places: &[ArchivedPlace<T>]) -> usize {
     places.iter().filter(|place| matches!(place, ArchivedPlace::Taken(_))).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_whose_zones_end_within_a_year_is_warned_about() {
+        let at = |day: u64| WallTime(day * 86_400_000_000);
+        let told = |until, now| zones_end(Path::new("r.image"), until, at(now)).map(|problem| problem.to_string());
+        let until = Some(1_000 * 86_400);
+        assert_eq!([told(until, 0), told(until, 634), told(None, 2_000)], [None, None, None]);
+        for (now, days) in [(635, "another 365 days"), (999, "another 1 days"), (1_001, "another 0 days")] {
+            let told = told(until, now).expect("within a year");
+            assert!(
+                told.starts_with("warning: r.image: daylight saving is known for") && told.contains(days),
+                "{told}"
+            );
+        }
+    }
 }

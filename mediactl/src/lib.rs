@@ -15,6 +15,7 @@
 pub mod boot;
 pub mod config;
 pub mod control;
+pub mod daily;
 pub mod image;
 pub mod listeners;
 pub mod machine;

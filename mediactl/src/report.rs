@@ -5,6 +5,7 @@
 //!   calls                     30000 x   1096 B   32.9 MB
 //! counter shard=0 calls_started=12
 //! counter node calls_started=12
+//! ledger node calls acquired=12 released=10 live=2 balances
 //! ```
 //!
 //! Counter lines are an interface: tests and scripts read them. The form stays; names come from [`TABLE`] and only grow.
@@ -13,7 +14,8 @@ use std::fmt;
 use std::io::{self, Write};
 
 use corelane_core::Counters;
-use corelane_core::counter::TABLE;
+use corelane_core::admission::CapsSize;
+use corelane_core::counter::{LEDGER, TABLE};
 use corelane_core::engine::{BillLine, Budget};
 
 use crate::config::Config;
@@ -26,6 +28,8 @@ pub struct Bill {
     pub budget: Budget,
     /// Number of shards.
     pub shards: u8,
+    /// The table of caps, which all shards share; known with the image.
+    pub caps: Option<CapsSize>,
 }
 
 impl Bill {
@@ -34,7 +38,7 @@ impl Bill {
     pub fn of(config: &Config) -> Bill {
         let shards = config.shards();
         let budget = Budget::for_shard(config.calls_max.value, config.cps_max.value, shards, &config.timers);
-        Bill { budget, shards }
+        Bill { budget, shards, caps: None }
     }
 
     /// Bytes of one shard's engine.
@@ -43,10 +47,10 @@ impl Bill {
         self.budget.bill().iter().map(|line| line.bytes as u64).sum()
     }
 
-    /// Bytes of all engines.
+    /// Bytes of all engines and of what they share.
     #[must_use]
     pub fn node_bytes(&self) -> u64 {
-        self.shard_bytes() * u64::from(self.shards)
+        self.shard_bytes() * u64::from(self.shards) + self.caps.map_or(0, |caps| caps.bytes() as u64)
     }
 
     /// Compares the bill with what the machine has. `total` bounds what can ever be had, `available` is free now.
@@ -76,11 +80,17 @@ impl fmt::Display for Bill {
             let each = bytes as u64 / u64::from(count.max(1));
             writeln!(out, "  {name:<24} {count:>9} x {each:>7} B {:>10}", size(bytes as u64))?;
         }
+        if let Some(caps) = self.caps {
+            let (rows, bytes) = (caps.providers + caps.carriers + caps.gateways, caps.bytes());
+            let each = bytes / rows.max(1);
+            writeln!(out, "  {:<24} {rows:>9} x {each:>7} B {:>10}  (once for all)", "caps", size(bytes as u64))?;
+        }
         Ok(())
     }
 }
 
-/// Writes the counters of every shard and of the node: each line `counter shard=N NAME=VALUE` or `counter node NAME=VALUE`.
+/// Writes the counters of every shard and of the node: each line `counter shard=N NAME=VALUE` or `counter node NAME=VALUE`; then the
+/// ledger of the node, a line for each resource: what was taken, what came back, what is in use, and whether that adds up.
 ///
 /// # Errors
 /// Those of the writer.
@@ -94,6 +104,12 @@ pub fn write_counters(out: &mut dyn Write, shards: &[Counters]) -> io::Result<()
         // Gauges add up as well: each counts records, and every record belongs to one shard.
         let sum = shards.iter().fold(0_u64, |sum, counters| sum.wrapping_add(counters.value(row.counter)));
         writeln!(out, "counter node {}={sum}", row.name)?;
+    }
+    for account in LEDGER {
+        let sum = |counter| shards.iter().fold(0_u64, |sum, counters| sum.wrapping_add(counters.value(counter)));
+        let (acquired, released, live) = (sum(account.acquired), sum(account.released), sum(account.live));
+        let verdict = if shards.iter().all(|counters| counters.balances(account)) { "balances" } else { "LOST" };
+        writeln!(out, "ledger node {} acquired={acquired} released={released} live={live} {verdict}", account.name)?;
     }
     out.flush()
 }
@@ -124,7 +140,12 @@ mod tests {
         let mut out = Vec::new();
         write_counters(&mut out, &shards).unwrap();
         let text = String::from_utf8(out).unwrap();
-        assert_eq!(text.lines().count(), 3 * TABLE.len());
+        assert_eq!(text.lines().count(), 3 * TABLE.len() + LEDGER.len());
+        assert!(
+            text.contains("\nledger node calls acquired=42 released=0 live=0 LOST\n"),
+            "none of them is anywhere\n{text}"
+        );
+        assert!(text.contains("\nledger node buffers acquired=0 released=0 live=0 balances\n"), "{text}");
         for line in
             ["counter shard=0 calls_started=12", "counter shard=1 calls_started=30", "counter node calls_started=42"]
         {

@@ -3,6 +3,7 @@
 //! ```text
 //! secret.key     16 bytes, mode 0600: key of tokens and steering, made at the first start, never changed
 //! routes.image   the last good routing image
+//! limits.day     what providers have used of their day (daily.rs)
 //! lock           held (flock) by the one process that runs on this directory; holds its process id
 //! ```
 //!

@@ -15,8 +15,10 @@ use std::error::Error;
 use std::fmt;
 use std::net::SocketAddr;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
+use corelane_core::admission::{Caps, CapsSize};
 use corelane_core::engine::{Budget, Listener, Policy, Timers, UnknownSource};
 use corelane_core::routing::ListenerSlot;
 use corelane_core::routing::build::{Builder, ImageBytes};
@@ -201,6 +203,7 @@ impl<'a> Driver<'a> {
             unknown_source: UnknownSource::Drop,
             policy: Policy::default(),
             budget: Budget::for_shard(1000, 200, 1, &timers),
+            caps: Arc::new(Caps::new(CapsSize::for_image(image))),
         };
         Driver {
             engine: Engine::new(settings, Instant::ZERO),

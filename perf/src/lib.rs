@@ -5,6 +5,7 @@
 //!     └─────── load ◄── datagrams ──►   (the same for both)      caller and callee in one thread, on another CPU
 //!
 //!   engine ── drives corelane_core::Engine without sockets       instructions (callgrind) and allocations per call
+//!   sim ───── the same engine in a world drawn from a seed      every fault, every audit, nothing left
 //! ```
 //!
 //! Rules: every figure is a ratio taken in one run, or a count. A run that saw kernel drops, failed calls or a generator
@@ -19,5 +20,6 @@ pub mod floor;
 pub mod histogram;
 pub mod kernel;
 pub mod load;
+pub mod sim;
 pub mod sys;
 pub mod wire;

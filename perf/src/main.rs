@@ -1,11 +1,11 @@
-//! `corelane-perf`: floor, load, bench, engine.
+//! `corelane-perf`: floor, load, bench, engine, sim.
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
 
 use clap::{Parser, Subcommand};
-use corelane_perf::{bench, engine_calls, floor, load, sys};
+use corelane_perf::{bench, engine_calls, floor, load, sim, sys};
 
 // The engine bench reads its counts; elsewhere it costs one thread-local increment per allocation.
 #[global_allocator]
@@ -39,6 +39,8 @@ enum Command {
     Bench(bench::Settings),
     /// The engine alone, without sockets: full calls, allocations counted.
     Engine(engine_calls::Plan),
+    /// The engine in simulated worlds full of faults; a failure prints its seed.
+    Sim(sim::Options),
 }
 
 fn main() -> ExitCode {
@@ -76,6 +78,11 @@ fn run(arguments: Arguments) -> Result<bool, Box<dyn std::error::Error>> {
             let outcome = engine_calls::run(&plan)?;
             say(outcome.to_string().trim_end());
             Ok(outcome.holds())
+        }
+        Command::Sim(options) => {
+            let report = sim::run(&options, &mut say)?;
+            say(report.to_string().trim_end());
+            Ok(true)
         }
     }
 }

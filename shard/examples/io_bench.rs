@@ -130,7 +130,7 @@ fn shard_run(io: IoKind, sink: SocketAddr, rate: Rate, seconds: f64) -> (f64, f6
     let node = Node::start_with(layout, |_, _| {
         let meter = Arc::clone(&meter);
         move |_| Relay {
-            pool: BufferPool::new([16, 256, 16]),
+            pool: BufferPool::new([16, 256, 16, 16]),
             counters: Counters::default(),
             sink: Endpoint::from(sink),
             meter,

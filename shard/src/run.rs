@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Invariants: all effects of an input are taken before the next input; a buffer is released when its send is done; the clock is
-//! read once per turn; after the start nothing is allocated, locked or waited for except in `park`.
+//! read once per turn; what a datagram waited is counted from when the kernel got it, also when another shard hands it over; after the start nothing is allocated, locked or waited for except in `park`.
 
 use std::io;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use std::time::Duration;
 use arrayvec::ArrayVec;
 use corelane_core::limits::EFFECTS_MAX;
 use corelane_core::steering::{ShardIndex, Steering};
-use corelane_core::{BufferRef, Counter, Counters, Effect, Effects, Flow, Input, Instant, Now};
+use corelane_core::{BufferRef, Counter, Counters, Effect, Effects, Flow, Input, Instant, Now, WallTime};
 
 use crate::clock::Clock;
 use crate::inbox::{Head, Inbox, Kind, Order, Outbox};
@@ -91,13 +91,14 @@ impl<P: Protocol, I: Io> Shard<P, I> {
 
     fn on_datagram(&mut self, now: Now, index: usize) -> io::Result<()> {
         let Some(datagram) = self.io.datagram(index) else { return Ok(()) };
-        let Received { flow, bytes, truncated } = datagram;
+        let Received { flow, stamp, bytes, truncated } = datagram;
+        let received_at = instant_of(stamp, now);
         // A datagram without a Call-ID stays with the shard that received it.
         if let Some(steering) = &self.steering
             && let Some(slot) = steering.slot_of_datagram(bytes)
             && steering.owner(slot) != self.index
         {
-            let head = Head::new(Kind::Datagram { truncated }, flow, now.monotonic);
+            let head = Head::new(Kind::Datagram { truncated }, flow, received_at);
             let counter = match self.outbox.push(steering.owner(slot), head, bytes) {
                 Ok(()) => Counter::DatagramsForwarded,
                 Err(_) => Counter::ForwardDropped,
@@ -105,11 +106,7 @@ impl<P: Protocol, I: Io> Shard<P, I> {
             self.protocol.counters().count(counter);
             return Ok(());
         }
-        self.protocol.handle(
-            now,
-            Input::Datagram { flow, received_at: now.monotonic, bytes, truncated },
-            &mut self.effects,
-        );
+        self.protocol.handle(now, Input::Datagram { flow, received_at, bytes, truncated }, &mut self.effects);
         self.accept(now, Some(index))
     }
 
@@ -134,10 +131,11 @@ impl<P: Protocol, I: Io> Shard<P, I> {
         while let Some(fault) = self.io.fault() {
             if fault.source == FaultSource::Network {
                 // The kernel tells one socket of the group, chosen by addresses: the others have to hear of it.
-                let lost = self.outbox.push_to_all(Head::new(Kind::Unreachable, fault.flow, now.monotonic));
+                let lost =
+                    self.outbox.push_to_all(Head::new(Kind::Unreachable, fault.flow, now.monotonic), &fault.quote);
                 self.protocol.counters().add(Counter::ForwardDropped, lost);
             }
-            self.protocol.handle(now, Input::Unreachable { flow: fault.flow, sent: &[] }, &mut self.effects);
+            self.protocol.handle(now, Input::Unreachable { flow: fault.flow, sent: &fault.quote }, &mut self.effects);
             self.accept(now, None)?;
         }
         Ok(())
@@ -161,8 +159,8 @@ impl<P: Protocol, I: Io> Shard<P, I> {
     /// disagree about an owner must not play ball with a datagram.
     fn forward(&mut self, now: Now, index: Option<usize>, owner: ShardIndex) {
         let pushed = index.and_then(|index| self.io.datagram(index)).map(|datagram| {
-            let Received { flow, bytes, truncated } = datagram;
-            let head = Head::new(Kind::Datagram { truncated }, flow, now.monotonic);
+            let Received { flow, stamp, bytes, truncated } = datagram;
+            let head = Head::new(Kind::Datagram { truncated }, flow, instant_of(stamp, now));
             self.outbox.push(owner, head, bytes)
         });
         if pushed != Some(Ok(())) {
@@ -194,5 +192,27 @@ impl<P: Protocol, I: Io> Shard<P, I> {
         let result = self.io.park(until.since(self.clock.monotonic()));
         self.inbox.awake();
         result
+    }
+}
+
+/// A stamp of the wall clock as an instant, by the distance of both clocks in this turn; never later than now. A wall clock that steps makes
+/// the datagrams that wait at that moment look older or younger, once.
+fn instant_of(stamp: Option<WallTime>, now: Now) -> Instant {
+    let waited = stamp.map_or(0, |stamp| now.wall.0.saturating_sub(stamp.0));
+    Instant::from_micros(now.monotonic.as_micros().saturating_sub(waited))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Instant, Now, WallTime, instant_of};
+
+    #[test]
+    fn a_stamp_is_as_long_ago_as_the_wall_clock_says() {
+        let now = Now { monotonic: Instant::from_micros(5_000), wall: WallTime(1_700_000_000_000_000) };
+        let at = |wall| instant_of(Some(WallTime(wall)), now).as_micros();
+        assert_eq!(at(now.wall.0 - 1_200), 3_800);
+        assert_eq!(at(now.wall.0 + 7), 5_000, "it came after the clock was read");
+        assert_eq!(at(0), 0, "the wall clock stepped");
+        assert_eq!(instant_of(None, now), now.monotonic);
     }
 }

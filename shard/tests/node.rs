@@ -4,6 +4,7 @@ mod echo;
 
 use std::net::SocketAddr;
 use std::sync::mpsc;
+use std::time::Duration;
 
 use corelane_core::steering::ShardIndex;
 use corelane_core::{BufferRef, Counter, Counters, Effects, Input, Instant, Now};
@@ -115,15 +116,18 @@ fn an_icmp_error_reaches_every_shard() {
     }
 }
 
-/// Stands still until it is let go.
+/// Stands still at its first input, says so, and goes on when it is let go.
 struct Slow {
     echo: Echo,
     gate: Option<mpsc::Receiver<()>>,
+    stands: mpsc::Sender<()>,
 }
 
 impl Protocol for Slow {
     fn handle(&mut self, now: Now, input: Input<'_>, effects: &mut Effects) {
         if let Some(gate) = self.gate.take() {
+            // Not every test listens.
+            let _ = self.stands.send(());
             gate.recv().expect("the test lets it go");
         }
         self.echo.handle(now, input, effects);
@@ -142,6 +146,39 @@ impl Protocol for Slow {
     }
 }
 
+/// How long a datagram waited by the shard's account, that came while the shard stood still and was left for `wait`.
+fn age_after(wait: Duration, io: IoKind) -> Duration {
+    let (open, gate) = mpsc::channel();
+    let (stands, standing) = mpsc::channel();
+    let mut parts = Some((gate, stands));
+    let node = Node::start_with(layout(1, &["127.0.0.1:0"], io), |shard, _| {
+        let (gate, stands) = parts.take().expect("one shard");
+        move |_| Slow { echo: Echo::new(shard), gate: Some(gate), stands }
+    })
+    .expect("loopback");
+    let (peer, address) = (peer("127.0.0.1:0"), node.local_addresses()[0]);
+    peer.send_to(b"hello", address).expect("loopback");
+    standing.recv().expect("the shard stands");
+    peer.send_to(b"age", address).expect("loopback");
+    std::thread::sleep(wait);
+    open.send(()).expect("it waits");
+    assert_eq!(hear(&peer), "0 hello");
+    let heard = hear(&peer);
+    node.stop();
+    node.join().expect("a clean end");
+    Duration::from_micros(heard.strip_prefix("0 age ").and_then(|age| age.parse().ok()).expect("microseconds"))
+}
+
+#[test]
+fn waiting_in_the_sockets_buffer_is_seen() {
+    // The time that passes is what is measured: it is no guess that something will be done by then.
+    const WAIT: Duration = Duration::from_millis(20);
+    for io in BOTH {
+        // The kernel starts to stamp a moment after the first socket of the machine has asked it to.
+        assert!((0..10).any(|_| age_after(WAIT, io) >= WAIT));
+    }
+}
+
 #[test]
 fn a_shard_that_stands_still_stops_nobody_else() {
     for io in BOTH {
@@ -149,7 +186,7 @@ fn a_shard_that_stands_still_stops_nobody_else() {
         let mut gate = Some(gate);
         let node = Node::start_with(layout(2, &["127.0.0.1:0"], io), |shard, _| {
             let gate = if shard.0 == 1 { gate.take() } else { None };
-            move |_| Slow { echo: Echo::new(shard), gate }
+            move |_| Slow { echo: Echo::new(shard), gate, stands: mpsc::channel().0 }
         })
         .expect("loopback");
         let address = node.local_addresses()[0];
@@ -167,9 +204,9 @@ fn a_shard_that_stands_still_stops_nobody_else() {
                 peer.send_to(&message("wait", &calls_1), address).expect("loopback");
                 peer.send_to(&message("hello", &calls_0), address).expect("loopback");
                 // Shard 1 keeps what it got itself, its own calls and others', until it is let go.
-                peer.set_read_timeout(Some(std::time::Duration::from_millis(200))).expect("a timeout");
+                peer.set_read_timeout(Some(Duration::from_millis(200))).expect("a timeout");
                 let heard = peer.recv(&mut [0; 64]).is_ok();
-                peer.set_read_timeout(Some(std::time::Duration::from_secs(30))).expect("a timeout");
+                peer.set_read_timeout(Some(Duration::from_secs(30))).expect("a timeout");
                 heard
             })
             .expect("half of all ports");

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use corelane_core::Endpoint;
+use corelane_core::{Endpoint, WallTime};
 use corelane_mediactl::config::{ROUTES_DEFAULT, STATE_DIR_DEFAULT};
 use corelane_mediactl::routes::{self, Outcome, Source};
 use corelane_mediactl::{Problem, image};
@@ -39,6 +39,9 @@ pub(crate) enum RoutesCommand {
         /// Decides between equals, as the random number of a call does
         #[arg(long, value_name = "N", default_value_t = 0)]
         draw: u64,
+        /// When, as 2026-12-31T23:30:00+01:00 [default: now]
+        #[arg(long, value_name = "TIME", value_parser = routes::moment)]
+        at: Option<WallTime>,
         /// The number as it is dialled
         number: String,
     },
@@ -78,14 +81,14 @@ pub(crate) fn routes(command: RoutesCommand) -> ExitCode {
         RoutesCommand::Compile { routes, image } => compile(&routes, &image.path()),
         RoutesCommand::Verify(image) => verify(&image.path()),
         RoutesCommand::Stat(image) => stat(&image.path()),
-        RoutesCommand::Lookup { image, from, listener, draw, number } => {
+        RoutesCommand::Lookup { image, from, listener, draw, at, number } => {
             let source = match (from.group, from.provider, from.source) {
                 (Some(group), _, _) => Source::Group(group),
                 (_, Some(provider), _) => Source::Provider(provider),
                 (_, _, Some(peer)) => Source::Peer(Endpoint::from(peer), listener),
                 (None, None, None) => unreachable!("clap requires one of the group"),
             };
-            lookup(&image.path(), source, &number, draw)
+            lookup(&image.path(), source, &number, at, draw)
         }
     };
     match answer {
@@ -108,16 +111,19 @@ fn compile(tables: &Path, path: &Path) -> Answer {
 
 fn verify(path: &Path) -> Answer {
     let loaded = image::load(path).map_err(|problem| vec![problem])?;
+    output::problems(&loaded.warnings);
     Ok((format!("ok: {}\n", loaded.summary), true))
 }
 
 fn stat(path: &Path) -> Answer {
-    let stat = image::stat(path).map_err(|problem| vec![problem])?;
+    let (stat, warnings) = image::stat(path).map_err(|problem| vec![problem])?;
+    output::problems(&warnings);
     Ok((stat.to_string(), true))
 }
 
-fn lookup(path: &Path, source: Source, number: &str, draw: u64) -> Answer {
+fn lookup(path: &Path, source: Source, number: &str, at: Option<WallTime>, draw: u64) -> Answer {
     let mapped = image::open(path).map_err(|problem| vec![problem])?;
-    let found = routes::lookup(mapped.image(), source, number, draw);
+    let at = at.unwrap_or_else(routes::wall_now);
+    let found = routes::lookup(mapped.image(), source, number, at, draw);
     Ok((found.to_string(), matches!(found.outcome, Outcome::Candidates(_))))
 }

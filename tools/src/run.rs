@@ -39,7 +39,8 @@ fn serve(config: corelane_mediactl::config::Config) -> Result<ExitCode, Vec<Prob
     let _ = writeln!(out, "corelane {}", env!("CARGO_PKG_VERSION"));
     let _ = prepared.write_summary(&mut out);
     let control = ControlCore::start(control_cpu).map_err(|problem| vec![problem])?;
-    let running = prepared.start().map_err(|problem| vec![problem])?;
+    let (running, warnings) = prepared.start().map_err(|problem| vec![problem])?;
+    output::problems(&warnings);
     output::problems(running.steering_warning().as_slice());
     let _ = running.write_ready(&mut out);
     let signal = loop {

@@ -386,6 +386,10 @@ fn compiles_tables_and_looks_into_the_image() {
         assert_eq!(told.code, Some(0), "{}{}", told.out, told.err);
         assert!(told.out.contains("prefix '4930'") && told.out.contains("berlin at 198.51.100.1:5060"), "{}", told.out);
     }
+    let told = place.output("routes lookup --image r.image --group 1 --at 2026-12-31T23:30:00+01:00 493012345");
+    assert!(told.code == Some(0) && told.out.starts_with("at 2026-12-31T22:30:00Z\n"), "{}{}", told.out, told.err);
+    let told = place.output("routes lookup --image r.image --group 1 --at today 493012345");
+    assert!(told.code == Some(2) && told.err.contains("must be a moment such as"), "{}", told.err);
     let told = place.output("routes lookup --image r.image --group 1 33123");
     assert!(told.code == Some(1) && told.out.contains("404"), "{}", told.out);
     place.output("routes stat --image none.image").fails_with(&["error: none.image: the routing image cannot be read"]);

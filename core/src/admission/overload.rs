@@ -105,6 +105,9 @@ impl Default for Overload {
 }
 
 impl Overload {
+    /// Bytes that one shard's takes.
+    pub const BYTES: usize = OVERLOAD_BUCKETS * size_of::<u64>();
+
     /// Takes all memory that it will ever use.
     #[must_use]
     pub fn new() -> Overload {

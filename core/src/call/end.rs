@@ -6,6 +6,7 @@
 use core::time::Duration;
 
 use super::{Call, CallRecord, CallRef, EndReason, State};
+use crate::admission::{GatewayHold, ProviderHold};
 use crate::counter::Counter;
 use crate::engine::{Effect, Engine, Turn};
 
@@ -18,6 +19,10 @@ impl Engine {
         for buffer in best.into_iter().chain(call.text.take()) {
             self.pool.release(buffer);
         }
+        let talked = call.answered.map_or(Duration::ZERO, |(_, at)| turn.now.monotonic.since(at));
+        let hold = core::mem::replace(&mut call.hold, ProviderHold::NONE);
+        self.settings.caps.release_provider(hold, talked, turn.now.wall);
+        self.settings.caps.release_gateway(core::mem::replace(&mut call.gateway_hold, GatewayHold::NONE));
         let record = CallRecord {
             call_hash: call.call_hash,
             pass: call.pass,
@@ -29,7 +34,7 @@ impl Engine {
             started: call.started,
             answered: call.answered.map(|(wall, _)| wall),
             ended: turn.now.wall,
-            duration: call.answered.map_or(Duration::ZERO, |(_, at)| turn.now.monotonic.since(at)),
+            duration: talked,
             reason,
         };
         let terminated = call.state == State::Terminated;

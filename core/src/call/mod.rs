@@ -20,6 +20,7 @@ pub mod text;
 
 use core::time::Duration;
 
+use crate::admission::{GatewayHold, ProviderHold};
 use crate::engine::{ClientRef, ServerRef};
 use crate::flow::Flow;
 use crate::memory::{BufferRef, Ref};
@@ -104,6 +105,10 @@ pub struct Call {
     pub(crate) server: ServerRef,
     /// The branch that is tried; none between the last failure and the end.
     pub(crate) branch: Option<ClientRef>,
+    /// What it holds of its provider.
+    pub(crate) hold: ProviderHold,
+    /// What it holds of the gateway that answered; while it is tried, the branch holds it.
+    pub(crate) gateway_hold: GatewayHold,
     pub(crate) hunt: hunt::Hunt,
     /// The number after the provider's rules, for the next gateway.
     pub(crate) number: Option<Number>,
@@ -123,6 +128,8 @@ pub struct Call {
     pub(crate) ring_timeout: Duration,
     /// `default_timeout` of the provider or the node.
     pub(crate) default_timeout: Duration,
+    /// A gateway knows the caller under another From than he sent.
+    pub(crate) renamed: bool,
     /// Whether and until when the session stands.
     pub(crate) session: session::Session,
     /// The final status that went upstream.

@@ -1,8 +1,8 @@
 //! What a call must be able to say when Corelane itself ends it: the texts of both sides' dialogs (RFC 3261 §12.1.1).
 //!
 //! ```text
-//!   0    seven lengths of 16 bits, little-endian
-//!   14   Call-ID │ caller │ callee │ caller's target │ callee's target │ routes to the caller │ routes to the callee
+//!   0    eight lengths of 16 bits, little-endian
+//!   16   Call-ID │ caller │ callee │ caller's target │ callee's target │ routes to the caller │ routes to the callee │ caller as shown
 //! ```
 //!
 //! Kept in one message buffer from the answer to the end. `caller` and `callee` are whole From or To values, tags included: what the
@@ -12,7 +12,7 @@
 use super::Side;
 use crate::message::Writer;
 
-const PARTS: usize = 7;
+const PARTS: usize = 8;
 const HEAD: usize = PARTS * 2;
 
 /// The texts of a dialog.
@@ -32,6 +32,8 @@ pub struct DialogText<'t> {
     pub caller_routes: &'t [u8],
     /// Route values on the way to the callee, nearest first.
     pub callee_routes: &'t [u8],
+    /// The caller's identity as the callee knows it, where that is not `caller` (columns `from_host` and `privacy`); else empty.
+    pub shown: &'t [u8],
 }
 
 impl<'t> DialogText<'t> {
@@ -68,6 +70,7 @@ impl<'t> DialogText<'t> {
             callee_target: part(4),
             caller_routes: part(5),
             callee_routes: part(6),
+            shown: part(7),
         }
     }
 
@@ -80,6 +83,7 @@ impl<'t> DialogText<'t> {
             self.callee_target,
             self.caller_routes,
             self.callee_routes,
+            self.shown,
         ]
     }
 
@@ -91,7 +95,8 @@ impl<'t> DialogText<'t> {
                 Towards { target: self.caller_target, routes: self.caller_routes, from: self.callee, to: self.caller }
             }
             Side::Callee => {
-                Towards { target: self.callee_target, routes: self.callee_routes, from: self.caller, to: self.callee }
+                let from = if self.shown.is_empty() { self.caller } else { self.shown };
+                Towards { target: self.callee_target, routes: self.callee_routes, from, to: self.callee }
             }
         }
     }
@@ -124,6 +129,7 @@ mod tests {
             callee_target: b"",
             caller_routes: b"",
             callee_routes: b"<sip:p1;lr>, <sip:p2;lr>",
+            shown: b"",
         };
         let mut bytes = [0; 512];
         let mut writer = Writer::new(&mut bytes);
@@ -134,5 +140,8 @@ mod tests {
         assert_eq!(read.towards(Side::Callee).from, text.caller);
         assert_eq!(read.towards(Side::Caller).to, text.caller);
         assert_eq!(read.towards(Side::Callee).routes, text.callee_routes);
+        let renamed = DialogText { shown: b"<sip:anonymous@anonymous.invalid>;tag=a", ..text };
+        assert_eq!(renamed.towards(Side::Callee).from, renamed.shown);
+        assert_eq!(renamed.towards(Side::Caller).to, text.caller);
     }
 }

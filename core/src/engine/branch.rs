@@ -7,6 +7,7 @@ use super::hunt::Final;
 use super::records::{Cancel, ClientRef, ClientState, Progress, Role, ServerEvent, ShortTag};
 use super::response::Came;
 use super::{Engine, Turn};
+use crate::admission::GatewayHold;
 use crate::call::hunt::{Failure, Verdict, verdict};
 use crate::call::state::Event;
 use crate::call::{CallRef, EndReason, State};
@@ -21,10 +22,19 @@ impl Engine {
             ..200 => self.on_provisional(turn, at, call, came),
             200..300 => self.on_answer(turn, at, came),
             status => {
+                self.release_branch(at);
                 if let Some(call) = call {
                     self.on_branch_failed(turn, call, Failure::Status(status), Some(came));
                 }
             }
+        }
+    }
+
+    /// Gives back the gateway's place that a branch held: it has its final response.
+    pub(crate) fn release_branch(&mut self, at: ClientRef) {
+        if let Some(transaction) = self.clients.find_mut(at) {
+            let hold = core::mem::replace(&mut transaction.hold, GatewayHold::NONE);
+            self.settings.caps.release_gateway(hold);
         }
     }
 
@@ -97,14 +107,19 @@ impl Engine {
         let Some(transaction) = self.clients.find(branch) else { return };
         let flow = transaction.flow;
         let Some(server) = self.calls.find(at).map(|call| call.server) else { return };
-        let Ok(buffer) = self.compose_upstream(turn, server, message, role) else { return };
+        let Ok(buffer) = self.compose_upstream(turn, message, role) else { return };
         let text = self.compose_text(at, flow, message);
-        if let Some(transaction) = self.clients.find_mut(branch) {
-            transaction.answers.delivered = Some(ShortTag::of(tag));
-        }
+        let Some(transaction) = self.clients.find_mut(branch) else { return };
+        transaction.answers.delivered = Some(ShortTag::of(tag));
+        let hold = core::mem::replace(&mut transaction.hold, GatewayHold::NONE);
         let Some(call) = self.calls.find_mut(at) else { return };
         call.callee.flow = flow;
         call.candidate = role.candidate;
+        if call.branch != Some(branch) {
+            // The early dialogs are with the gateway that rings now; their requests must not go to this one.
+            call.dialogs.forget_early();
+        }
+        call.gateway_hold = hold;
         call.dialogs.confirm(tag);
         call.answered = Some((turn.now.wall, turn.now.monotonic));
         call.status = status;
@@ -150,12 +165,17 @@ impl Engine {
             return self.hunt_on(turn, at);
         }
         match response {
-            Some(came) if better || verdict(failure) == Verdict::Over => {
+            Some(came) if better || verdict(failure) == Verdict::Over || self.passes(turn, at, failure) => {
                 self.refuse_call(turn, at, EndReason::Refused, Final::Came(came));
             }
             _ if better => self.refuse_call(turn, at, EndReason::Unanswered, Final::Own(status, b"")),
             _ => self.finish_with_best(turn, at),
         }
+    }
+
+    /// A redirection that the provider wants to see.
+    fn passes(&self, turn: &Turn<'_>, at: CallRef, failure: Failure) -> bool {
+        verdict(failure) == Verdict::Redirected && self.stand_in(turn, at, failure.status()).is_none()
     }
 
     /// The branch of a call that was given up has ended.

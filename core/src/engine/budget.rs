@@ -4,6 +4,7 @@ use super::Timers;
 use super::records::{ClientTransaction, ServerTransaction};
 use crate::call::Call;
 use crate::limits::{BUFFERS_IN_FLIGHT, LINGER_HEADROOM_PERCENT, RINGING_SECONDS};
+use crate::memory::buffer::CLASSES;
 use crate::memory::{BufferPool, Index, Slab, TimerWheel};
 
 /// How many records of each kind one engine has. Made by [`Budget::for_shard`].
@@ -16,7 +17,7 @@ pub struct Budget {
     /// Client transactions, lingering ones included.
     pub client_transactions: u32,
     /// Buffers of each class of [`CLASS_SIZES`](crate::memory::buffer::CLASS_SIZES).
-    pub buffers: [u32; 3],
+    pub buffers: [u32; CLASSES],
 }
 
 /// One line of the bill.
@@ -58,36 +59,49 @@ impl Budget {
             server_transactions,
             client_transactions,
             buffers: [
-                // The answer to a BYE (Timer J) or an ACK (Timer D); the provisional of a ringing call.
-                per_second(linger * 4.0 / 3.0).saturating_add(ringing).saturating_add(BUFFERS_IN_FLIGHT),
+                // The text of a held call's dialog, or the provisional of one that rings; the answer to a BYE (Timer J) or an ACK
+                // (Timer D) of a call that is over.
+                (calls * HELD_BUFFERS).saturating_add(answers(per_second(linger))).saturating_add(BUFFERS_IN_FLIGHT),
                 // A ringing call holds its INVITE as it came and as it was sent.
                 ringing.saturating_mul(2).saturating_add(BUFFERS_IN_FLIGHT),
-                // What does not fit: one call in sixteen has an INVITE above the middle class.
-                (ringing / 8).saturating_add(64),
+                // One call in eight has a larger INVITE, one in thirty-two one of any size.
+                (ringing / 4).saturating_add(64),
+                (ringing / 16).saturating_add(64),
             ],
         }
     }
 
-    /// What an engine of this budget takes, item by item.
+    /// What an engine of this budget takes, item by item. The first two are the terms that the operator sets: `calls_max` held calls,
+    /// and the transactions that linger behind `cps_max` calls a second.
     #[must_use]
-    pub fn bill(&self) -> [BillLine; 6] {
+    pub fn bill(&self) -> [BillLine; 5] {
         let line = |name, count, bytes| BillLine { name, count, bytes };
-        let timers = self.timers();
-        let transactions = self.server_transactions;
+        let (servers, clients) = (self.server_transactions, self.client_transactions);
+        let transactions = servers + clients;
+        let held = self.calls * HELD_BUFFERS;
+        let answers = self.buffers[0].saturating_sub(held).saturating_sub(BUFFERS_IN_FLIGHT);
+        let timers = |count: u32| TimerWheel::bytes(count).saturating_sub(TimerWheel::bytes(0));
+        let invites = [BUFFERS_IN_FLIGHT, self.buffers[1], self.buffers[2], self.buffers[3]];
         [
-            line("calls", self.calls, Slab::<Call>::bytes(self.calls) + Index::bytes(self.calls)),
             line(
-                "server transactions",
+                "held calls",
+                self.calls,
+                Slab::<Call>::bytes(self.calls)
+                    + Index::bytes(self.calls)
+                    + timers(self.calls)
+                    + BufferPool::memory([held, 0, 0, 0]),
+            ),
+            line(
+                "lingering transactions",
                 transactions,
-                Slab::<ServerTransaction>::bytes(transactions) + Index::bytes(transactions),
+                Slab::<ServerTransaction>::bytes(servers)
+                    + Index::bytes(servers)
+                    + Slab::<ClientTransaction>::bytes(clients)
+                    + timers(transactions)
+                    + BufferPool::memory([answers, 0, 0, 0]),
             ),
-            line(
-                "client transactions",
-                self.client_transactions,
-                Slab::<ClientTransaction>::bytes(self.client_transactions),
-            ),
-            line("timers", timers, TimerWheel::bytes(timers)),
-            line("message buffers", self.buffers.iter().sum(), BufferPool::memory(self.buffers)),
+            line("messages on their way", invites.iter().sum(), BufferPool::memory(invites)),
+            line("timer wheel", 1, TimerWheel::bytes(0)),
             line("slot table", 1, crate::steering::SLOTS),
         ]
     }
@@ -96,6 +110,14 @@ impl Budget {
     pub(super) const fn timers(&self) -> u32 {
         self.server_transactions + self.client_transactions + self.calls
     }
+}
+
+/// Buffers that each held call has: the text of its dialog.
+const HELD_BUFFERS: u32 = 1;
+
+/// Buffers of answers that linger, for the calls of one linger time: one for each BYE, and a third for other requests.
+const fn answers(calls: u32) -> u32 {
+    calls.saturating_add(calls / 3)
 }
 
 /// One shard's part of `total`, with room for chance.
@@ -110,7 +132,7 @@ fn share(total: u32, shards: u8) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Budget, Timers, share};
+    use super::*;
 
     #[test]
     fn one_shard_gets_exactly_the_node() {
@@ -123,6 +145,34 @@ mod tests {
         for shards in 2..=64 {
             assert!(share(60_000, shards) * u32::from(shards) >= 60_000);
         }
+    }
+
+    /// SPEC §7: two terms of one bill. The planned sizes of the operator's manual, and a large node.
+    #[test]
+    fn a_held_call_and_a_lingering_transaction_keep_to_their_bytes() {
+        for (calls, cps) in [(60_000, 1_000), (1_000_000, 10_000), (196_608, 2_000)] {
+            let bill = Budget::for_shard(calls, cps, 1, &Timers::default()).bill();
+            for (line, name, bytes_max) in [(bill[0], "held calls", 1_200), (bill[1], "lingering transactions", 512)] {
+                assert_eq!(line.name, name);
+                let each = line.bytes.div_ceil(line.count as usize);
+                assert!(each <= bytes_max, "{calls} calls, {cps} a second: {each} bytes for each of {name}");
+            }
+        }
+    }
+
+    /// The bill is what the engine takes: nothing is left out, nothing is counted twice.
+    #[test]
+    fn the_bill_is_complete() {
+        let budget = Budget::for_shard(1_000, 100, 1, &Timers::default());
+        let parts = Slab::<Call>::bytes(budget.calls)
+            + Index::bytes(budget.calls)
+            + Slab::<ServerTransaction>::bytes(budget.server_transactions)
+            + Index::bytes(budget.server_transactions)
+            + Slab::<ClientTransaction>::bytes(budget.client_transactions)
+            + TimerWheel::bytes(budget.timers())
+            + BufferPool::memory(budget.buffers)
+            + crate::steering::SLOTS;
+        assert_eq!(budget.bill().iter().map(|line| line.bytes).sum::<usize>(), parts);
     }
 
     #[test]

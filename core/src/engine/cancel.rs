@@ -76,7 +76,6 @@ impl Engine {
         own.apply(&action, turn.now.monotonic, false, &timers);
         let role = Role {
             method: Method::Cancel,
-            renamed: false,
             candidate: None,
             cancel: Cancel::No,
             call: None,

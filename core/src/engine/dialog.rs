@@ -28,7 +28,7 @@ impl Engine {
         let Some(found) = self.find_dialog(incoming) else {
             return self.refuse_unknown_dialog(turn, incoming);
         };
-        let Some(mut forward) = self.dialog_forward(incoming, &found, method) else { return };
+        let Some(mut forward) = self.dialog_forward(turn, incoming, &found, method) else { return };
         let Ok(server) = self.open_server(turn, incoming, method, Some(found.call)) else {
             return self.refuse_full(turn, incoming);
         };
@@ -77,7 +77,7 @@ impl Engine {
         if confirms {
             self.drive_call(turn, found.call, Event::Ack, EndReason::Refused);
         }
-        if let Some(forward) = self.dialog_forward(incoming, &found, Method::Ack) {
+        if let Some(forward) = self.dialog_forward(turn, incoming, &found, Method::Ack) {
             self.forward_stateless(turn, incoming, &forward);
         }
     }
@@ -112,6 +112,7 @@ impl Engine {
 
     fn dialog_forward<'m>(
         &self,
+        turn: &Turn<'_>,
         incoming: &Incoming<'_, 'm>,
         found: &DialogMatch,
         method: Method,
@@ -138,7 +139,10 @@ impl Engine {
                 _ => Asked::default(),
             },
             candidate: None,
-            rewrite: Rewrite::NOTHING,
+            rewrite: Rewrite {
+                drop: self.withheld_from(turn, call, found.side, None, incoming.message),
+                ..Rewrite::NOTHING
+            },
         })
     }
 

@@ -11,9 +11,9 @@ use crate::counter::Counter;
 use crate::flow::{Flow, ListenerIndex};
 use crate::limits::{HOST_MAX, MAX_BREADTH, UDP_REQUEST_SIZE};
 use crate::memory::{Full, Ref};
-use crate::message::{Message, Method, Name, RequestEdits, Rewrite, write_request};
+use crate::message::{Message, Method, Name, OwnRoute, OwnVia, RequestEdits, Rewrite, Writer, write_request};
 use crate::routing::Candidate;
-use crate::token::{Branch, BranchParts, DialogToken, NO_PLACE, TOKEN_PARAMETER};
+use crate::token::{Branch, BranchParts, NO_PLACE};
 use crate::transaction::{client, invite_client};
 
 /// What a request gets where it came without Max-Forwards (RFC 3261 §16.6 step 3).
@@ -70,7 +70,6 @@ impl Engine {
         let role = Role {
             method: forward.method,
             cancel: Cancel::No,
-            renamed: forward.rewrite.from.is_some(),
             candidate: forward.candidate,
             call: forward.call,
             server: forward.server,
@@ -122,30 +121,45 @@ impl Engine {
         branch: &Branch,
     ) -> Result<crate::memory::BufferRef, Full> {
         let message = incoming.message;
-        let via = self.via(forward.to, branch);
-        let mut record_routes = ArrayVec::<Line, 2>::new();
-        if let Some(pass) = forward.record_route {
-            let token = self.tokens.dialog(incoming.call_hash, pass);
-            record_routes.push(self.record_route(forward.to.listener, &token));
+        let (out, back) = (forward.to.listener, incoming.flow.listener);
+        let face = |listener: ListenerIndex| self.settings.listeners[usize::from(listener.0)].advertised.as_bytes();
+        let (sent_by, came_to) = (face(out), face(back));
+        let token = forward.record_route.map(|pass| self.tokens.dialog(incoming.call_hash, pass));
+        let token = token.as_ref().map_or(&[][..], |token| token);
+        let record_routes = [OwnRoute { sent_by, token }, OwnRoute { sent_by: came_to, token }];
+        let record_routes = match forward.record_route {
+            None => &[],
             // RFC 5658 §5: a proxy between two networks writes both of its faces, the outgoing one on top.
-            if forward.to.listener != incoming.flow.listener {
-                record_routes.push(self.record_route(incoming.flow.listener, &token));
-            }
-        }
-        let values: ArrayVec<&[u8], 2> = record_routes.iter().map(ArrayVec::as_slice).collect();
+            Some(_) if out != back => &record_routes[..],
+            Some(_) => &record_routes[..1],
+        };
         let edits = RequestEdits {
             request_uri: forward.request_uri,
-            via: &via,
+            via: OwnVia { transport: forward.to.transport.via_name().as_bytes(), sent_by, branch },
             received: incoming.source.received,
             rport: incoming.source.rport,
-            record_routes: &values,
+            record_routes,
             strip_routes: forward.strip_routes,
             drop_last_route: forward.drop_last_route,
             max_forwards: message.max_forwards().map_or(MAX_FORWARDS, |hops| hops.saturating_sub(1)),
             max_breadth: !has_breadth(message),
             rewrite: forward.rewrite,
         };
-        let buffer = self.compose(|writer| write_request(message, &edits, writer))?;
+        let renamed = forward.call.filter(|_| forward.record_route.is_none()).filter(|call| self.renamed(*call));
+        // Beside the engine, since the edits borrow from it.
+        let mut scratch = core::mem::take(&mut self.scratch);
+        let mut writer = Writer::new(&mut scratch);
+        match renamed {
+            None => write_request(message, &edits, &mut writer),
+            Some(call) => {
+                let names = self.names_for(call, forward.sender.other(), forward.sender, message);
+                let rewrite = Rewrite { drop: forward.rewrite.drop, ..names };
+                write_request(message, &RequestEdits { rewrite, ..edits }, &mut writer);
+            }
+        }
+        let written = writer.finish().and_then(|bytes| self.pool.store(bytes));
+        self.scratch = scratch;
+        let buffer = self.count_full(written)?;
         if self.pool.bytes(buffer).len() > UDP_REQUEST_SIZE {
             self.counters.count(Counter::SizeException);
         }
@@ -155,10 +169,6 @@ impl Engine {
     pub(crate) fn via(&self, to: Flow, branch: &Branch) -> Line {
         let name = to.transport.via_name().as_bytes();
         line([b"SIP/2.0/", name, b" ", self.advertised(to.listener), b";branch=", branch])
-    }
-
-    fn record_route(&self, listener: ListenerIndex, token: &DialogToken) -> Line {
-        line([b"<sip:", self.advertised(listener), b";lr", TOKEN_PARAMETER, token, b">"])
     }
 
     fn advertised(&self, listener: ListenerIndex) -> &[u8] {

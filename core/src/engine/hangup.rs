@@ -16,7 +16,7 @@ use crate::counter::Counter;
 use crate::flow::Flow;
 use crate::limits::ROUTES_SIZE_MAX;
 use crate::memory::{BufferRef, Ref};
-use crate::message::{Message, Method, Name, OwnRequest, Span, Writer, write_own_request};
+use crate::message::{Message, Method, Name, OwnRequest, Span, Writer, is_request_uri, write_own_request};
 use crate::token::{Branch, BranchParts, NO_PLACE};
 use crate::transaction::client;
 
@@ -33,7 +33,7 @@ enum Texts<'t> {
 }
 
 impl Engine {
-    /// Sends BYE to both sides of a call that stands, but not to the one that said it knows of none; ACK first where none was sent.
+    /// Sends BYE to both sides of a call that stands, ACK first where none was sent.
     pub(crate) fn hang_up(&mut self, turn: &mut Turn<'_>, at: CallRef, reason: EndReason, acknowledged: bool) {
         let Some(call) = self.calls.find(at) else { return };
         let (call_hash, opening) = (call.call_hash, call.opening.cseq);
@@ -80,7 +80,6 @@ impl Engine {
         timers.apply(&action, turn.now.monotonic, false, &self.settings.timers);
         let role = Role {
             method: Method::Bye,
-            renamed: false,
             candidate: None,
             cancel: Cancel::No,
             call: None,
@@ -139,7 +138,11 @@ impl Engine {
         let delivered = transaction.answers.delivered == Some(tag);
         let first = !delivered && transaction.answers.end(tag);
         let cseq = message.cseq().number;
-        let Some((callee_routes, _)) = self.routes(message, flow, flow, call_hash, true) else { return };
+        let (mut callee_routes, mut caller_routes) = (Routes::new(), Routes::new());
+        let routes = (&mut callee_routes, &mut caller_routes);
+        if self.routes(message, flow, flow, call_hash, true, routes).is_none() {
+            return;
+        }
         let towards = Towards {
             target: contact(message).map(|contact| message.text(contact)).unwrap_or_default(),
             routes: &callee_routes,
@@ -153,6 +156,7 @@ impl Engine {
             self.send(turn, flow, buffer);
         }
         if first {
+            self.release_branch(at);
             self.counters.count(Counter::AnswersUndelivered);
             let texts = Texts::Given(towards, message.call_id());
             self.send_bye(turn, flow, call_hash, cseq.wrapping_add(1), EndReason::Cancelled, texts);
@@ -165,11 +169,15 @@ impl Engine {
         let call = self.calls.find(at)?;
         let (opening, call_hash, caller) = (call.opening, call.call_hash, call.caller.flow);
         let invite = self.servers.find(call.server)?.request;
-        let (callee_routes, caller_routes) = self.routes(answer, flow, caller, call_hash, opening.record_routed)?;
+        let (mut callee_routes, mut caller_routes) = (Routes::new(), Routes::new());
+        let routes = (&mut callee_routes, &mut caller_routes);
+        self.routes(answer, flow, caller, call_hash, opening.record_routed, routes)?;
         let invite = invite.map_or(&[][..], |buffer| self.pool.bytes(buffer));
+        let answered_from = answer.text(answer.from().value);
+        let own_from = if call.renamed { super::identity::from_of(invite) } else { None };
         let text = DialogText {
             call_id: answer.call_id(),
-            caller: answer.text(answer.from().value),
+            caller: own_from.unwrap_or(answered_from),
             callee: answer.text(answer.to().value),
             caller_target: opening
                 .contact
@@ -178,6 +186,7 @@ impl Engine {
             callee_target: contact(answer).map(|contact| answer.text(contact)).unwrap_or_default(),
             caller_routes: &caller_routes,
             callee_routes: &callee_routes,
+            shown: own_from.map_or(&[][..], |_| answered_from),
         };
         let mut writer = Writer::new(&mut self.scratch);
         text.write(&mut writer);
@@ -212,7 +221,7 @@ impl Engine {
     }
 
     /// The Route values of both sides from the Record-Route of a 2xx: those above ours lead to the callee, in reverse; those below to
-    /// the caller (RFC 3261 §12.1.1, §12.1.2). `None` when they are longer than [`ROUTES_SIZE_MAX`].
+    /// the caller (RFC 3261 §12.1.1, §12.1.2). They are written where they stay, since they are large. `None` when they are longer than [`ROUTES_SIZE_MAX`].
     fn routes(
         &self,
         answer: &Message<'_>,
@@ -220,12 +229,12 @@ impl Engine {
         caller: Flow,
         call_hash: u64,
         others: bool,
-    ) -> Option<(Routes, Routes)> {
-        let (mut to_callee, mut to_caller) = (Routes::new(), Routes::new());
+        (to_callee, to_caller): (&mut Routes, &mut Routes),
+    ) -> Option<()> {
         let ours = 1 + usize::from(callee.listener != caller.listener);
         // Nearly every call: nobody else is in the way.
         if !others && answer.values(Name::RecordRoute).count() == ours {
-            return Some((to_callee, to_caller));
+            return Some(());
         }
         let mut above = ArrayVec::<Span, 32>::new();
         let mut passed = false;
@@ -233,7 +242,7 @@ impl Engine {
             if self.token_in_route(answer, value, call_hash).is_some() {
                 passed = true;
             } else if passed {
-                append(&mut to_caller, answer.text(value))?;
+                append(to_caller, answer.text(value))?;
             } else {
                 above.try_push(value).ok()?;
             }
@@ -241,10 +250,10 @@ impl Engine {
         // A peer that lost ours lost the order with it.
         if passed {
             for value in above.iter().rev() {
-                append(&mut to_callee, answer.text(*value))?;
+                append(to_callee, answer.text(*value))?;
             }
         }
-        Some((to_callee, to_caller))
+        Some(())
     }
 
     fn own_via(&self, flow: Flow, call_hash: u64, place: u32, generation: u32) -> Line {
@@ -253,7 +262,7 @@ impl Engine {
     }
 }
 
-/// A request to a side. A side without a Contact is asked for by its address.
+/// A request to a side. A side without a Contact, or with one that cannot be asked for, is asked for by its address.
 fn own_request<'e>(
     method: &'e [u8],
     towards: &Towards<'e>,
@@ -263,7 +272,7 @@ fn own_request<'e>(
     via: &'e [u8],
     address: &'e mut Line,
 ) -> OwnRequest<'e> {
-    let target = if towards.target.is_empty() {
+    let target = if !is_request_uri(towards.target) {
         let mut uri = [0; 80];
         let mut writer = Writer::new(&mut uri);
         writer.put(b"sip:");
@@ -288,7 +297,7 @@ fn own_request<'e>(
     }
 }
 
-/// The URI of the first Contact.
+/// What the first Contact has for a URI. Whether it is one is asked when a request is made of it, which is seldom.
 pub(crate) fn contact(message: &Message<'_>) -> Option<Span> {
     message.first(Name::Contact)?;
     let value = message.values(Name::Contact).next()?;

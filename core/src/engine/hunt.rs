@@ -10,6 +10,7 @@ use super::answer::{Incoming, Source};
 use super::forward::Forward;
 use super::response::Came;
 use super::{Engine, Turn};
+use crate::admission::{GatewayHold, Limits, Refusal};
 use crate::call::hunt::{Best, Failure, Verdict, verdict};
 use crate::call::session::Wording;
 use crate::call::state::Event;
@@ -19,7 +20,7 @@ use crate::flow::Flow;
 use crate::memory::{BufferRef, Full, Resource};
 use crate::message::{Message, Method, Name};
 use crate::number::{Dialled, NumberFault, gateway_uri};
-use crate::routing::{Candidate, Provider, Recognised, Redirect};
+use crate::routing::{Candidate, Gateway, Provider, Recognised, Redirect};
 
 /// "No circuit/channel available", for refusals that are a trunk's and not the node's (SPEC §3 *Refusals*).
 pub(crate) const NO_CIRCUIT: &[u8] = b"Reason: Q.850;cause=34\r\n";
@@ -39,6 +40,8 @@ pub(crate) enum Final<'f> {
 enum Skip {
     /// Not this gateway: gone since.
     Gateway,
+    /// It, or its carrier, takes no more calls now.
+    Capped(Refusal),
     /// The number cannot be given to it; another one may make something of it.
     Number(NumberFault),
     /// Our limit.
@@ -54,6 +57,10 @@ impl Engine {
             match self.attempt(turn, at, incoming, candidate) {
                 Ok(()) => return,
                 Err(Skip::Gateway) => self.counters.count(Counter::GatewaysSkipped),
+                Err(Skip::Capped(refusal)) => {
+                    self.counters.count(Counter::GatewaysSkipped);
+                    self.counters.count(refusal.counter());
+                }
                 Err(Skip::Number(fault)) => {
                     self.counters.count(Counter::GatewaysSkipped);
                     self.keep_best(turn, at, fault.status(), None);
@@ -102,7 +109,7 @@ impl Engine {
         let (pass, server, opening) = (call.pass, call.server, call.opening);
         let number = call.number.as_ref().ok_or(Skip::Gateway)?;
         let uri = gateway_uri(number, &gateway).map_err(Skip::Number)?;
-        let mut rewrite = self.identity_towards(turn, incoming.message, Some(at), &gateway);
+        let mut rewrite = self.identity_towards(turn, incoming.message, call, &gateway);
         let (wording, lines);
         if opening.session.rewritten {
             wording = Wording::of_request(&opening.session);
@@ -114,7 +121,11 @@ impl Engine {
         let to = Flow { peer: gateway.endpoint, listener, transport: incoming.flow.transport };
         let timers = &self.settings.timers;
         let fr_timer = gateway.fr_timer_ms.map_or(timers.fr_timer, super::millis);
-        let ring_timeout = gateway.ring_timeout_ms.map(super::millis);
+        // The gateway's own, else the provider's: not that of the gateway before.
+        let ring_timeout = gateway
+            .ring_timeout_ms
+            .or_else(|| turn.image.provider(call.provider)?.ring_timeout_ms)
+            .map_or(timers.ring_timeout, super::millis);
         let forward = Forward {
             method: Method::Invite,
             to,
@@ -131,9 +142,14 @@ impl Engine {
             candidate: Some(candidate),
             rewrite,
         };
-        let branch = self.forward(turn, incoming, &forward).map_err(Skip::Full)?;
+        let hold = self.take_gateway(turn, candidate, &gateway).map_err(Skip::Capped)?;
+        let branch = self.forward(turn, incoming, &forward).map_err(|full| {
+            self.settings.caps.release_gateway(hold);
+            Skip::Full(full)
+        })?;
         let deadline = turn.now.monotonic.after(fr_timer);
         if let Some(transaction) = self.clients.find_mut(branch) {
+            transaction.hold = hold;
             transaction.timers.timeout_at = transaction.timers.timeout_at.min(deadline);
             self.wheel_client(branch);
         }
@@ -142,15 +158,31 @@ impl Engine {
         }
         if let Some(call) = self.calls.find_mut(at) {
             call.branch = Some(branch);
+            call.renamed |= rewrite.from.is_some();
             call.candidate = Some(candidate);
             call.callee = Leg { flow: to, cseq: 0 };
             call.hunt.attempts += 1;
-            if let Some(ring_timeout) = ring_timeout {
-                call.ring_timeout = ring_timeout;
-            }
+            call.ring_timeout = ring_timeout;
         }
         self.counters.count(Counter::Attempts);
         Ok(())
+    }
+
+    /// Takes the place of a candidate with its carrier and with itself.
+    fn take_gateway(
+        &self,
+        turn: &Turn<'_>,
+        candidate: Candidate,
+        gateway: &Gateway<'_>,
+    ) -> Result<GatewayHold, Refusal> {
+        let carrier = turn.image.carrier(candidate.carrier).map_or(Limits::NONE, |carrier| Limits::from(&carrier));
+        self.settings.caps.take_gateway(candidate, &carrier, &gateway.into(), turn.now.monotonic)
+    }
+
+    /// Whether a candidate takes another call, as far as can be seen before it is tried.
+    pub(crate) fn has_room(&self, turn: &Turn<'_>, candidate: Candidate) -> bool {
+        let (carrier, gateway) = Limits::of_candidate(turn.image, candidate);
+        self.settings.caps.has_room(candidate, &carrier, &gateway, turn.now.monotonic)
     }
 
     /// Whether a failure sends the call to another gateway. A redirection that is to be followed brings its own.
@@ -196,7 +228,7 @@ impl Engine {
     /// Nothing of the Contact but its number counts.
     fn recurse(&mut self, turn: &Turn<'_>, at: CallRef, response: &Message<'_>) -> bool {
         let draw = self.draw();
-        let Some(call) = self.calls.find_mut(at).filter(|call| !call.hunt.recursed) else { return false };
+        let Some(call) = self.calls.find(at).filter(|call| !call.hunt.recursed) else { return false };
         let contact = response.values(Name::Contact).next();
         let uri = contact
             .and_then(|value| response.parse_name_addr(value).ok())
@@ -206,7 +238,10 @@ impl Engine {
         let plain = Provider { strip: 0, prepend: b"", ..provider };
         let source = Recognised { provider: call.provider, tech_prefix: 0, max_cps: None };
         let Ok(number) = Dialled::read(response, &uri).for_provider(&source, &plain) else { return false };
-        let Ok(candidates) = turn.image.select(provider.routing_group, number.digits(), draw) else { return false };
+        let usable = |carrier, gateway| self.has_room(turn, Candidate { gateway, carrier });
+        let selected = turn.image.select_where(provider.routing_group, number.digits(), turn.now.wall, draw, usable);
+        let Ok(candidates) = selected else { return false };
+        let Some(call) = self.calls.find_mut(at) else { return false };
         call.hunt.recursed = true;
         call.hunt.aim(candidates);
         call.number = Some(number);
@@ -215,12 +250,13 @@ impl Engine {
 
     /// Keeps a failure where it is the best answer so far.
     pub(crate) fn keep_best(&mut self, turn: &Turn<'_>, at: CallRef, status: u16, response: Option<Came<'_, '_>>) {
-        let Some(call) = self.calls.find(at).filter(|call| call.hunt.improves(status)) else { return };
-        let server = call.server;
+        if !self.calls.find(at).is_some_and(|call| call.hunt.improves(status)) {
+            return;
+        }
         // Without a buffer its status is kept: the caller gets that, from Corelane.
         let kept = response
             .filter(|_| self.stand_in(turn, at, status).is_none())
-            .and_then(|came| self.compose_upstream(turn, server, came.message, came.role).ok());
+            .and_then(|came| self.compose_upstream(turn, came.message, came.role).ok());
         let Some(call) = self.calls.find_mut(at) else { return };
         let old = call.hunt.best.replace(Best { status, response: kept });
         if let Some(buffer) = old.and_then(|best| best.response) {
@@ -230,7 +266,7 @@ impl Engine {
 
     /// The status that goes upstream in place of a gateway's: its overload is not ours (RFC 3261 §16.7 step 6), and a downstream
     /// Contact never leaks (SPEC §3 *Hunt*).
-    fn stand_in(&self, turn: &Turn<'_>, at: CallRef, status: u16) -> Option<u16> {
+    pub(crate) fn stand_in(&self, turn: &Turn<'_>, at: CallRef, status: u16) -> Option<u16> {
         match status {
             503 if self.settings.policy.remap_503 => Some(500),
             300..=399 if self.redirect(turn, at) != Redirect::Pass => Some(500),

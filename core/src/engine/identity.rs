@@ -1,13 +1,18 @@
-//! Who is named to whom, in the messages that set a call up. The rules are [`crate::identity`].
+//! Who is named to whom, in the messages of a call. The rules are [`crate::identity`].
+//!
+//! Where a gateway knows the caller under another From than he sent, each side goes on seeing the one that it knows: in From of what
+//! the caller sends and of the answers to it, in To of what the callee sends and of the answers to that. Both texts are in the
+//! dialog's text once it is answered ([`DialogText`]); before that they are in the INVITE as it came and as it was sent.
 
-use super::records::{Role, ServerRef};
+use super::records::Role;
 use super::{Engine, Turn};
-use crate::call::CallRef;
 use crate::call::session::Wording;
+use crate::call::text::DialogText;
+use crate::call::{Call, CallRef, Side};
 use crate::identity::{towards_gateway, withheld};
 use crate::memory::{BufferRef, Full};
-use crate::message::{Message, Name, Names, Rewrite, Writer, write_response, write_response_with};
-use crate::routing::{Gateway, Privacy};
+use crate::message::{Message, Name, Names, Rewrite, write_response, write_response_with};
+use crate::routing::{Candidate, Gateway, Privacy};
 
 impl Engine {
     /// What of a call's INVITE leaves another way towards a gateway.
@@ -15,47 +20,99 @@ impl Engine {
         &self,
         turn: &Turn<'_>,
         message: &Message<'_>,
-        call: Option<CallRef>,
+        call: &Call,
         gateway: &Gateway<'i>,
     ) -> Rewrite<'i> {
-        let provider = call.and_then(|at| self.calls.find(at)).and_then(|call| turn.image.provider(call.provider));
-        // A provider that a new image no longer has is not one that we trust.
-        let privacy = provider.map_or(Privacy::Untrusted, |provider| provider.privacy);
-        towards_gateway(message, privacy, gateway)
+        towards_gateway(message, trust(turn, call, Side::Caller, None), gateway)
     }
 
-    /// A response as the caller gets it: From as he sent it, without what the gateway's word is not good for.
+    /// The headers of a message from this side of a call that the other side does not get.
+    /// `candidate` is the gateway where it is not that of the call.
+    pub(crate) fn withheld_from(
+        &self,
+        turn: &Turn<'_>,
+        call: &Call,
+        side: Side,
+        candidate: Option<Candidate>,
+        message: &Message<'_>,
+    ) -> Names {
+        let named = [Name::PAssertedIdentity, Name::RemotePartyId, Name::PPreferredIdentity, Name::Identity];
+        if named.into_iter().all(|name| message.first(name).is_none()) {
+            return Names::NONE;
+        }
+        withheld(message, trust(turn, call, side, candidate), trust(turn, call, side.other(), candidate))
+    }
+
+    /// Whether a gateway knows the caller of this call under another From than he sent.
+    pub(crate) fn renamed(&self, call: CallRef) -> bool {
+        self.calls.find(call).is_some_and(|call| call.renamed)
+    }
+
+    /// The caller as the `receiver` of a message knows him; `asked` is the side whose request it is, or is answered by it.
+    pub(crate) fn names_for(&self, call: CallRef, receiver: Side, asked: Side, message: &Message<'_>) -> Rewrite<'_> {
+        let known = self.calls.find(call).and_then(|call| self.caller_as_known(call, receiver));
+        match asked {
+            Side::Caller => Rewrite::identities(message, known, None),
+            Side::Callee => Rewrite::identities(message, None, known),
+        }
+    }
+
+    /// The caller's identity, tag included, as a side knows it.
+    fn caller_as_known(&self, call: &Call, side: Side) -> Option<&[u8]> {
+        if let Some(text) = call.text {
+            let text = DialogText::read(self.pool.bytes(text));
+            return Some(match side {
+                Side::Caller => text.towards(Side::Caller).to,
+                Side::Callee => text.towards(Side::Callee).from,
+            });
+        }
+        let invite = match side {
+            Side::Caller => self.servers.find(call.server)?.request,
+            Side::Callee => self.clients.find(call.branch?)?.sent,
+        };
+        from_of(self.pool.bytes(invite?))
+    }
+
+    /// A response as who asked gets it: From and To as he sent them, without what the other side's word is not good for.
     pub(crate) fn compose_upstream(
         &mut self,
         turn: &Turn<'_>,
-        server: ServerRef,
         message: &Message<'_>,
         role: &Role,
     ) -> Result<BufferRef, Full> {
-        let drop = self.withheld_upstream(turn, message, role);
         let session = Wording::of_answer(role.asked, message);
-        if !role.renamed && drop.is_empty() && session.is_none() {
+        let call = role.call.and_then(|at| Some((at, self.calls.find(at)?)));
+        let named = message.first(Name::PAssertedIdentity).or_else(|| message.first(Name::RemotePartyId)).is_some();
+        let renamed = call.is_some_and(|(_, call)| call.renamed);
+        if session.is_none() && !renamed && !named {
             return self.compose(|writer| write_response(message, writer));
         }
-        // The INVITE as it came is held until its final answer; a 2xx behind that (a fork's) keeps the From that the gateway knows.
-        let invite = if role.renamed { self.servers.find(server).and_then(|server| server.request) } else { None };
-        let invite = invite.and_then(|buffer| Message::parse(self.pool.bytes(buffer)).ok());
-        let from = invite.as_ref().map(|invite| invite.text(invite.from().value));
-        let lines = session.as_ref().map(Wording::answer_lines).unwrap_or_default();
-        let drop = drop.and(session.as_ref().map(Wording::replaced).unwrap_or_default());
-        let rewrite = Rewrite { drop, lines: &lines, ..Rewrite::identities(message, from, None) };
-        let mut writer = Writer::new(&mut self.scratch);
-        write_response_with(message, &rewrite, &mut writer);
-        let written = writer.finish().and_then(|bytes| self.pool.store(bytes));
-        self.count_full(written)
+        let asked = role.sender;
+        let withheld = call.map(|(_, call)| self.withheld_from(turn, call, asked.other(), role.candidate, message));
+        let drop = withheld.unwrap_or(Names::NONE).and(session.as_ref().map_or(Names::NONE, Wording::replaced));
+        let call = call.map(|(at, _)| at).filter(|_| renamed);
+        self.compose_beside(|engine, writer| {
+            let names = call.map_or(Rewrite::NOTHING, |at| engine.names_for(at, asked, asked, message));
+            let lines = session.as_ref().map(Wording::answer_lines).unwrap_or_default();
+            write_response_with(message, &Rewrite { drop, lines: &lines, ..names }, writer);
+        })
     }
+}
 
-    fn withheld_upstream(&self, turn: &Turn<'_>, message: &Message<'_>, role: &Role) -> Names {
-        let named = message.first(Name::PAssertedIdentity).or_else(|| message.first(Name::RemotePartyId)).is_some();
-        let (Some(candidate), true) = (role.candidate, named) else { return Names::NONE };
-        let call = role.call.and_then(|at| self.calls.find(at));
-        let gateway = turn.image.gateway(candidate.gateway).map(|gateway| gateway.privacy);
-        let provider = call.and_then(|call| turn.image.provider(call.provider)).map(|provider| provider.privacy);
-        withheld(message, gateway.unwrap_or(Privacy::Untrusted), provider.unwrap_or(Privacy::Untrusted))
-    }
+/// Whether a side of a call is one that we trust. One that a new image no longer has is not.
+fn trust(turn: &Turn<'_>, call: &Call, side: Side, candidate: Option<Candidate>) -> Privacy {
+    let known = match side {
+        Side::Caller => turn.image.provider(call.provider).map(|provider| provider.privacy),
+        Side::Callee => {
+            let gateway = candidate.or(call.candidate).and_then(|candidate| turn.image.gateway(candidate.gateway));
+            gateway.map(|gateway| gateway.privacy)
+        }
+    };
+    known.unwrap_or(Privacy::Untrusted)
+}
+
+/// The value of From of a message that is kept.
+pub(crate) fn from_of(kept: &[u8]) -> Option<&[u8]> {
+    let message = Message::parse(kept).ok()?;
+    Some(message.text(message.from().value))
 }

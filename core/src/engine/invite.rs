@@ -4,6 +4,7 @@ use super::answer::Incoming;
 use super::hunt::{Final, NO_CIRCUIT};
 use super::records::ServerRef;
 use super::{Engine, Turn, millis};
+use crate::admission::{Day, GatewayHold, ProviderHold, Refusal};
 use crate::call::hunt::Hunt;
 use crate::call::session::{Decision, Session};
 use crate::call::state::START;
@@ -13,7 +14,7 @@ use crate::flow::{Endpoint, ListenerIndex};
 use crate::memory::Full;
 use crate::message::{Message, Method, Name, StartLine};
 use crate::number::{Dialled, NumberFault};
-use crate::routing::{ListenerSlot, NoCandidate, Provider, Recognised};
+use crate::routing::{Candidate, ListenerSlot, NoCandidate, Provider, ProviderSlot, Recognised};
 use crate::siphash::Hasher;
 use crate::time::Instant;
 
@@ -36,8 +37,17 @@ impl Engine {
         let Some(provider) = turn.image.provider(recognised.provider) else {
             return self.answer_stateless(turn, incoming, 403, b"");
         };
+        if !self.overload.admits(recognised.provider, turn.received_at) {
+            self.counters.count(Counter::Shed);
+            let lines = self.retry_after();
+            return self.answer_stateless(turn, incoming, 503, &lines);
+        }
+        if self.draining {
+            let lines = self.retry_after();
+            return self.answer_stateless(turn, incoming, 503, &lines);
+        }
         // New calls only: what is kept back is for the calls that run (I8).
-        if self.draining || !self.has_room_for_a_call() {
+        if !self.has_room_for_a_call() {
             return self.refuse_full(turn, incoming);
         }
         let session = match self.session_terms(&provider, incoming.message) {
@@ -61,6 +71,11 @@ impl Engine {
             let lines = self.retry_after();
             return self.answer_server(turn, server, Some(incoming), 503, &lines);
         };
+        if let Err(refusal) = self.admit(turn, call, recognised.provider, &provider) {
+            self.counters.count(refusal.counter());
+            // Its trunk is full, not the node: no Retry-After, because peers shun a node that says it (SPEC §3 *Refusals*).
+            return self.refuse_call(turn, call, EndReason::Refused, Final::Own(provider.refuse_code, NO_CIRCUIT));
+        }
         self.answer_server(turn, server, Some(incoming), 100, b"");
         match self.route(turn, recognised, &provider, dialled, call) {
             Ok(()) => self.hunt(turn, call, incoming),
@@ -68,6 +83,22 @@ impl Engine {
             Err(status @ (404 | 484)) => self.refuse_call(turn, call, EndReason::Refused, Final::Own(status, b"")),
             Err(status) => self.refuse_call(turn, call, EndReason::Refused, Final::Own(status, NO_CIRCUIT)),
         }
+    }
+
+    /// Takes the provider's place for a call: caps, rate, day.
+    fn admit(
+        &mut self,
+        turn: &Turn<'_>,
+        at: CallRef,
+        slot: ProviderSlot,
+        provider: &Provider<'_>,
+    ) -> Result<(), Refusal> {
+        let today = || Day::ending(turn.image.local_midnight(slot, turn.now.wall));
+        let hold = self.settings.caps.admit_provider(slot, &provider.into(), turn.now.monotonic, today)?;
+        if let Some(call) = self.calls.find_mut(at) {
+            call.hold = hold;
+        }
+        Ok(())
     }
 
     /// Aims the call at the gateways for its number after the provider's rules; or the status of the refusal.
@@ -81,8 +112,11 @@ impl Engine {
     ) -> Result<(), u16> {
         let draw = self.draw();
         let number = dialled.for_provider(&recognised, provider).map_err(NumberFault::status)?;
-        let candidates =
-            turn.image.select(provider.routing_group, number.digits(), draw).map_err(|reason| match reason {
+        let usable = |carrier, gateway| self.has_room(turn, Candidate { gateway, carrier });
+        let candidates = turn
+            .image
+            .select_where(provider.routing_group, number.digits(), turn.now.wall, draw, usable)
+            .map_err(|reason| match reason {
                 NoCandidate::NoRoute => 404,
                 NoCandidate::NoneUsable => provider.refuse_code,
             })?;
@@ -108,7 +142,8 @@ impl Engine {
         }
         let timers = &self.settings.timers;
         let invite_timeout = provider.invite_timeout_ms.map_or(timers.invite_timeout, millis);
-        let leg = Leg { flow: incoming.flow, cseq: 0 };
+        // Where he takes responses he takes requests: some peers send from any port, and say in the Via on which they listen.
+        let leg = Leg { flow: incoming.source.reply, cseq: 0 };
         let at = self.calls.insert(Call {
             state: START,
             call_hash: incoming.call_hash,
@@ -121,6 +156,8 @@ impl Engine {
             server,
             branch: None,
             hunt: Hunt::default(),
+            hold: ProviderHold::NONE,
+            gateway_hold: GatewayHold::NONE,
             number: None,
             opening,
             text: None,
@@ -133,6 +170,7 @@ impl Engine {
             default_timeout: provider
                 .default_timeout_s
                 .map_or(timers.default_timeout, |seconds| core::time::Duration::from_secs(seconds.into())),
+            renamed: false,
             status: 0,
             given_up: EndReason::Refused,
         })?;

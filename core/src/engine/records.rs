@@ -3,6 +3,7 @@
 use core::num::NonZeroU32;
 use core::time::Duration;
 
+use crate::admission::GatewayHold;
 use crate::call::session::Asked;
 use crate::call::{CallRef, Side};
 use crate::flow::Flow;
@@ -280,8 +281,6 @@ pub(crate) struct Role {
     /// The gateway, for the INVITE that opens the call; none inside a dialog.
     pub(crate) candidate: Option<Candidate>,
     pub(crate) cancel: Cancel,
-    /// Its From is not the one that came: the responses get that one back.
-    pub(crate) renamed: bool,
     /// The call, stale once that ended.
     pub(crate) call: Option<CallRef>,
     /// Whom the responses are for; none for a CANCEL of our own.
@@ -315,6 +314,8 @@ pub(crate) struct ClientTransaction {
     /// For the INVITE of a call: how far it has come, and its 2xx.
     pub(crate) progress: Progress,
     pub(crate) answers: Answers,
+    /// What it holds of its carrier and gateway.
+    pub(crate) hold: GatewayHold,
     /// Why the caller cancelled, for our own CANCEL (RFC 3326 §2).
     pub(crate) callers_cause: Option<Cause>,
     /// The request as it was sent; in state Completed of an INVITE, the ACK.
@@ -340,6 +341,7 @@ impl ClientTransaction {
             cancel_branch: None,
             progress: Progress::Silent,
             answers: Answers { delivered: None, ended: [None; 2] },
+            hold: GatewayHold::NONE,
             callers_cause: None,
             sent: None,
             timers,

@@ -6,7 +6,7 @@ use crate::call::state::Event;
 use crate::call::{CallRef, EndReason, Known};
 use crate::counter::Counter;
 use crate::memory::Ref;
-use crate::message::{Message, Method, Name};
+use crate::message::{Field, Message, Method, Name};
 use crate::time::Instant;
 use crate::token::Tokens;
 use crate::transaction::Tell;
@@ -27,6 +27,11 @@ impl Engine {
             return;
         };
         let Some(role) = self.clients.find(at).map(|transaction| transaction.role) else { return };
+        // RFC 3261 §16.7 step 3: with our Via gone there is nobody left that it could be for. It is as if it had not come, or its branch
+        // would end and the server transaction wait for ever.
+        if role.server.is_some() && role.method != Method::Cancel && status > 100 && !has_second_via(message) {
+            return self.counters.count(Counter::StrayResponses);
+        }
         if self.drive_client(turn, at, ClientEvent::Response(status), Some(message)) != Some(Tell::Message) {
             self.counters.count(Counter::RetransmissionsAbsorbed);
             return;
@@ -101,6 +106,20 @@ impl Engine {
             self.refresh_target(at, role.sender.other(), message);
             self.keep_session(turn, at, &role, message);
             self.drive_call(turn, at, Event::Refresh, EndReason::Refused);
+            self.follow(at, role);
+        }
+    }
+
+    /// Who refreshed the dialog from another host is there from now on (RFC 3261 §12.2.1.2): a gateway's other node, a telephone that
+    /// moved. The same host with another port is left where it was learned: some peers send from any port and listen on one.
+    fn follow(&mut self, at: CallRef, role: Role) {
+        let Some(reply) = role.server.and_then(|server| self.servers.find(server)).map(|server| server.reply) else {
+            return;
+        };
+        let Some(call) = self.calls.find_mut(at) else { return };
+        let leg = call.leg_mut(role.sender);
+        if leg.flow.peer.ip != reply.peer.ip {
+            leg.flow = reply;
         }
     }
 
@@ -135,7 +154,7 @@ impl Engine {
             // RFC 3261 §16.7 step 3: with our Via gone there is nobody left that it could be for.
             return self.counters.count(Counter::StrayResponses);
         }
-        match self.compose_upstream(turn, server, message, role) {
+        match self.compose_upstream(turn, message, role) {
             Ok(buffer) => {
                 self.drive_server(turn, server, ServerEvent::Response(status), Some(buffer));
             }
@@ -150,7 +169,6 @@ impl Engine {
 
 /// Whether a Via stands below the topmost one.
 pub(crate) fn has_second_via(message: &Message<'_>) -> bool {
-    let mut fields = message.fields().iter().filter(|field| field.name == Name::Via);
-    let same_field = fields.next().is_some_and(|field| message.via().value.end < field.value.end);
-    same_field || fields.next().is_some()
+    let same_field = |field: Field| message.via().value.end < field.value.end;
+    message.is_repeated(Name::Via) || message.first(Name::Via).is_some_and(same_field)
 }

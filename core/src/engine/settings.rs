@@ -1,10 +1,12 @@
 //! What an engine is made from.
 
+use alloc::sync::Arc;
 use core::time::Duration;
 
 use arrayvec::{ArrayString, ArrayVec};
 
 use super::Budget;
+use crate::admission::Caps;
 use crate::flow::Endpoint;
 use crate::limits::{HOST_MAX, LISTENERS_MAX};
 use crate::routing::ListenerSlot;
@@ -32,6 +34,8 @@ pub struct Settings {
     pub policy: Policy,
     /// Record counts.
     pub budget: Budget,
+    /// Caps and rates, shared by all engines of the node.
+    pub caps: Arc<Caps>,
 }
 
 /// A listener as the engine writes it into messages.

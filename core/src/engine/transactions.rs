@@ -25,10 +25,9 @@ impl Engine {
             new.into_iter().for_each(|buffer| self.pool.release(buffer));
             return None;
         };
-        let timers = self.settings.timers;
         let transaction = self.servers.find_mut(at)?;
         transaction.state = state;
-        transaction.timers.apply(&action, turn.now.monotonic, false, &timers);
+        transaction.timers.apply(&action, turn.now.monotonic, false, &self.settings.timers);
         let reply = transaction.reply;
         let mut out = None;
         match action.send {
@@ -80,11 +79,10 @@ impl Engine {
         event: ClientEvent,
         response: Option<&Message<'_>>,
     ) -> Option<Tell> {
-        let timers = self.settings.timers;
         let transaction = self.clients.find_mut(at)?;
         let (state, action) = transaction.state.step(event, transaction.flow.transport.reliable())?;
         transaction.state = state;
-        transaction.timers.apply(&action, turn.now.monotonic, state.proceeding(), &timers);
+        transaction.timers.apply(&action, turn.now.monotonic, state.proceeding(), &self.settings.timers);
         let (flow, sent) = (transaction.flow, transaction.sent);
         let mut out = None;
         match action.send {
@@ -171,6 +169,8 @@ impl Engine {
             for buffer in transaction.request.into_iter().chain(transaction.last) {
                 self.pool.release(buffer);
             }
+            #[cfg(feature = "canary")]
+            self.leak(at, transaction.key);
         }
     }
 
@@ -178,6 +178,7 @@ impl Engine {
     pub(crate) fn remove_client(&mut self, at: ClientRef) {
         if let Some(transaction) = self.clients.remove(at) {
             self.wheel.clear(self.places.client(at));
+            self.settings.caps.release_gateway(transaction.hold);
             if let Some(buffer) = transaction.sent {
                 self.pool.release(buffer);
             }

@@ -1,9 +1,10 @@
-//! Counted message buffers in three size classes.
+//! Counted message buffers in four size classes.
 //!
 //! ```text
-//!   class 0    512 bytes   ┌────────┬────────┬────────┐    one slab of bytes per class; a buffer's address
-//!   class 1  2,048 bytes   │ bytes  │ bytes  │ bytes  │    never changes while it has an owner
-//!   class 2  8,192 bytes   └────────┴────────┴────────┘
+//!   class 0    640 bytes   ┌────────┬────────┬────────┐    one slab of bytes per class; a buffer's address
+//!   class 1  1,408 bytes   │ bytes  │ bytes  │ bytes  │    never changes while it has an owner
+//!   class 2  2,304 bytes   └────────┴────────┴────────┘
+//!   class 3  8,192 bytes
 //!                          ┌────────┬────────┬────────┐    beside it 12 bytes per buffer:
 //!                          │ 2 own. │ free ──┼─► free │    owners and length, or the next free one
 //!                          └────────┴────────┴────────┘
@@ -24,7 +25,7 @@ use alloc::vec;
 use super::{Full, Resource};
 
 /// A handle on a counted buffer. Copying the handle does not count; [`BufferPool::share`] does.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct BufferRef {
     class: u8,
     generation: u16,
@@ -33,13 +34,16 @@ pub struct BufferRef {
 
 const _: () = assert!(size_of::<BufferRef>() == 8);
 
-/// Size of each class in bytes: a final response or ACK, a usual INVITE, the largest message.
-pub const CLASS_SIZES: [usize; 3] = [512, 2048, crate::limits::MESSAGE_SIZE_MAX];
+/// Size of each class in bytes: a response without a body, an ACK or the text of a dialog; a usual INVITE; one with an Identity or a
+/// video offer; the largest message.
+pub const CLASS_SIZES: [usize; CLASSES] = [640, 1408, 2304, crate::limits::MESSAGE_SIZE_MAX];
 
-const CLASSES: usize = CLASS_SIZES.len();
+/// How many classes there are.
+pub const CLASSES: usize = 4;
 
 const _: () = assert!(CLASS_SIZES[0] < CLASS_SIZES[1] && CLASS_SIZES[1] < CLASS_SIZES[2], "smallest first");
-const _: () = assert!(CLASS_SIZES[2] <= u16::MAX as usize, "lengths are 16 bits wide");
+const _: () =
+    assert!(CLASS_SIZES[2] < CLASS_SIZES[3] && CLASS_SIZES[3] <= u16::MAX as usize, "lengths are 16 bits wide");
 
 /// The end of a free list; therefore no index.
 const END: u32 = u32::MAX;
@@ -96,6 +100,16 @@ impl Class {
         Some((index, head.generation))
     }
 
+    /// The owner count of a buffer that is owned; never 0.
+    #[inline]
+    fn owners(&mut self, buffer: BufferRef) -> &mut u32 {
+        match &mut self.heads[buffer.index as usize] {
+            Head { state: State::Owned { owners, .. }, generation } if *generation == buffer.generation => owners,
+            _ => stale(buffer),
+        }
+    }
+
+    #[inline]
     fn free(&mut self, index: u32) {
         let head = &mut self.heads[index as usize];
         head.state = State::Free { next: self.free };
@@ -103,6 +117,12 @@ impl Class {
         self.free = index;
         self.live -= 1;
     }
+}
+
+#[cold]
+#[inline(never)]
+fn stale(buffer: BufferRef) -> ! {
+    panic!("{buffer:?} has been released by its last owner")
 }
 
 /// The pool.
@@ -118,7 +138,7 @@ impl BufferPool {
     /// # Panics
     /// When a count is `u32::MAX`: that number marks the end of a free list.
     #[must_use]
-    pub fn new(counts: [u32; 3]) -> BufferPool {
+    pub fn new(counts: [u32; CLASSES]) -> BufferPool {
         let classes = core::array::from_fn(|class| Class::new(CLASS_SIZES[class], counts[class]));
         BufferPool { classes, acquired: 0, released: 0 }
     }
@@ -148,7 +168,7 @@ impl BufferPool {
     /// # Panics
     /// When the buffer is no longer owned.
     pub fn share(&mut self, buffer: BufferRef) {
-        *self.owned_mut(buffer) += 1;
+        *self.classes[usize::from(buffer.class)].owners(buffer) += 1;
     }
 
     /// One owner less; the last one gives the buffer back.
@@ -156,10 +176,12 @@ impl BufferPool {
     /// # Panics
     /// When the buffer is no longer owned.
     pub fn release(&mut self, buffer: BufferRef) {
-        let owners = self.owned_mut(buffer);
-        *owners -= 1;
-        if *owners == 0 {
-            self.classes[usize::from(buffer.class)].free(buffer.index);
+        let class = &mut self.classes[usize::from(buffer.class)];
+        let owners = class.owners(buffer);
+        if *owners > 1 {
+            *owners -= 1;
+        } else {
+            class.free(buffer.index);
             self.released += 1;
         }
     }
@@ -191,28 +213,32 @@ impl BufferPool {
             Head { state: State::Owned { owners, length }, generation } if generation == buffer.generation => {
                 (owners, length)
             }
-            _ => panic!("{buffer:?} has been released by its last owner"),
+            _ => stale(buffer),
         }
     }
 
-    /// The owner count of a buffer that is owned.
-    fn owned_mut(&mut self, buffer: BufferRef) -> &mut u32 {
-        match &mut self.classes[usize::from(buffer.class)].heads[buffer.index as usize] {
-            Head { state: State::Owned { owners, .. }, generation } if *generation == buffer.generation => owners,
-            _ => panic!("{buffer:?} has been released by its last owner"),
-        }
+    /// All buffers in use, with the number of their owners. Visits every buffer up to the last of them: for audits, never for a
+    /// message.
+    pub fn iter(&self) -> impl Iterator<Item = (BufferRef, u32)> {
+        (0u8..).zip(&self.classes).flat_map(|(class, buffers)| {
+            let owned = (0u32..).zip(&buffers.heads).filter_map(move |(index, head)| match head.state {
+                State::Owned { owners, .. } => Some((BufferRef { class, generation: head.generation, index }, owners)),
+                State::Free { .. } => None,
+            });
+            owned.take(buffers.live as usize)
+        })
     }
 
     /// Buffers in use.
     #[must_use]
     pub fn live(&self) -> u32 {
-        // Saturating, because three full classes may together exceed 32 bits on paper.
+        // Saturating, because full classes may together exceed 32 bits on paper.
         self.live_by_class().into_iter().fold(0, u32::saturating_add)
     }
 
     /// Buffers in use of each class.
     #[must_use]
-    pub fn live_by_class(&self) -> [u32; 3] {
+    pub fn live_by_class(&self) -> [u32; CLASSES] {
         core::array::from_fn(|class| self.classes[class].live)
     }
 
@@ -230,11 +256,12 @@ impl BufferPool {
 
     /// Bytes that a pool takes (for the bill).
     #[must_use]
-    pub const fn memory(counts: [u32; 3]) -> usize {
+    pub const fn memory(counts: [u32; CLASSES]) -> usize {
         let head = size_of::<Head>();
         counts[0] as usize * (CLASS_SIZES[0] + head)
             + counts[1] as usize * (CLASS_SIZES[1] + head)
             + counts[2] as usize * (CLASS_SIZES[2] + head)
+            + counts[3] as usize * (CLASS_SIZES[3] + head)
     }
 }
 
@@ -246,25 +273,25 @@ mod tests {
 
     #[test]
     fn the_smallest_class_that_fits_serves_and_a_larger_one_steps_in() {
-        let mut pool = BufferPool::new([1, 1, 1]);
-        let small = pool.store(&[1; 512]).unwrap();
-        let stepped = pool.store(&[2; 512]).unwrap();
-        let large = pool.store(&[3; 2049]).unwrap();
-        assert_eq!(pool.live_by_class(), [1, 1, 1]);
-        assert_eq!((small.class, stepped.class, large.class), (0, 1, 2));
+        let mut pool = BufferPool::new([1, 1, 0, 1]);
+        let small = pool.store(&[1; 640]).unwrap();
+        let stepped = pool.store(&[2; 640]).unwrap();
+        let large = pool.store(&[3; 2305]).unwrap();
+        assert_eq!(pool.live_by_class(), [1, 1, 0, 1]);
+        assert_eq!((small.class, stepped.class, large.class), (0, 1, 3));
         assert_eq!(pool.store(b""), Err(Full(Resource::Buffers)));
-        assert_eq!(pool.store(&[0; CLASS_SIZES[2] + 1]), Err(Full(Resource::MessageSize)));
-        assert_eq!(pool.bytes(stepped), [2; 512]);
-        assert_eq!(pool.bytes(large), [3; 2049]);
+        assert_eq!(pool.store(&[0; CLASS_SIZES[3] + 1]), Err(Full(Resource::MessageSize)));
+        assert_eq!(pool.bytes(stepped), [2; 640]);
+        assert_eq!(pool.bytes(large), [3; 2305]);
         pool.release(small);
         // A large message never takes a small buffer.
-        assert_eq!(pool.store(&[4; 513]), Err(Full(Resource::Buffers)));
+        assert_eq!(pool.store(&[4; 641]), Err(Full(Resource::Buffers)));
         assert_eq!(pool.store(b"").map(|buffer| pool.bytes(buffer).len()), Ok(0));
     }
 
     #[test]
     fn the_last_owner_gives_back_and_the_address_holds_until_then() {
-        let mut pool = BufferPool::new([2, 0, 0]);
+        let mut pool = BufferPool::new([2, 0, 0, 0]);
         let first = pool.store(b"SIP/2.0 200 OK").unwrap();
         let address = pool.bytes(first).as_ptr();
         pool.share(first);
@@ -284,7 +311,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "released by its last owner")]
     fn releasing_a_free_buffer_is_our_bug() {
-        let mut pool = BufferPool::new([1, 0, 0]);
+        let mut pool = BufferPool::new([1, 0, 0, 0]);
         let buffer = pool.store(b"x").unwrap();
         pool.release(buffer);
         pool.release(buffer);
@@ -293,7 +320,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "released by its last owner")]
     fn releasing_a_buffer_that_serves_another_message_is_our_bug() {
-        let mut pool = BufferPool::new([1, 0, 0]);
+        let mut pool = BufferPool::new([1, 0, 0, 0]);
         let stale = pool.store(b"x").unwrap();
         pool.release(stale);
         pool.store(b"y").unwrap();
@@ -303,7 +330,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "released by its last owner")]
     fn reading_a_released_buffer_is_our_bug() {
-        let mut pool = BufferPool::new([1, 0, 0]);
+        let mut pool = BufferPool::new([1, 0, 0, 0]);
         let buffer = pool.store(b"x").unwrap();
         pool.release(buffer);
         let _ = pool.bytes(buffer);
@@ -311,7 +338,7 @@ mod tests {
 
     #[test]
     fn the_bill_is_what_is_taken() {
-        let counts = [5, 3, 2];
+        let counts = [5, 3, 2, 1];
         let pool = BufferPool::new(counts);
         let taken: usize = pool.classes.iter().map(|class| class.bytes.len() + size_of_val(&*class.heads)).sum();
         assert_eq!(BufferPool::memory(counts), taken);
@@ -322,7 +349,7 @@ mod tests {
         fn behaves_like_counted_copies(
             steps in prop::collection::vec((0u8..4, any::<prop::sample::Index>(), any::<u8>(), 0..9000usize), 1..200),
         ) {
-            let counts = [3, 2, 2];
+            let counts = [3, 2, 1, 2];
             let mut pool = BufferPool::new(counts);
             let mut model: Vec<(BufferRef, u32, Vec<u8>)> = Vec::new();
             for (action, which, fill, length) in steps {
@@ -330,12 +357,12 @@ mod tests {
                 let length = if fill % 2 == 0 { length % 600 } else { length };
                 if action < 2 {
                     let message = std::vec![fill; length];
-                    let room = (0..3).any(|class| {
+                    let room = (0..CLASSES).any(|class| {
                         CLASS_SIZES[class] >= length && pool.live_by_class()[class] < counts[class]
                     });
                     match pool.store(&message) {
                         Ok(buffer) => model.push((buffer, 1, message)),
-                        Err(Full(Resource::MessageSize)) => prop_assert!(length > CLASS_SIZES[2]),
+                        Err(Full(Resource::MessageSize)) => prop_assert!(length > CLASS_SIZES[3]),
                         Err(full) => prop_assert!(full == Full(Resource::Buffers) && !room),
                     }
                 } else if !model.is_empty() {

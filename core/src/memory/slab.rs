@@ -197,12 +197,13 @@ impl<T> Slab<T> {
         }
     }
 
-    /// All records in use, by place. Visits every entry: for audits and the end, never for a message.
+    /// All records in use, by place. Visits every entry up to the last of them: for audits and the end, never for a message.
     pub fn iter(&self) -> impl Iterator<Item = (Ref<T>, &T)> {
-        (0u32..).zip(&self.entries).filter_map(|(index, entry)| match &entry.content {
+        let live = (0u32..).zip(&self.entries).filter_map(|(index, entry)| match &entry.content {
             Content::Live(record) => Some((Ref { index, generation: entry.generation, of: PhantomData }, record)),
             Content::Vacant { .. } => None,
-        })
+        });
+        live.take(self.live() as usize)
     }
 
     /// Records in use.

@@ -13,7 +13,7 @@
 
 use core::ops::{BitAnd, BitOr};
 
-use wide::u8x16;
+use wide::{u8x16, u8x32};
 
 /// The `SIZE` bytes from `at` on, where there are as many.
 ///
@@ -73,12 +73,6 @@ impl Block {
     #[inline(always)]
     fn beyond(self, first: u8, last: u8) -> Beyond {
         Beyond((self.0 - u8x16::splat(first)).saturating_sub(u8x16::splat(last - first)))
-    }
-
-    /// CR, LF and what is below: bytes that are not usual within a line.
-    #[inline(always)]
-    fn low(self) -> Marks {
-        Beyond(self.0.saturating_sub(u8x16::splat(b'\r'))).none()
     }
 
     /// 0 for letters of either case.
@@ -266,7 +260,7 @@ impl Lows {
             let base = self.base.wrapping_add(64);
             self.marks = match window(bytes, base) {
                 Some(chunk) => lows(chunk),
-                None => lows_of_short(bytes, base)?,
+                None => lows_of_last(bytes, base)?,
             };
             self.base = base;
         }
@@ -286,8 +280,21 @@ impl Lows {
 /// Which of the bytes are low, a bit for each.
 #[inline(always)]
 fn lows(chunk: &[u8; 64]) -> u64 {
-    let quarters = chunk.as_chunks::<16>().0.iter().rev();
-    quarters.fold(0, |marks, quarter| marks << 16 | u64::from(Block::new(quarter).low().bits()))
+    // Thirty-two bytes at a step, which is one where the build allows for it and two where not.
+    let halves = chunk.as_chunks::<32>().0.iter().rev();
+    halves.fold(0, |marks, half| {
+        let bytes = u8x32::new(*half);
+        marks << 32 | u64::from(bytes.min(u8x32::splat(b'\r')).simd_eq(bytes).to_bitmask())
+    })
+}
+
+/// The same for what is left from `at` on, less than a step: as the end of the last 64 bytes.
+#[inline(always)]
+fn lows_of_last(bytes: &[u8], at: usize) -> Option<u64> {
+    match bytes.last_chunk() {
+        Some(chunk) => lows(chunk).checked_shr(at.wrapping_sub(bytes.len().wrapping_sub(64)) as u32),
+        None => lows_of_short(bytes, at),
+    }
 }
 
 #[cold]

@@ -51,9 +51,15 @@ pub use uri::{Scheme, Uri};
 pub use values::Values;
 pub use via::Via;
 pub use write::{
-    Answer, OwnRequest, Patch, RequestEdits, Rewrite, Writer, write_ack, write_answer, write_cancel, write_own_request,
-    write_request, write_response, write_response_with,
+    Answer, OwnRequest, OwnRoute, OwnVia, Patch, RequestEdits, Rewrite, Writer, write_ack, write_answer, write_cancel,
+    write_own_request, write_request, write_response, write_response_with,
 };
+
+/// Whether a text can be a Request-URI: a URI, and without header fields (RFC 3261 §19.1.1).
+pub(crate) fn is_request_uri(text: &[u8]) -> bool {
+    let mut uri = Uri::NONE;
+    uri::read(text, 0, text.len(), &mut uri) && uri.headers.is_empty()
+}
 
 /// One header field: a line with its folded continuations.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -90,9 +96,9 @@ pub enum StartLine {
 /// No field of that name.
 const NOWHERE: u8 = u8::MAX;
 
-/// As many as names, and more: a power of two, so that no index is out of bounds.
-const PLACES: usize = 64;
-const _: () = assert!(Name::COUNT <= PLACES, "a place for each name");
+/// One for each name, so that no index is out of bounds.
+const PLACES: usize = Name::COUNT;
+const _: () = assert!(Name::COUNT <= 64, "a bit for each name");
 
 /// A message: the bytes and where its parts are.
 pub struct Message<'a> {
@@ -164,14 +170,14 @@ impl<'a> Message<'a> {
     #[inline]
     #[must_use]
     pub fn first(&self, name: Name) -> Option<Field> {
-        self.fields.get(usize::from(self.places[name as usize % PLACES])).copied()
+        self.fields.get(usize::from(self.places[name as usize])).copied()
     }
 
     /// Every comma-separated value of this header over all its fields, in order, blanks trimmed, empty elements passed over.
     /// Commas in quotes or angle brackets separate nothing. Of use for headers that are lists (RFC 3261 §7.3.1) only.
     #[inline]
     pub fn values(&self, name: Name) -> Values<'_> {
-        let from = usize::from(self.places[name as usize % PLACES]);
+        let from = usize::from(self.places[name as usize]);
         let fields = match self.is_repeated(name) {
             true => self.fields.get(from..),
             false => self.fields.get(from..from.wrapping_add(1)),
@@ -183,7 +189,7 @@ impl<'a> Message<'a> {
     #[inline]
     #[must_use]
     pub fn is_repeated(&self, name: Name) -> bool {
-        self.repeated >> (name as usize % PLACES) & 1 != 0
+        self.repeated >> (name as usize) & 1 != 0
     }
 
     /// The body.

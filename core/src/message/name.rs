@@ -66,7 +66,8 @@ const fn place(start: [u8; 4], length: usize) -> usize {
 
 macro_rules! names {
     ($($name:ident, $long:literal $(, $compact:literal)?;)*) => {
-        /// Header fields that Corelane reads. Everything else is `Other` and travels byte for byte.
+        /// Header fields that Corelane reads, and two that nearly every message has, since a name in the table is found sooner than
+        /// one that is not. Everything else is `Other` and travels byte for byte.
         #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
         #[repr(u8)]
         pub enum Name {
@@ -129,6 +130,8 @@ names! {
     RAck, "RAck";
     RSeq, "RSeq";
     Identity, "Identity", "y";
+    UserAgent, "User-Agent";
+    Server, "Server";
 }
 
 impl Name {

@@ -168,11 +168,11 @@ impl<'a> Message<'a> {
                     if self.fields.try_push(Field { name, line: Span::new(at, next), value }).is_err() {
                         break Ended::Room;
                     }
-                    let first = &mut self.places[name as usize % PLACES];
+                    let first = &mut self.places[name as usize];
                     if *first == NOWHERE {
                         *first = place;
                     } else {
-                        self.repeated |= 1 << (name as usize % PLACES);
+                        self.repeated |= 1 << (name as usize);
                         if name.single() {
                             noted.note(ParseError::DuplicateHeader(name));
                         }
@@ -218,7 +218,7 @@ impl<'a> Message<'a> {
                 break;
             }
             self.fields.push(Field { name, line: Span::new(at, next), value: Span::new(start, mark) });
-            let first = &mut self.places[name as usize % PLACES];
+            let first = &mut self.places[name as usize];
             if *first == NOWHERE {
                 *first = place;
             } else {
@@ -226,7 +226,7 @@ impl<'a> Message<'a> {
                     self.fields.pop();
                     break;
                 }
-                self.repeated |= 1 << (name as usize % PLACES);
+                self.repeated |= 1 << (name as usize);
             }
             lows.pass_two();
             at = next;
@@ -243,7 +243,7 @@ impl<'a> Message<'a> {
             (Some(b' ' | b'\t'), Some(last)) if last.line.last() == at => {
                 let field = *last;
                 self.fields.pop();
-                let place = &mut self.places[field.name as usize % PLACES];
+                let place = &mut self.places[field.name as usize];
                 if usize::from(*place) == self.fields.len() {
                     *place = NOWHERE;
                 }

@@ -46,7 +46,7 @@ impl Via {
     };
 }
 
-/// Reads the value from `start` to `end`, or to a comma before it, into `via`; gives the offset of that end.
+/// Reads the value from `start` to `end`, or to a comma before it, into `via`, which is [`Via::NONE`]; gives the offset of that end.
 #[inline(always)]
 pub(super) fn read(message: &[u8], start: usize, end: usize, via: &mut Via) -> Option<usize> {
     if usual(message, start, end, via) { Some(end) } else { read_any(message, start, end, via) }
@@ -67,12 +67,11 @@ const RPORT: u64 = u64::from_le_bytes(*b";rport\0\0");
 const RPORT_MASK: u64 = (1 << 48) - 1;
 
 /// The form that nearly always comes: `SIP/2.0/UDP host[:port]` and of the parameters those that we read, without a blank
-/// too many. False decides nothing, and leaves anything in `via`. What is found is what [`any`] finds.
+/// too many. `via` is [`Via::NONE`] before. False decides nothing, and leaves anything in it. What is found is what [`any`] finds.
 ///
 /// Parts are written where they stay: moving a record of so many small fields costs more than reading it.
 #[inline(always)]
 pub(super) fn usual(message: &[u8], start: usize, end: usize, via: &mut Via) -> bool {
-    *via = Via::NONE;
     usual_parts(message, start, end, via).is_some()
 }
 

@@ -422,7 +422,7 @@ impl<'a> Image<'a> {
             max_calls: number(&record.max_calls),
             max_calls_day: number(&record.max_calls_day),
             max_minutes_day: number(&record.max_minutes_day),
-            zone: record.zone.as_str(),
+            zone: self.zone_name(record.zone.as_ref().map(|zone| zone.to_native())),
             session_expires_s: number(&record.session_expires_s),
             min_se_s: number(&record.min_se_s),
             invite_timeout_ms: number(&record.invite_timeout_ms),

@@ -4,10 +4,10 @@
 //! 0    header (64 bytes): magic, layout, lengths, generation, time, checksums
 //! 64   section table: kind, reserved, offset, length; one entry per section
 //! ...  sections, each an rkyv archive that starts on a multiple of 64:
-//!        tables   listeners, providers, carriers, gateways, windows, media nodes   (by slot)
+//!        tables   listeners, providers, carriers, gateways, media nodes; zones, windows
 //!        sources  networks, the rows of each network, gateway addresses           (who is this?)
 //!        trie     groups, blocks, lines, prefixes                                 (where does it go?)
-//!        routes   distinct sets of routes, shared by the prefixes that have them
+//!        routes   distinct sets of routes, shared by the prefixes that have them; when routes are there
 //!        origins  route ids and costs by prefix: never read while a call is routed
 //! ```
 //!
@@ -47,6 +47,14 @@ pub const GATEWAYS_PER_CARRIER_MAX: usize = 64;
 pub const SLOTS_MAX: usize = u16::MAX as usize;
 /// "No slot" where a field is 16 bits wide: any listener, no time window.
 pub const NO_SLOT: u16 = u16::MAX;
+/// The place in [`Routes::schedules`] of a route that is always there: it has none.
+pub const ALWAYS: u32 = u32::MAX;
+/// Rows of one time window: bounds what one route may cost a call.
+pub const ROWS_PER_WINDOW_MAX: usize = 64;
+/// Changes of one zone's offset. Zones with daylight saving have two a year, so that the span of an image has a quarter of this.
+pub const ZONE_TRANSITIONS_MAX: usize = 128;
+/// How far a zone can be from UTC, seconds: what the TZif format allows (RFC 9636 §3.2).
+pub const ZONE_OFFSET_MAX_S: i32 = 26 * 3600 - 1;
 
 const _: () = assert!(PREFIX_MAX * 4 == u128::BITS as usize, "a prefix is one u128 of nibbles");
 const _: () = assert!(ROUTES_PER_PREFIX_MAX <= 64 && GATEWAYS_PER_CARRIER_MAX <= 64, "tried ones are bits of a u64");
@@ -105,7 +113,11 @@ pub struct Tables {
     pub gateways: Vec<Place<GatewayRecord>>,
     /// By carrier slot.
     pub carriers: Vec<Place<CarrierRecord>>,
-    /// Time windows; routes name them by place, which is not stable over generations.
+    /// Time zones that are used, by place, which is not stable over generations.
+    pub zones: Vec<ZoneRecord>,
+    /// Until when `zones` are known, seconds since 1970 UTC.
+    pub zones_until: i64,
+    /// Time windows; schedules name them by place, which is not stable over generations.
     pub windows: Vec<WindowRecord>,
     /// Media relay nodes.
     pub media_nodes: Vec<MediaNodeRecord>,
@@ -165,8 +177,8 @@ pub struct ProviderRecord {
     pub max_calls_day: Option<u32>,
     /// Minutes per day in `zone`.
     pub max_minutes_day: Option<u32>,
-    /// Time zone name of the daily limits.
-    pub zone: String,
+    /// Place of the time zone of the daily limits; `None`: UTC.
+    pub zone: Option<u16>,
     /// RFC 4028 session interval, seconds.
     pub session_expires_s: Option<u32>,
     /// RFC 4028 smallest session interval, seconds.
@@ -324,6 +336,26 @@ pub struct CarrierGateway {
     pub weight: u16,
 }
 
+/// A time zone: what its clocks show, as offsets from UTC. No shard knows a rule of daylight saving; it looks up its results.
+#[derive(Archive, Serialize, Clone, PartialEq, Eq, Debug)]
+pub struct ZoneRecord {
+    /// Its name in the IANA time zone database.
+    pub name: String,
+    /// Seconds that clocks are ahead of UTC before the first transition.
+    pub offset_s: i32,
+    /// Changes of the offset, ascending. The last offset holds ever after.
+    pub transitions: Vec<ZoneTransition>,
+}
+
+/// Clocks are set.
+#[derive(Archive, Serialize, Copy, Clone, PartialEq, Eq, Debug)]
+pub struct ZoneTransition {
+    /// First second of the new offset, since 1970 UTC.
+    pub at: i64,
+    /// Seconds that clocks are ahead of UTC from then on.
+    pub offset_s: i32,
+}
+
 /// Table `time_window`: all rows of one id.
 #[derive(Archive, Serialize, Clone, PartialEq, Debug)]
 pub struct WindowRecord {
@@ -333,21 +365,27 @@ pub struct WindowRecord {
     pub rows: Vec<WindowRow>,
 }
 
-/// One row of a time window.
-#[derive(Archive, Serialize, Clone, PartialEq, Debug)]
+/// One row of a time window, by the clocks of its zone.
+#[derive(Archive, Serialize, Copy, Clone, PartialEq, Eq, Debug)]
 pub struct WindowRow {
-    /// Bit 0 Monday … bit 6 Sunday.
-    pub days: u8,
+    /// First day that it may start on, days since 1970-01-01; `i32::MIN`: open.
+    pub date_from: i32,
+    /// Last such day; `i32::MAX`: open.
+    pub date_to: i32,
     /// Seconds of the day, inclusive.
     pub from_s: u32,
-    /// Seconds of the day, exclusive; not above `from_s`: the window crosses midnight.
+    /// Seconds of the day, exclusive; not above `from_s`: of the day after.
     pub to_s: u32,
-    /// First day, days since 1970-01-01.
-    pub date_from: Option<i32>,
-    /// Last day, inclusive.
-    pub date_to: Option<i32>,
-    /// Time zone name.
-    pub zone: String,
+    /// Place of its zone; `None`: UTC.
+    pub zone: Option<u16>,
+    /// Days that it starts on: bit 0 Monday … bit 6 Sunday.
+    pub days: u8,
+}
+
+impl WindowRow {
+    /// All day, every day, by UTC.
+    pub const EVERY_DAY: WindowRow =
+        WindowRow { date_from: i32::MIN, date_to: i32::MAX, from_s: 0, to_s: 86_400, zone: None, days: 0b111_1111 };
 }
 
 /// Table `media_node`.
@@ -495,6 +533,8 @@ pub struct Routes {
     pub first: Vec<u32>,
     /// Routes of a set, by ascending priority.
     pub entries: Vec<RouteEntry>,
+    /// The distinct schedules of all routes that have one.
+    pub schedules: Vec<Schedule>,
 }
 
 /// What selection reads of a row of table `route`.
@@ -506,12 +546,26 @@ pub struct RouteEntry {
     pub carrier: u16,
     /// Share among equals.
     pub weight: u16,
-    /// Place of its time window, [`NO_SLOT`]: always.
+    /// Place of its schedule, [`ALWAYS`] for none.
+    pub schedule: u32,
+}
+
+const _: () = assert!(size_of::<ArchivedRouteEntry>() == 12, "five routes of a set in one cache line");
+
+/// When a route is there: within its validity, and while its window is open.
+#[derive(Archive, Serialize, Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Schedule {
+    /// Place of its time window, [`NO_SLOT`]: none.
     pub window: u16,
     /// First second of validity, since 1970 UTC; `i64::MIN`: open.
     pub valid_from: i64,
     /// First second after it; `i64::MAX`: open.
     pub valid_to: i64,
+}
+
+impl Schedule {
+    /// Of a route that is always there.
+    pub const ALWAYS: Schedule = Schedule { window: NO_SLOT, valid_from: i64::MIN, valid_to: i64::MAX };
 }
 
 /// Where the routes of a prefix came from: for records and for people.

@@ -12,6 +12,7 @@
 //! | `digits`, `trie` | numbers and their longest prefix |
 //! | `sources` | addresses and their provider |
 //! | `select` | candidates of a number |
+//! | `window` | which routes are there at a time; local days |
 //! | `build` | the other direction: records to bytes. Allocates; never on a shard's path |
 //!
 //! Opening checks the header, the bounds of all sections and every archive in them (pointers, lengths, UTF-8, enums), not the
@@ -32,11 +33,13 @@ mod select;
 mod sources;
 pub mod trie;
 mod verify;
+mod window;
 
 pub use digits::Digits;
 pub use image::{Carrier, Counts, Gateway, Image, ImageError, Provider, Recognised};
-pub use layout::{NO_SLOT, NumberFormat, Privacy, Redirect, Refer, TimeoutMode};
+pub use layout::{NO_SLOT, NumberFormat, Privacy, Redirect, Refer, Schedule, TimeoutMode};
 pub use select::{PrefixNumber, Route};
+pub use window::{Availability, LocalTime};
 
 /// A listener's stable number in the image.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
@@ -66,7 +69,7 @@ pub type Candidates = ArrayVec<Candidate, CANDIDATES_MAX>;
 /// Why there is no candidate.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub enum NoCandidate {
-    /// No prefix of the number is routed: 404.
+    /// No prefix of the number has a route that is there at this time: 404.
     NoRoute,
     /// Routed, but every gateway is disabled or filtered: 503.
     NoneUsable,

@@ -1,8 +1,8 @@
 //! From a number to the gateways to try.
 //!
 //! Longest prefix → its routes → by ascending priority, equals in a weighted shuffle → each route's carrier → its gateways, ordered
-//! alike. No gateway twice, at most [`CANDIDATES_MAX`]. When no route of a prefix may be used at this time, the next shorter prefix is asked;
-//! gateways that are down or capped do not shorten.
+//! alike. No gateway twice, at most [`CANDIDATES_MAX`]. Routes outside their time (`window`) take no part; when no route of a prefix is left,
+//! the next shorter prefix is asked. Gateways that are down or capped do not shorten.
 //!
 //! **Weighted shuffle.** Drawing without replacement: each time one of those left, with a chance of its weight over the sum of the
 //! weights left. Weight 0 is "only after the others": drawn when all others of the same priority are gone. Priority and weight mean what
@@ -16,8 +16,9 @@ use arrayvec::ArrayVec;
 use rkyv::Archived;
 
 use crate::limits::CANDIDATES_MAX;
-use crate::routing::layout::{CarrierGateway, GATEWAYS_PER_CARRIER_MAX, ROUTES_PER_PREFIX_MAX, RouteEntry};
-use crate::routing::{Candidate, Candidates, CarrierSlot, Digits, GatewaySlot, Image, NO_SLOT, NoCandidate, trie};
+use crate::routing::layout::{CarrierGateway, GATEWAYS_PER_CARRIER_MAX, ROUTES_PER_PREFIX_MAX, RouteEntry, Schedule};
+use crate::routing::{Candidate, Candidates, CarrierSlot, Digits, GatewaySlot, Image, NoCandidate, trie};
+use crate::time::WallTime;
 
 /// A route as selection sees it.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -28,12 +29,8 @@ pub struct Route {
     pub priority: u16,
     /// Share among equals.
     pub weight: u16,
-    /// Place of its time window in the image; `None`: always open.
-    pub window: Option<u16>,
-    /// First second of validity since 1970 UTC; `i64::MIN`: open.
-    pub valid_from: i64,
-    /// First second after it; `i64::MAX`: open.
-    pub valid_to: i64,
+    /// When it is there.
+    pub schedule: Schedule,
 }
 
 /// A routed prefix, by its number in the image. Good for this image only.
@@ -55,69 +52,95 @@ impl Draws {
     }
 }
 
-/// Hands out places by ascending priority, equals in a weighted shuffle. `entries` are sorted by priority.
-struct Order<'a, T> {
-    entries: &'a [T],
-    taken: u64,
-    /// The equals being drawn: `from..to`.
-    from: usize,
-    to: usize,
+/// What entries are ordered by.
+trait Rank {
+    /// Lower comes first.
+    fn priority(&self) -> u16;
+    /// Share among equals.
+    fn weight(&self) -> u64;
 }
 
-impl<'a, T> Order<'a, T> {
-    /// At most 64 entries are looked at; the compiler refuses more.
-    fn new(entries: &'a [T]) -> Order<'a, T> {
-        Order { entries: entries.get(..64).unwrap_or(entries), taken: 0, from: 0, to: 0 }
+impl Rank for Archived<RouteEntry> {
+    fn priority(&self) -> u16 {
+        self.priority.to_native()
+    }
+    fn weight(&self) -> u64 {
+        self.weight.to_native().into()
+    }
+}
+
+impl Rank for Archived<CarrierGateway> {
+    fn priority(&self) -> u16 {
+        self.priority.to_native()
+    }
+    fn weight(&self) -> u64 {
+        self.weight.to_native().into()
+    }
+}
+
+/// Hands out entries by ascending priority, equals in a weighted shuffle. `entries` are sorted by priority.
+struct Order<'a, T> {
+    entries: &'a [T],
+    /// Places of lower priority than those being drawn, as bits.
+    later: u64,
+    /// Places of equal priority that are being drawn.
+    equals: u64,
+}
+
+/// The places of a set of bits, ascending.
+fn places(mut bits: u64) -> impl Iterator<Item = usize> {
+    core::iter::from_fn(move || {
+        let place = bits.trailing_zeros() as usize;
+        let left = bits & bits.checked_sub(1)?;
+        bits = left;
+        Some(place)
+    })
+}
+
+impl<'a, T: Rank> Order<'a, T> {
+    /// All but those whose bit is set in `absent`. At most 64 entries are looked at; the compiler refuses more.
+    fn new(entries: &'a [T], absent: u64) -> Order<'a, T> {
+        let all = u64::MAX.checked_shr(64u32.saturating_sub(entries.len() as u32)).unwrap_or(0);
+        Order { entries, later: all & !absent, equals: 0 }
     }
 
-    /// The next one. `rank` gives priority and weight, or `None` for one that is not to be used.
-    fn next(&mut self, draws: &mut Draws, rank: impl Fn(&T) -> Option<(u16, u16)>) -> Option<&'a T> {
-        loop {
-            let mut left = 0u32;
-            let mut sum = 0u64;
-            for place in self.from..self.to {
-                if self.taken >> place & 1 == 0 {
-                    left += 1;
-                    sum += rank(&self.entries[place]).map_or(0, |(_, weight)| u64::from(weight));
-                }
-            }
-            if left == 0 {
-                self.equals(&rank)?;
-                continue;
-            }
+    fn next(&mut self, draws: &mut Draws) -> Option<&'a T> {
+        if self.equals == 0 {
+            self.equals = self.most_urgent();
+            self.later &= !self.equals;
+        }
+        let place = match self.equals.count_ones() {
+            0 => return None,
+            1 => self.equals.trailing_zeros() as usize,
+            _ => self.draw(draws)?,
+        };
+        self.equals &= !(1 << place);
+        self.entries.get(place)
+    }
+
+    /// Those with the priority of the first that is left.
+    fn most_urgent(&self) -> u64 {
+        let mut left = places(self.later).map(|place| (place, self.entries[place].priority()));
+        let Some((first, priority)) = left.next() else { return 0 };
+        let same = left.take_while(|(_, other)| *other == priority);
+        same.fold(1 << first, |equals, (place, _)| equals | 1 << place)
+    }
+
+    /// One of several equals.
+    fn draw(&self, draws: &mut Draws) -> Option<usize> {
+        let sum: u64 = places(self.equals).map(|place| self.entries[place].weight()).sum();
+        if sum == 0 {
             // Only weights of zero are left: each is as likely.
-            let even = sum == 0;
-            let mut draw = if left == 1 { 0 } else { draws.below(if even { u64::from(left) } else { sum }) };
-            for place in self.from..self.to {
-                if self.taken >> place & 1 == 1 {
-                    continue;
-                }
-                let entry = &self.entries[place];
-                let share = if even { 1 } else { rank(entry).map_or(0, |(_, weight)| u64::from(weight)) };
-                if draw < share {
-                    self.taken |= 1 << place;
-                    return Some(entry);
-                }
-                draw -= share;
-            }
-            // The shares add up to the bound of the draw, so one of them was hit.
-            return None;
+            return places(self.equals).nth(draws.below(self.equals.count_ones().into()) as usize);
         }
-    }
-
-    /// Moves on to the next run of equal priorities, leaving out what is not to be used.
-    fn equals(&mut self, rank: &impl Fn(&T) -> Option<(u16, u16)>) -> Option<()> {
-        self.from = self.to;
-        let mut priority = None;
-        while let Some(entry) = self.entries.get(self.to) {
-            match rank(entry) {
-                None => self.taken |= 1 << self.to,
-                Some((this, _)) if *priority.get_or_insert(this) != this => break,
-                Some(_) => {}
-            }
-            self.to += 1;
-        }
-        priority.map(|_| ())
+        let mut draw = draws.below(sum);
+        // The shares add up to the bound of the draw, so one of them is hit.
+        places(self.equals).find(|place| {
+            let share = self.entries[*place].weight();
+            let hit = draw < share;
+            draw = draw.saturating_sub(share);
+            hit
+        })
     }
 }
 
@@ -152,7 +175,7 @@ impl Image<'_> {
             let origin = first.saturating_add(place);
             let id = self.origins.ids.as_slice().get(origin).map_or(0, |id| id.to_native());
             let cost = self.origins.costs.as_slice().get(origin).map_or(u32::MAX, |cost| cost.to_native());
-            (route(entry), id, Some(cost).filter(|cost| *cost != u32::MAX))
+            (self.route(entry), id, Some(cost).filter(|cost| *cost != u32::MAX))
         })
     }
 
@@ -167,16 +190,32 @@ impl Image<'_> {
         entries().unwrap_or(&[])
     }
 
-    /// Candidates for a normalised number in a routing group: longest prefix, routes by priority and weighted shuffle, then
-    /// each carrier's gateways alike, at most [`CANDIDATES_MAX`], no gateway twice. `draw` is 64 random bits.
+    fn route(&self, entry: &Archived<RouteEntry>) -> Route {
+        Route {
+            carrier: CarrierSlot(entry.carrier.to_native()),
+            priority: entry.priority.to_native(),
+            weight: entry.weight.to_native(),
+            schedule: self.schedule(entry),
+        }
+    }
+
+    /// Candidates for a normalised number in a routing group at a time: longest prefix with a route that is there, its routes by priority and
+    /// weighted shuffle, then each carrier's gateways alike, at most [`CANDIDATES_MAX`], no gateway twice. `draw` is 64 random bits.
     ///
     /// # Errors
     /// [`NoCandidate`] says which answer to give.
-    pub fn select(&self, routing_group: u32, number: &[u8], draw: u64) -> Result<Candidates, NoCandidate> {
-        self.select_where(routing_group, number, draw, |_| true, |_, _| true)
+    pub fn select(
+        &self,
+        routing_group: u32,
+        number: &[u8],
+        wall: WallTime,
+        draw: u64,
+    ) -> Result<Candidates, NoCandidate> {
+        self.select_where(routing_group, number, wall, draw, |_, _| true)
     }
 
-    /// [`Image::select`] among the routes that may be used now and the gateways that are up and below their caps.
+    /// [`Image::select`] among the gateways that are up and below their caps. Where none is, that is the answer: no shorter
+    /// prefix is asked.
     ///
     /// # Errors
     /// [`NoCandidate`] says which answer to give.
@@ -184,29 +223,27 @@ impl Image<'_> {
         &self,
         routing_group: u32,
         number: &[u8],
+        wall: WallTime,
         draw: u64,
-        route_open: impl Fn(&Route) -> bool,
         mut gateway_usable: impl FnMut(CarrierSlot, GatewaySlot) -> bool,
     ) -> Result<Candidates, NoCandidate> {
         let mut prefix = self.longest_prefix(routing_group, Digits::leading(number)).ok_or(NoCandidate::NoRoute)?;
-        loop {
+        let (entries, absent) = loop {
             let entries = self.entries(prefix);
-            if entries.iter().any(|entry| route_open(&route(entry))) {
-                break;
+            let absent = self.absent(entries, wall);
+            if (absent.count_ones() as usize) < entries.len() {
+                break (entries, absent);
             }
             prefix = self.shorter_prefix(prefix).ok_or(NoCandidate::NoRoute)?;
-        }
+        };
         let mut draws = Draws(draw);
         let mut candidates: Candidates = ArrayVec::new();
-        let mut routes = Order::new(self.entries(prefix));
-        let rank = |entry: &Archived<RouteEntry>| {
-            route_open(&route(entry)).then(|| (entry.priority.to_native(), entry.weight.to_native()))
-        };
-        while let Some(entry) = routes.next(&mut draws, rank) {
+        let mut routes = Order::new(entries, absent);
+        while let Some(entry) = routes.next(&mut draws) {
             let carrier = CarrierSlot(entry.carrier.to_native());
             let Some(record) = self.carrier_record(carrier).filter(|record| record.enabled) else { continue };
-            let mut gateways = Order::new(record.gateways.as_slice());
-            while let Some(entry) = gateways.next(&mut draws, rank_of) {
+            let mut gateways = Order::new(record.gateways.as_slice(), 0);
+            while let Some(entry) = gateways.next(&mut draws) {
                 let gateway = GatewaySlot(entry.gateway.to_native());
                 if candidates.iter().any(|candidate| candidate.gateway == gateway) || !gateway_usable(carrier, gateway)
                 {
@@ -219,21 +256,6 @@ impl Image<'_> {
             }
         }
         if candidates.is_empty() { Err(NoCandidate::NoneUsable) } else { Ok(candidates) }
-    }
-}
-
-fn rank_of(entry: &Archived<CarrierGateway>) -> Option<(u16, u16)> {
-    Some((entry.priority.to_native(), entry.weight.to_native()))
-}
-
-fn route(entry: &Archived<RouteEntry>) -> Route {
-    Route {
-        carrier: CarrierSlot(entry.carrier.to_native()),
-        priority: entry.priority.to_native(),
-        weight: entry.weight.to_native(),
-        window: Some(entry.window.to_native()).filter(|window| *window != NO_SLOT),
-        valid_from: entry.valid_from.to_native(),
-        valid_to: entry.valid_to.to_native(),
     }
 }
 

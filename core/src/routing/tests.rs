@@ -10,10 +10,14 @@ use proptest::prelude::*;
 use crate::flow::Endpoint;
 use crate::limits::CANDIDATES_MAX;
 use crate::routing::build::{BuildError, Builder, ImageBytes, Plan, RouteRow, encode, reseal};
-use crate::routing::layout::{BODY_START, LAYOUT, NO_SLOT, ProviderRecord, RouteEntry};
+use crate::routing::layout::{BODY_START, LAYOUT, ProviderRecord, Schedule, WindowRow};
 use crate::routing::{
     Candidate, CarrierSlot, Digits, GatewaySlot, Image, ImageError, ListenerSlot, NoCandidate, ProviderSlot,
 };
+use crate::time::WallTime;
+
+/// Some time: most routes here are always there.
+const NOON: WallTime = WallTime(1_800_014_400_000_000);
 
 fn peer(text: &str) -> Endpoint {
     text.parse::<SocketAddr>().expect("address:port").into()
@@ -80,7 +84,7 @@ fn the_empty_prefix_is_the_default_route() {
         assert_eq!(longest(&image, 1, number).as_deref(), Some(expected), "{number}");
     }
     let empty = Builder::new().finish();
-    assert_eq!(open(&empty).select(1, b"44", 0), Err(NoCandidate::NoRoute));
+    assert_eq!(open(&empty).select(1, b"44", NOON, 0), Err(NoCandidate::NoRoute));
 }
 
 /// What the trie must agree with.
@@ -90,12 +94,13 @@ fn naive<'n>(prefixes: &BTreeMap<(u32, String), ()>, group: u32, number: &'n str
 }
 
 fn built(prefixes: &BTreeMap<(u32, String), ()>) -> ImageBytes {
-    let entry =
-        RouteEntry { priority: 0, carrier: 0, weight: 1, window: NO_SLOT, valid_from: i64::MIN, valid_to: i64::MAX };
     let rows = prefixes.keys().map(|(group, prefix)| RouteRow {
         routing_group: *group,
         prefix: Digits::parse(prefix.as_bytes()).expect("alphabet"),
-        entry,
+        priority: 0,
+        carrier: 0,
+        weight: 1,
+        schedule: Schedule::ALWAYS,
         id: 1,
         cost: u32::MAX,
     });
@@ -107,7 +112,7 @@ fn built(prefixes: &BTreeMap<(u32, String), ()>) -> ImageBytes {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
-    /// Few symbols and many prefixes make every kind of node, from skips to tables that number both radices.
+    /// Few symbols and many prefixes make every kind of line, and numbers that end in every part of it.
     #[test]
     fn agrees_with_a_naive_search(
         prefixes in prop::collection::btree_map((1u32..3, "[012]{0,9}|[0-9]{0,5}|77777[0-9*#A-D]{0,27}|[0*#A]{0,4}"), Just(()), 0..600),
@@ -155,7 +160,7 @@ proptest! {
     }
 }
 
-/// Enough prefixes for a root table of four digits, tables of three below it, and, in group 2, of symbols that are no digits.
+/// Enough prefixes for a wide root, nodes below it, and, in group 2, symbols that are no digits.
 #[test]
 fn agrees_with_a_naive_search_on_fifty_thousand() {
     let mut state = 0x5EED_u64;
@@ -205,6 +210,11 @@ fn sample() -> ImageBytes {
         builder.route(1, &std::format!("{}", number * 7), carrier);
         builder.route(2, &std::format!("5555{}*", number % 50 * 31), carrier);
     }
+    let zone = builder.zone("Somewhere", -3600, &[(0, 3600), (1_800_000_000, 7200)]);
+    let rows = [Some(zone), None].map(|zone| WindowRow { zone, ..WindowRow::EVERY_DAY });
+    let window = builder.window(&rows);
+    builder.route_at(1, "7", carrier, Schedule { window, valid_from: 0, valid_to: i64::MAX });
+    builder.provider_with(ProviderRecord { zone: Some(zone), ..ProviderRecord::default() });
     builder.finish()
 }
 
@@ -212,8 +222,11 @@ fn use_everything(bytes: &ImageBytes, number: &str) {
     let Ok(image) = Image::open(bytes) else { return };
     let _ = image.verify();
     for group in 0..4 {
-        let _ = image.select(group, number.as_bytes(), 7);
+        let _ = image.select(group, number.as_bytes(), NOON, 7);
         let mut prefix = image.longest_prefix(group, Digits::leading(number.as_bytes()));
+        for wall in [WallTime(0), WallTime(u64::MAX)] {
+            let _ = image.select(group, b"7", wall, 7);
+        }
         while let Some(this) = prefix {
             assert!(image.routes(this).count() < bytes.len());
             prefix = image.shorter_prefix(this);
@@ -225,6 +238,7 @@ fn use_everything(bytes: &ImageBytes, number: &str) {
     }
     for slot in 0..8 {
         let _ = (image.provider(ProviderSlot(slot)), image.gateway(GatewaySlot(slot)));
+        let _ = (image.local_day(ProviderSlot(slot), NOON), image.local_midnight(ProviderSlot(slot), NOON));
         let _ = image.carrier(CarrierSlot(slot)).map(|carrier| carrier.fails_over(503));
     }
 }
@@ -321,7 +335,7 @@ fn no_fitting_row_asks_the_wider_network_but_a_disabled_provider_does_not() {
     let listener = builder.listener("192.0.2.1:5060");
     let outer = builder.provider("outer", 1);
     let tech = builder.provider("tech", 1);
-    let off = builder.provider_with(ProviderRecord { enabled: false, ..ProviderRecord::default() });
+    let off = builder.provider_with(ProviderRecord { enabled: false, refuse_code: 503, ..ProviderRecord::default() });
     builder.address(outer, "198.51.100.0/24");
     builder.address_with(tech, "198.51.100.9/32", None, None, "77");
     builder.address(off, "198.51.100.10/32");
@@ -380,34 +394,13 @@ fn priorities_come_in_order_and_no_gateway_twice() {
     let expected = [(0, first), (1, first), (2, first), (3, second), (4, second)]
         .map(|(place, carrier)| Candidate { gateway: gateways[place], carrier });
     for draw in 0..50 {
-        assert_eq!(image.select(1, b"4420", draw).expect("routed").as_slice(), expected);
+        assert_eq!(image.select(1, b"4420", NOON, draw).expect("routed").as_slice(), expected);
     }
-    assert_eq!(image.select(2, b"1", 1).expect("routed").len(), CANDIDATES_MAX);
+    assert_eq!(image.select(2, b"1", NOON, 1).expect("routed").len(), CANDIDATES_MAX);
     let usable = |_, gateway: GatewaySlot| gateway.0 >= 5;
-    let found = image.select_where(2, b"1", 1, |_| true, usable).expect("seven are left");
+    let found = image.select_where(2, b"1", NOON, 1, usable).expect("seven are left");
     assert_eq!(found.iter().map(|candidate| candidate.gateway.0).collect::<Vec<_>>(), (5..12).collect::<Vec<_>>());
-    assert_eq!(image.select_where(2, b"1", 1, |_| true, |_, _| false), Err(NoCandidate::NoneUsable));
-}
-
-#[test]
-fn only_a_prefix_without_an_open_route_falls_back_to_a_shorter_one() {
-    let mut builder = Builder::new();
-    let [night, day] = ["night", "day"].map(|name| {
-        let gateway = builder.gateway(name, if name == "day" { "203.0.113.1:5060" } else { "203.0.113.2:5060" });
-        builder.carrier(name, &[gateway])
-    });
-    let entry =
-        RouteEntry { priority: 0, carrier: night.0, weight: 1, window: 0, valid_from: i64::MIN, valid_to: i64::MAX };
-    builder.route_with(1, "4420", entry).route(1, "44", day);
-    let bytes = builder.finish();
-    let image = Image::open(&bytes).expect("opens");
-    let carrier = |open: bool, usable: bool| {
-        let found = image.select_where(1, b"44207", 1, |route| open || route.window.is_none(), |_, _| usable);
-        found.map(|candidates| candidates[0].carrier)
-    };
-    assert_eq!(carrier(true, true), Ok(night));
-    assert_eq!(carrier(false, true), Ok(day));
-    assert_eq!(carrier(true, false), Err(NoCandidate::NoneUsable), "gateways that are down do not shorten");
+    assert_eq!(image.select_where(2, b"1", NOON, 1, |_, _| false), Err(NoCandidate::NoneUsable));
 }
 
 /// Chi-square with two degrees of freedom stays below 13.8 in 999 of 1,000 sound generators; the draws are fixed.
@@ -427,7 +420,7 @@ fn the_first_of_equals_is_drawn_by_weight() {
     let mut first = [0u32; 4];
     let mut second_after_last = [0u32; 2];
     for round in 0..rounds {
-        let order = image.select(1, b"44", u64::from(round) << 32 | 0x5EED).expect("routed");
+        let order = image.select(1, b"44", NOON, u64::from(round) << 32 | 0x5EED).expect("routed");
         assert_eq!(order.len(), 4);
         assert_eq!(order[3].carrier, carriers[3], "weight 0 comes after the others");
         first[usize::from(order[0].carrier.0)] += 1;
@@ -456,7 +449,7 @@ fn gateways_of_equal_priority_share_by_weight_too() {
     let bytes = builder.finish();
     let image = open(&bytes);
     let heavy_first =
-        (0..10_000).filter(|draw| image.select(1, b"1", *draw).expect("routed")[0].gateway == heavy).count();
+        (0..10_000).filter(|draw| image.select(1, b"1", NOON, *draw).expect("routed")[0].gateway == heavy).count();
     assert!((8_850..9_150).contains(&heavy_first), "{heavy_first} of 10,000 at nine to one");
 }
 

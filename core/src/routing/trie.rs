@@ -1,25 +1,25 @@
-//! Longest prefix match in about two cache lines.
+//! Longest prefix match in two cache lines.
 //!
 //! ```text
-//!   group ──► root: one bit per cell (the first 2–6 digits), set where a line starts; counting them gives the line
+//!   group ──► root: a bit per cell (the first 2–6 digits), set where a line starts; counting them gives the line
 //!                │
-//!                ▼ lines of 64 bytes
-//!              leaf     up to 7 prefixes of up to 15 symbols, compared at once; the longest that fits wins
-//!              long     up to 3 prefixes of up to 32 symbols
-//!              node     symbols that all prefixes below share; then again a bit per cell (the next two symbols) ──► lines
+//!                ▼ lines of 64 bytes, each
+//!              leaf   up to 14 prefixes of 7 symbols below the line's depth, or 7 of 14, compared at once; the longest that fits wins
+//!              long   up to 3 prefixes of up to 32 symbols
+//!              node   symbols that all prefixes below share, then a bit per cell (the next two symbols) ──► lines
 //! ```
 //!
-//! **Ranges.** Lines divide the numbers in order: a line serves its own cell and those behind it up to the next bit. So lines are
-//! well filled wherever prefixes are, and the root of a million prefixes has 160 KB, which stay in L2: a look-up reads a block there, one line, and where more
-//! than seven prefixes share a cell a second line. `docs/adr/0002-prefix-trie.md` has the figures and what else was considered.
+//! **Ranges.** Lines divide the numbers in order: a line serves its own cell and those behind it up to the next bit, so lines are
+//! well filled wherever prefixes are. The root of a million prefixes has 160 KB, which stay in L2: a look-up reads one block there, one
+//! line, and a second line where more than 14 prefixes share six digits. `docs/adr/0002-prefix-trie.md` has figures and alternatives.
 //!
-//! **What covers a line.** A prefix that starts in an earlier line either covers all of a line's range or nothing of it: the compiler
+//! **What covers a line.** A prefix that starts in an earlier line covers either all of a line's range or nothing of it: the compiler
 //! starts a line where one ends. The longest that covers it is written into the line, so nothing is remembered on the way down.
 //!
-//! **Numbers of prefixes.** Prefixes are numbered in their order, those of a leaf are neighbours: the leaf names the first.
+//! **Numbers of prefixes.** Prefixes are numbered in their order, and those of a leaf are neighbours: the leaf names the first.
 //!
-//! **Keys.** The symbols from the top, one bit behind the last. The bits from that one down, `key ^ (key - 1)`, are what a number may
-//! differ in: it fits if `key ^ number` is not above them. Of those that fit, the last is the longest.
+//! **Keys.** A word holds up to seven symbols from the top and one bit behind the last. From that bit down, `key ^ (key - 1)`, a
+//! dialled number may differ. A wide key is two such words. Of the keys that fit, the last is the longest.
 //!
 //! **Numbers that end early.** Symbols behind the end of a number are zeros. The answer for the number so filled up may be too long; the
 //! prefixes that fit are then among its shorter ones, because all of them are prefixes of the filled-up number. So the reader goes up
@@ -141,17 +141,18 @@ fn in_lines(trie: &Archived<Trie>, mut place: usize, mut shared: u32, number: Nu
             let (found, symbols) = in_leaf(line, kind, shared, number);
             return fitting(trie, found, symbols, number.len);
         }
-        match if kind == kind::NODE { below(line, number) } else { None } {
-            Some((below, symbols)) => (place, shared) = (below, symbols),
-            None => {
-                let covering = (line.words[1].to_native() & NUMBER, shared);
-                let (found, symbols) = Some(kind)
-                    .filter(|kind| *kind == kind::LONG)
-                    .and_then(|_| in_long(line, number))
-                    .unwrap_or(covering);
-                return fitting(trie, found, symbols, number.len);
-            }
-        }
+        let found = match kind {
+            kind::NODE => match below(line, number) {
+                Some(below) => {
+                    (place, shared) = below;
+                    continue;
+                }
+                None => None,
+            },
+            _ => in_long(line, number),
+        };
+        let (found, symbols) = found.unwrap_or((line.words[1].to_native() & NUMBER, shared));
+        return fitting(trie, found, symbols, number.len);
     }
     None
 }
@@ -195,9 +196,9 @@ fn in_long(line: &ArchivedLine, number: Number) -> Option<(u32, u32)> {
     let [count, lengths @ ..] = words[2].to_le_bytes();
     let keys = words[4..].chunks_exact(4).map(|key| key.iter().fold(0, |key, word| key << 32 | u128::from(*word)));
     let lengths = lengths.into_iter().map(|len| u32::from(len).min(PREFIX_MAX as u32));
-    let fits =
+    let mut fits =
         (0..u32::from(count)).zip(keys.zip(lengths)).filter(|(_, (key, len))| shares(*key, number.symbols, *len));
-    fits.last().map(|(place, (_, len))| ((words[0] & NUMBER) + place, len))
+    fits.next_back().map(|(place, (_, len))| ((words[0] & NUMBER) + place, len))
 }
 
 /// Whether two have the first `count` symbols in common.

@@ -1,22 +1,50 @@
-//! The slow check of a whole image: checksum, and that every number in it leads somewhere.
+//! The slow check of a whole image: checksum, that every number in it leads somewhere, and that what it would have us write into a message
+//! can stand there.
 
 use rkyv::Archived;
+use rkyv::option::ArchivedOption;
+use rkyv::string::ArchivedString;
 
+use crate::limits::HOST_MAX;
+use crate::routing::digits::Digits;
 use crate::routing::image::{Image, ImageError};
-use crate::routing::layout::{ArchivedGroup, ArchivedLine, BODY_START, NO_LINE, NO_SLOT, PREFIX_MAX, Trie};
+use crate::routing::layout::{
+    ALWAYS, ArchivedGroup, ArchivedLine, ArchivedPlace, BODY_START, NO_LINE, NO_SLOT, PREFIX_MAX, Place,
+    ROWS_PER_WINDOW_MAX, Trie, ZONE_OFFSET_MAX_S, ZONE_TRANSITIONS_MAX,
+};
 use crate::routing::trie::{CELLS, KEYS, NO_KEY, NUMBER, NUMBER_BITS, Node, kind};
 
 impl Image<'_> {
-    /// Checks the checksum of the body and every number in it: linear in the size of the image.
+    /// Checks the checksum of the body, every number in it and the texts that go into messages: linear in the size of the image.
     ///
     /// # Errors
-    /// [`ImageError::Checksum`] for a changed byte, [`ImageError::Malformed`] for a number that leads outside.
+    /// [`ImageError::Checksum`] for a changed byte, [`ImageError::Malformed`] for a number that leads outside or a text that would
+    /// break a message.
     pub fn verify(&self) -> Result<(), ImageError> {
         if crc32fast::hash(&self.bytes[BODY_START..]) != self.header().body_checksum() {
             return Err(ImageError::Checksum);
         }
-        let sound = self.sources_are_sound() && self.routes_are_sound() && trie_is_sound(self.trie);
+        let sound = self.records_are_sound()
+            && self.sources_are_sound()
+            && self.times_are_sound()
+            && self.routes_are_sound()
+            && trie_is_sound(self.trie);
         if sound { Ok(()) } else { Err(ImageError::Malformed) }
+    }
+
+    /// What records give to be written: numbers of number symbols, hosts of host symbols, statuses that refuse.
+    fn records_are_sound(&self) -> bool {
+        let tables = self.tables;
+        tables.listeners.iter().filter_map(taken).all(|record| record.advertise_host.as_ref().is_none_or(is_host))
+            && tables.providers.iter().filter_map(taken).all(|record| {
+                Digits::parse(record.prepend.as_bytes()).is_ok() && (400..700).contains(&record.refuse_code.to_native())
+            })
+            && tables.gateways.iter().filter_map(taken).all(|record| {
+                let prepend = record.prepend.strip_prefix('+').unwrap_or(&record.prepend);
+                Digits::parse(prepend.as_bytes()).is_ok()
+                    && record.port.to_native() != 0
+                    && record.from_host.as_ref().is_none_or(is_host)
+            })
     }
 
     fn sources_are_sound(&self) -> bool {
@@ -40,11 +68,34 @@ impl Image<'_> {
             .all(|entry| usize::from(entry.gateway.to_native()) < self.tables.gateways.len())
     }
 
+    fn times_are_sound(&self) -> bool {
+        let zones = self.tables.zones.len();
+        let known = |zone: &ArchivedOption<Archived<u16>>| {
+            zone.as_ref().is_none_or(|zone| usize::from(zone.to_native()) < zones)
+        };
+        let possible = |offset_s: Archived<i32>| offset_s.to_native().abs_diff(0) <= ZONE_OFFSET_MAX_S.unsigned_abs();
+        self.tables.zones.iter().all(|zone| {
+            let transitions = zone.transitions.as_slice();
+            transitions.len() <= ZONE_TRANSITIONS_MAX
+                && transitions.is_sorted_by(|left, right| left.at < right.at)
+                && transitions.iter().map(|set| set.offset_s).chain([zone.offset_s]).all(possible)
+        }) && self
+            .tables
+            .windows
+            .iter()
+            .all(|window| window.rows.len() <= ROWS_PER_WINDOW_MAX && window.rows.iter().all(|row| known(&row.zone)))
+            && self.tables.providers.iter().all(|place| match place {
+                ArchivedPlace::Taken(provider) => known(&provider.zone),
+                ArchivedPlace::Vacant(_) => true,
+            })
+    }
+
     fn routes_are_sound(&self) -> bool {
         let sets = self.routes.first.len();
         let entries = self.routes.entries.len();
         let carriers = self.tables.carriers.len();
         let windows = self.tables.windows.len();
+        let schedules = self.routes.schedules.len();
         let ascending = |first: &[Archived<u32>], end: usize| {
             first.windows(2).all(|pair| pair[0] <= pair[1])
                 && first.first().is_some_and(|first| first.to_native() == 0)
@@ -55,9 +106,13 @@ impl Image<'_> {
             && self.origins.costs.len() == self.origins.ids.len()
             && self.origins.first.len() == self.trie.sets.len() + 1
             && self.routes.entries.iter().all(|entry| {
-                let window = entry.window.to_native();
+                let schedule = entry.schedule.to_native();
                 usize::from(entry.carrier.to_native()) < carriers
-                    && (window == NO_SLOT || usize::from(window) < windows)
+                    && (schedule == ALWAYS || (schedule as usize) < schedules)
+            })
+            && self.routes.schedules.iter().all(|schedule| {
+                let window = schedule.window.to_native();
+                window == NO_SLOT || usize::from(window) < windows
             })
             && self.trie.parents.len() == self.trie.sets.len()
             && self.trie.lengths.len() == self.trie.sets.len()
@@ -65,6 +120,19 @@ impl Image<'_> {
             && self.trie.parents.iter().zip(1u32..).all(|(parent, number)| parent.to_native() < number)
             && self.trie.lengths.iter().all(|len| usize::from(*len) <= PREFIX_MAX)
     }
+}
+
+fn taken<T: rkyv::Archive>(place: &ArchivedPlace<T>) -> Option<&Archived<T>> {
+    match place {
+        Archived::<Place<T>>::Taken(record) => Some(record),
+        Archived::<Place<T>>::Vacant(_) => None,
+    }
+}
+
+/// A host name or an address without brackets, in the symbols that either has.
+fn is_host(host: &ArchivedString) -> bool {
+    let symbol = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:".contains(&byte);
+    (1..=HOST_MAX).contains(&host.len()) && host.bytes().all(symbol)
 }
 
 fn trie_is_sound(trie: &Archived<Trie>) -> bool {

@@ -8,7 +8,8 @@ use corelane_core::{Counter, Input};
 
 use super::world::{Answered, CALLER, GATEWAY, Sent, World, answered, invite, ladder, response};
 
-fn hang_up_all(world: &mut World) -> Vec<Sent> {
+/// The operator ends all calls.
+pub(crate) fn hang_up_all(world: &mut World) -> Vec<Sent> {
     let mut sent = world.handle(Input::Command(Command::HangUpAll));
     sent.extend(world.handle(Input::Timeout));
     sent

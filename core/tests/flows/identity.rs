@@ -1,10 +1,12 @@
-//! Who is named to whom while a call is set up (RFC 3323, RFC 3325; columns `privacy` and `from_host`).
+//! Who is named to whom, while a call is set up and inside its dialog (RFC 3323, RFC 3325; columns `privacy` and `from_host`).
+
+use std::time::Duration;
 
 use corelane_core::routing::Privacy;
 use corelane_core::routing::build::{Builder, ImageBytes};
 use corelane_core::routing::layout::ProviderRecord;
 
-use super::world::{CALLER, GATEWAY, Request, Sent, World, invite, ladder, response};
+use super::world::{Answered, CALLER, GATEWAY, Request, Sent, World, answered, invite, ladder, response};
 use Privacy::{Trusted, Untrusted};
 
 const FROM: &str = "<sip:alice@192.0.2.10>;tag=caller";
@@ -144,4 +146,55 @@ fn a_response_names_the_callee_to_whom_it_may() {
         }
         world.settle();
     }
+}
+
+const SHOWN: &str = "<sip:alice@us.example>;tag=caller";
+
+/// RFC 3261 §12.2: inside the dialog too each side sees the caller under the name that it knows, in requests of both sides and their
+/// answers, and in the BYE that Corelane sends.
+#[test]
+fn inside_a_dialog_each_side_sees_one_caller() {
+    let mut world = World::routed_by(image(Trusted, Trusted, Some("us.example")));
+    let call = answered(&mut world, "in");
+    assert_eq!((call.forwarded.header("From"), call.ok.header("From")), (SHOWN, FROM));
+    let ack = world.deliver(CALLER, &call.caller_sends("ACK", "in-ack", 1).text());
+    assert_eq!((ladder(&ack), ack[0].header("From")), (vec![format!("{GATEWAY} ACK")], SHOWN));
+    let sent = world.deliver(CALLER, &call.caller_sends("UPDATE", "in-update", 2).text());
+    assert_eq!((ladder(&sent), sent[0].header("From")), (vec![format!("{GATEWAY} UPDATE")], SHOWN));
+    let up = world.deliver(GATEWAY, &response(&sent[0], 200, "", &[]));
+    assert_eq!((ladder(&up), up[0].header("From")), (vec![format!("{CALLER} 200")], FROM));
+    let sent = world.deliver(GATEWAY, &call.callee_sends("INFO", "in-info", 7).text());
+    assert_eq!((ladder(&sent), sent[0].header("To")), (vec![format!("{CALLER} INFO")], FROM));
+    let down = world.deliver(CALLER, &response(&sent[0], 200, "", &[]));
+    assert_eq!((ladder(&down), down[0].header("To")), (vec![format!("{GATEWAY} 200")], SHOWN));
+    let ended = world.advance(Duration::from_secs(1900));
+    let bye = |to: &str| ended.iter().find(|sent| sent.to == to && sent.start_line().starts_with("BYE")).cloned();
+    assert_eq!(bye(GATEWAY).expect("a BYE").header("From"), SHOWN);
+    assert_eq!(bye(CALLER).expect("a BYE").header("To"), FROM);
+    world.settle();
+}
+
+/// Before the answer as well (RFC 3262, RFC 3311 §5): an anonymous caller is not named by his PRACK.
+#[test]
+fn an_early_dialog_hides_the_caller() {
+    let mut world = World::routed_by(image(Trusted, Untrusted, None));
+    let request = named("id");
+    let sent = forwarded(&mut world, &request);
+    let ringing = world.deliver(GATEWAY, &response(&sent, 183, "callee", &["Contact: <sip:bob@198.51.100.20>"]));
+    let call = Answered { invite: request, forwarded: sent.clone(), ok: ringing[0].clone() };
+    let mut prack = call.caller_sends("PRACK", "early-prack", 2);
+    prack.extra.push(format!("P-Asserted-Identity: {ASSERTED}"));
+    prack.extra.push("Privacy: id".into());
+    let down = world.deliver(CALLER, &prack.text());
+    assert_eq!((ladder(&down), down[0].header("From")), (vec![format!("{GATEWAY} PRACK")], ANONYMOUS));
+    assert!(down[0].headers("P-Asserted-Identity").is_empty());
+    let up = world.deliver(GATEWAY, &response(&down[0], 200, "", &[&format!("P-Asserted-Identity: {ASSERTED}")]));
+    assert_eq!((ladder(&up), up[0].header("From")), (vec![format!("{CALLER} 200")], FROM));
+    assert!(up[0].headers("P-Asserted-Identity").is_empty(), "an untrusted gateway's word");
+    let update = world.deliver(GATEWAY, &call.callee_sends("UPDATE", "early-update", 1).text());
+    assert_eq!((ladder(&update), update[0].header("To")), (vec![format!("{CALLER} UPDATE")], FROM));
+    let answer = world.deliver(CALLER, &response(&update[0], 200, "", &[]));
+    assert_eq!((ladder(&answer), answer[0].header("To")), (vec![format!("{GATEWAY} 200")], ANONYMOUS));
+    world.deliver(GATEWAY, &response(&sent, 486, "callee", &[]));
+    world.settle();
 }

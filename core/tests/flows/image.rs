@@ -1,8 +1,13 @@
-//! The routing image of the tests: one provider, two gateways, the second bound to the second listener.
+//! The routing image of the tests: one provider, two gateways, the second bound to the second listener; and a route that is there for an
+//! hour.
 
 use corelane_core::routing::build::{Builder, ImageBytes};
+use corelane_core::routing::layout::{Schedule, WindowRow};
 
 use super::world::{CALLER, FAR_GATEWAY, GATEWAY};
+
+/// The hour in which the clock of a new world stands, 2027-01-15 08:00 UTC: numbers that start with 4377 have their own route in it.
+const MORNING: WindowRow = WindowRow { from_s: 8 * 3600, to_s: 9 * 3600, ..WindowRow::EVERY_DAY };
 
 pub(crate) fn image() -> ImageBytes {
     let mut builder = Builder::new();
@@ -17,5 +22,7 @@ pub(crate) fn image() -> ImageBytes {
     let far_carrier = builder.carrier("far", &[far_gateway]);
     builder.route(1, "49", near_carrier);
     builder.route(1, "43", far_carrier);
+    let window = builder.window(&[MORNING]);
+    builder.route_at(1, "4377", near_carrier, Schedule { window, ..Schedule::ALWAYS });
     builder.finish()
 }

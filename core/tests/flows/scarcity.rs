@@ -25,11 +25,11 @@ fn clog(world: &mut World) {
 /// The answer to a BYE finds no buffer: its sender times out, nothing is left behind.
 #[test]
 fn a_lost_answer_to_a_bye_leaves_nothing() {
-    let mut world = world(|budget| budget.buffers = [10, 10, 0]);
+    let mut world = world(|budget| budget.buffers = [10, 10, 0, 0]);
     let call = answered(&mut world, "m");
     let bye = world.deliver(CALLER, &call.caller_sends("BYE", "m-bye", 2).text());
     clog(&mut world);
-    let pad = format!("X-Pad: {}", "x".repeat(400));
+    let pad = format!("X-Pad: {}", "x".repeat(1400));
     assert!(world.deliver(GATEWAY, &response(&bye[0], 200, "", &[&pad])).is_empty());
     assert_eq!(world.count(Counter::CallsLive), 0);
     world.settle();
@@ -38,7 +38,7 @@ fn a_lost_answer_to_a_bye_leaves_nothing() {
 /// The same for the 2xx of an INVITE whose every repetition finds no buffer.
 #[test]
 fn a_2xx_that_never_gets_through_leaves_nothing() {
-    let mut world = world(|budget| budget.buffers = [10, 10, 0]);
+    let mut world = world(|budget| budget.buffers = [10, 10, 0, 0]);
     let forwarded = world.deliver(CALLER, &invite("4930123456", "two").text())[1].clone();
     clog(&mut world);
     // It needs a larger buffer than the INVITE's, which is free by then.
@@ -50,7 +50,7 @@ fn a_2xx_that_never_gets_through_leaves_nothing() {
 /// The ACK of a refusal is written into the room of the INVITE that it acknowledges.
 #[test]
 fn a_refusal_is_acknowledged_without_a_free_buffer() {
-    let mut world = world(|budget| budget.buffers = [10, 10, 0]);
+    let mut world = world(|budget| budget.buffers = [10, 10, 0, 0]);
     let forwarded = world.deliver(CALLER, &invite("4930123456", "fa").text())[1].clone();
     clog(&mut world);
     let sent = world.deliver(GATEWAY, &response(&forwarded, 486, "t", &[]));
@@ -99,7 +99,7 @@ fn every_number_of_buffers_ends_clean() {
     for small in 0..14 {
         for middle in 0..4 {
             for slow_ring in [false, true] {
-                let mut world = world(|budget| budget.buffers = [small, middle, 0]);
+                let mut world = world(|budget| budget.buffers = [small, middle, 0, 0]);
                 world.slow_ring = slow_ring;
                 let request = invite("4930123456", "scarce");
                 let sent = world.deliver(CALLER, &request.text());

@@ -1,9 +1,12 @@
 //! One engine, a clock and peers that are text: what a test sends and what comes out.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
+use corelane_core::admission::{Caps, CapsSize};
 use corelane_core::call::CallRecord;
+use corelane_core::counter::LEDGER;
 use corelane_core::engine::{Budget, Listener, Timers, UnknownSource};
 use corelane_core::routing::build::ImageBytes;
 use corelane_core::routing::{Image, ListenerSlot};
@@ -68,6 +71,7 @@ pub(crate) struct World {
     now: Now,
     /// Buffers that the network has not taken yet: released only at [`World::settle`].
     unreleased: Vec<corelane_core::BufferRef>,
+    caps: Arc<Caps>,
     /// The records of the calls that ended.
     pub(crate) records: Vec<CallRecord>,
     /// Keep buffers until the end, as a slow ring would.
@@ -92,6 +96,7 @@ pub(crate) fn settings() -> Settings {
         unknown_source: UnknownSource::Drop,
         policy: corelane_core::engine::Policy::default(),
         budget: Budget::for_shard(100, 10, 1, &timers),
+        caps: Arc::new(Caps::new(CapsSize { providers: 64, carriers: 64, gateways: 64 })),
     }
 }
 
@@ -106,12 +111,14 @@ impl World {
 
     pub(crate) fn with(settings: Settings) -> World {
         let now = Now { monotonic: Instant::from_micros(1_000_000), wall: WallTime(1_800_000_000_000_000) };
+        let caps = Arc::clone(&settings.caps);
         let engine = Engine::new(settings, now.monotonic);
         World {
             engine,
             image: super::image::image(),
             now,
             unreleased: Vec::new(),
+            caps,
             records: Vec::new(),
             slow_ring: false,
         }
@@ -137,7 +144,9 @@ impl World {
         let image = Image::open(&self.image).expect("the test's image opens");
         let mut effects = Effects::new();
         self.engine.handle(self.now, &image, input, &mut effects);
-        effects.into_iter().filter_map(|effect| self.accept(effect)).collect()
+        let sent = effects.into_iter().filter_map(|effect| self.accept(effect)).collect();
+        self.engine.audit(self.unreleased.iter().copied()).expect("the audit after each step");
+        sent
     }
 
     fn accept(&mut self, effect: Effect) -> Option<Sent> {
@@ -152,6 +161,11 @@ impl World {
             self.engine.release(buffer);
         }
         Some(Sent { to: flow.peer.to_string(), listener: flow.listener.0, text })
+    }
+
+    /// The clocks.
+    pub(crate) fn now(&self) -> Now {
+        self.now
     }
 
     /// The record of the call that ended last.
@@ -221,8 +235,10 @@ impl World {
         }
         assert_eq!(self.count(Counter::CallsStarted), self.count(Counter::CallsEnded));
         assert_eq!(self.count(Counter::CallsStarted), self.records.len() as u64, "one record a call");
-        for ledger in self.engine.ledger() {
-            assert!(ledger.balances() && ledger.live == 0, "{ledger:?}");
+        assert_eq!(self.caps.held(), [0; 3], "caps");
+        let counters = self.engine.counters();
+        for account in LEDGER {
+            assert!(counters.balances(account) && counters.value(account.live) == 0, "{account:?}");
         }
     }
 }
@@ -355,6 +371,23 @@ impl Answered {
             ..self.invite.as_method(method, branch, cseq)
         }
     }
+}
+
+/// An INVITE that rings in one early dialog, `callee`; `ok` is the 180.
+pub(crate) fn ringing(world: &mut World, call: &str) -> Answered {
+    let invite = invite("4930123456", call);
+    let forwarded = world.deliver(CALLER, &invite.text())[1].clone();
+    let ok = world.deliver(GATEWAY, &response(&forwarded, 180, "callee", &[]))[0].clone();
+    Answered { invite, forwarded, ok }
+}
+
+/// INVITE, 200: the ACK has not come.
+pub(crate) fn unacknowledged(world: &mut World, call: &str) -> Answered {
+    let invite = invite("4930123456", call);
+    let forwarded = world.deliver(CALLER, &invite.text())[1].clone();
+    let ok = response(&forwarded, 200, "callee", &["Contact: <sip:bob@198.51.100.20>"]);
+    let ok = world.deliver(GATEWAY, &ok)[0].clone();
+    Answered { invite, forwarded, ok }
 }
 
 /// INVITE, 180, 200, ACK through the world.

@@ -1,13 +1,13 @@
 //! What the writers change and what they keep (RFC 3261 §16.6, §16.7, §8.2.6, §17.1.1.3, §9.1).
 
 use corelane_core::message::{
-    Answer, Message, Name, Names, Patch, RequestEdits, Rewrite, Span, Writer, write_ack, write_answer, write_cancel,
-    write_request, write_response, write_response_with,
+    Answer, Message, Name, Names, OwnRoute, OwnVia, Patch, RequestEdits, Rewrite, Span, Writer, write_ack,
+    write_answer, write_cancel, write_request, write_response, write_response_with,
 };
 
 const NO_EDITS: RequestEdits<'static> = RequestEdits {
     request_uri: None,
-    via: b"SIP/2.0/UDP us;branch=z9hG4bKus",
+    via: OwnVia { transport: b"UDP", sent_by: b"us", branch: b"z9hG4bKus" },
     received: None,
     rport: None,
     record_routes: &[],
@@ -54,11 +54,14 @@ fn a_forwarded_request_with_everything() {
         request_uri: Some(b"sip:123@gw;user=phone"),
         received: Some([192, 0, 2, 7].into()),
         rport: Some(5062),
-        record_routes: &[b"<sip:out;lr>", b"<sip:in;lr>"],
+        record_routes: &[OwnRoute { sent_by: b"out", token: b"1" }, OwnRoute { sent_by: b"in", token: b"1" }],
         strip_routes: 1,
         ..NO_EDITS
     };
-    insta::assert_snapshot!(forwarded("Route: <sip:us;lr>, <sip:next;lr>\nRecord-Route: <sip:before;lr>\n", &edits));
+    insta::assert_snapshot!(forwarded(
+        "Route: <sip:us;lr;cl=1>, <sip:next;lr>\nRecord-Route: <sip:before;lr>\n",
+        &edits
+    ));
 }
 
 /// RFC 3261 §18.2.1, RFC 3581 §4.
@@ -112,7 +115,7 @@ fn routes_are_taken_from_both_ends() {
 #[test]
 fn new_fields_behind_vias_that_are_last() {
     let request = "BYE sip:b@b SIP/2.0\nFrom: <sip:a@a>;tag=1\nTo: <sip:b@b>;tag=2\nCall-ID: c\nCSeq: 8 BYE\nVia: SIP/2.0/UDP a\n\n";
-    let edits = RequestEdits { record_routes: &[b"<sip:us;lr>"], ..NO_EDITS };
+    let edits = RequestEdits { record_routes: &[OwnRoute { sent_by: b"us", token: b"1" }], ..NO_EDITS };
     insta::assert_snapshot!(written(request, |message, out| write_request(message, &edits, out)));
 }
 
@@ -215,10 +218,16 @@ fn a_rewritten_message() {
         // The host of `sip:a@a`.
         let span = Span { start: from.start + 6, end: from.end };
         let rewrite = Rewrite { from: Some(Patch { span, text: b"us.example" }), drop, ..Rewrite::NOTHING };
-        let edits = RequestEdits { rewrite, strip_routes: 1, record_routes: &[b"<sip:us;lr>"], ..NO_EDITS };
+        let edits = RequestEdits {
+            rewrite,
+            strip_routes: 1,
+            record_routes: &[OwnRoute { sent_by: b"us", token: b"t" }],
+            ..NO_EDITS
+        };
         write_request(message, &edits, out);
     };
-    let plain = RequestEdits { strip_routes: 1, record_routes: &[b"<sip:us;lr>"], ..NO_EDITS };
+    let plain =
+        RequestEdits { strip_routes: 1, record_routes: &[OwnRoute { sent_by: b"us", token: b"t" }], ..NO_EDITS };
     let without = lines.replace("Privacy: id\n", "").replace("P-Asserted-Identity: <sip:1>\n", "");
     let expected = forwarded(&without, &plain).replace("<sip:a@a>", "<sip:a@us.example>");
     assert_eq!(written(&invite(lines), part), expected);

@@ -252,8 +252,9 @@ mod tests {
         let text = "routes = 'r'\nstate_dir = '/s'\nlisten = ['1=127.0.0.1:5060',\n '2=[::1]:5060']\n\
                     advertise = 'a.example'\nshards = 2\ncpus = '0,1'\ncontrol_cpu = 0\ncalls_max = 1_000\ncps_max = 10\n\
                     steering = 'forward'\nio = 'ring'\nunknown_source = 'forbid'\nt1_ms = 50\nt2_ms = 400\nt4_ms = 500\n\
-                    ring_timeout_ms = 3000\nnoack_timeout_ms = 1000\ndefault_timeout_s = 60\n\
-                    session_expires_s = 600\nmin_se_s = 120\n";
+                    ring_timeout_ms = 3000\nnoack_timeout_ms = 1000\ndefault_timeout_s = 60\nfr_timer_ms = 1000\n\
+                    progress_timeout_ms = 2000\ninvite_timeout_ms = 3000\nearly_timeout_ms = 4000\nhunt_after_ringing = false\n\
+                    remap_503 = false\nbye_on_expiry = false\nsession_expires_s = 600\nmin_se_s = 120\n";
         assert_eq!(problems_of(text), [""; 0]);
         let (given, _) = parse(Path::new("etc/a.toml"), text);
         assert_eq!(given.routes.unwrap().value, Path::new("etc/r"), "relative to the file");

@@ -3,29 +3,51 @@
 use std::collections::HashMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use corelane_core::WallTime;
 use corelane_core::routing::build::{self, BuildError, ImageBytes, Plan, RouteRow};
 use corelane_core::routing::layout::{
-    ArchivedPlace, CarrierGateway, NO_SLOT, ROUTES_PER_PREFIX_MAX, RouteEntry, Tables as Records, WindowRecord,
+    ArchivedPlace, CarrierGateway, NO_SLOT, ROUTES_PER_PREFIX_MAX, Schedule, Tables as Records, WindowRecord, WindowRow,
 };
 use corelane_core::routing::{Digits, Image};
 
 use crate::routes::problem::Problem;
 use crate::routes::slots::{Assigned, Before, assign};
 use crate::routes::tables::{Row, Tables};
+use crate::routes::zones::Zones;
 
-/// Compiles tables. Ids that `previous` knows keep their slots; the generation is one more than its.
+/// [`compile_at`] the time that it is.
+///
+/// # Errors
+/// As [`compile_at`].
+pub fn compile(tables: &Tables, previous: Option<&Image<'_>>) -> Result<ImageBytes, Vec<Problem>> {
+    compile_at(tables, previous, wall_now())
+}
+
+/// The wall clock; the epoch where it is set before that.
+#[must_use]
+pub fn wall_now() -> WallTime {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    WallTime(since_epoch.as_micros() as u64)
+}
+
+/// Compiles tables. Ids that `previous` knows keep their slots; the generation is one more than its. Time zones are written out
+/// from a year before `compiled_at` to ten years after it.
 ///
 /// # Errors
 /// What only the whole shows: too many routes of one prefix, more than an image can hold.
-pub fn compile(tables: &Tables, previous: Option<&Image<'_>>) -> Result<ImageBytes, Vec<Problem>> {
+pub fn compile_at(
+    tables: &Tables,
+    previous: Option<&Image<'_>>,
+    compiled_at: WallTime,
+) -> Result<ImageBytes, Vec<Problem>> {
     let generation = previous.map_or(1, |image| image.generation() + 1);
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let slots = Slots::assign(tables, previous, generation);
-    let (windows, window_places) = windows(tables);
+    let zones = Zones::of(tables, compiled_at);
+    let (windows, window_places) = windows(tables, &zones);
     let plan = Plan {
         generation,
-        compiled_at: since_epoch.as_micros() as u64,
-        tables: records(tables, &slots, windows),
+        compiled_at: compiled_at.0,
+        tables: records(tables, &slots, windows, zones),
         addresses: tables.addresses.iter().map(|row| address(&row.row, &slots)).collect(),
         routes: routes(tables, &slots, &window_places),
     };
@@ -74,7 +96,7 @@ impl Slots {
 }
 
 /// Time windows, the rows of an id together, and the place of each id.
-fn windows(tables: &Tables) -> (Vec<WindowRecord>, HashMap<u32, u16>) {
+fn windows(tables: &Tables, zones: &Zones) -> (Vec<WindowRecord>, HashMap<u32, u16>) {
     let mut places: HashMap<u32, u16> = HashMap::new();
     let mut windows: Vec<WindowRecord> = Vec::new();
     for Row { row, .. } in &tables.windows {
@@ -82,12 +104,12 @@ fn windows(tables: &Tables) -> (Vec<WindowRecord>, HashMap<u32, u16>) {
             windows.push(WindowRecord { id: row.id, rows: Vec::new() });
             windows.len() as u16 - 1
         });
-        windows[usize::from(place)].rows.push(row.row.clone());
+        windows[usize::from(place)].rows.push(WindowRow { zone: zones.place(&row.zone), ..row.row });
     }
     (windows, places)
 }
 
-fn records(tables: &Tables, slots: &Slots, windows: Vec<WindowRecord>) -> Records {
+fn records(tables: &Tables, slots: &Slots, windows: Vec<WindowRecord>, zones: Zones) -> Records {
     let enabled: HashMap<u32, bool> =
         tables.gateways.iter().map(|row| (row.row.record.id, row.row.record.enabled)).collect();
     let mut members: HashMap<u32, Vec<CarrierGateway>> = HashMap::new();
@@ -110,6 +132,7 @@ fn records(tables: &Tables, slots: &Slots, windows: Vec<WindowRecord>) -> Record
         providers: slots.providers.place(tables.providers.iter().map(|row| {
             let mut record = row.row.record.clone();
             record.listener = slots.listener(row.row.listener_id);
+            record.zone = zones.place(&row.row.zone);
             (record.id, record)
         })),
         gateways: slots.gateways.place(tables.gateways.iter().map(|row| {
@@ -118,6 +141,8 @@ fn records(tables: &Tables, slots: &Slots, windows: Vec<WindowRecord>) -> Record
             (record.id, record)
         })),
         carriers: slots.carriers.place(carriers),
+        zones: zones.records,
+        zones_until: zones.until,
         windows,
         media_nodes: tables.media_nodes.iter().map(|row| row.row.clone()).collect(),
     }
@@ -140,10 +165,10 @@ fn routes(tables: &Tables, slots: &Slots, windows: &HashMap<u32, u16>) -> Vec<Ro
     let routes = enabled.map(|Row { row, .. }| RouteRow {
         routing_group: row.routing_group,
         prefix: row.prefix,
-        entry: RouteEntry {
-            priority: row.priority,
-            carrier: slots.carriers.slots[&row.carrier_id],
-            weight: row.weight,
+        priority: row.priority,
+        carrier: slots.carriers.slots[&row.carrier_id],
+        weight: row.weight,
+        schedule: Schedule {
             window: row.time_window_id.map_or(NO_SLOT, |id| windows[&id]),
             valid_from: row.valid_from,
             valid_to: row.valid_to,

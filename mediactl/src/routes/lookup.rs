@@ -1,10 +1,16 @@
 //! `routes lookup`: why a number goes where it goes, told step by step.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
-use corelane_core::Endpoint;
 use corelane_core::number::Dialled;
-use corelane_core::routing::{Candidates, Digits, Image, ListenerSlot, NO_SLOT, NoCandidate, ProviderSlot, Recognised};
+use corelane_core::routing::{
+    Availability, Candidates, Digits, Image, ListenerSlot, NO_SLOT, NoCandidate, ProviderSlot, Recognised, Schedule,
+};
+use corelane_core::{Endpoint, WallTime};
+
+use crate::routes::stat::zones_until;
+use crate::routes::zones::shown;
 
 /// Where a look-up starts.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -37,36 +43,21 @@ pub enum Outcome {
     None(NoCandidate),
 }
 
-/// Follows a number through an image. `draw` decides between equals, as the engine's random number does.
+/// Follows a number through an image at a time. `draw` decides between equals, as the engine's random number does.
 #[must_use]
-pub fn lookup(image: &Image<'_>, source: Source, dialled: &str, draw: u64) -> Lookup {
-    let mut steps = Vec::new();
+pub fn lookup(image: &Image<'_>, source: Source, dialled: &str, wall: WallTime, draw: u64) -> Lookup {
+    let now = (wall.0 / 1_000_000) as i64;
+    let known = zones_until(image).is_none_or(|until| now < until);
+    let beyond = if known { "" } else { ", when the image knows no daylight saving any more" };
+    let mut steps = vec![format!("at {}{beyond}", shown(now))];
     let Some((group, number)) = start(image, source, dialled, &mut steps) else {
         return Lookup { steps, outcome: Outcome::Unknown };
     };
-    let outcome = match image.select(group, number.as_bytes(), draw) {
+    let outcome = match image.select(group, number.as_bytes(), wall, draw) {
         Ok(candidates) => Outcome::Candidates(candidates),
         Err(none) => Outcome::None(none),
     };
-    let mut prefix = image.longest_prefix(group, Digits::leading(number.as_bytes()));
-    if prefix.is_none() {
-        steps.push(format!("group {group}: no prefix of '{number}' is routed: 404"));
-    }
-    while let Some(this) = prefix {
-        let len = usize::from(image.prefix_len(this));
-        steps.push(format!("group {group}: prefix '{}'", number.get(..len).unwrap_or(&number)));
-        for (route, id, cost) in image.routes(this) {
-            let carrier = image.carrier(route.carrier).map_or("?", |carrier| carrier.name());
-            let cost =
-                cost.map_or(String::new(), |cost| format!(", cost {}.{:06}", cost / 1_000_000, cost % 1_000_000));
-            let window = if route.window.is_some() { ", has a time window" } else { "" };
-            steps.push(format!(
-                "  route {id}: carrier {carrier}, priority {}, weight {}{cost}{window}",
-                route.priority, route.weight
-            ));
-        }
-        prefix = image.shorter_prefix(this);
-    }
+    prefixes(image, group, &number, wall, &mut steps);
     match &outcome {
         Outcome::Candidates(candidates) => {
             for (place, candidate) in candidates.iter().enumerate() {
@@ -81,6 +72,66 @@ pub fn lookup(image: &Image<'_>, source: Source, dialled: &str, draw: u64) -> Lo
         Outcome::None(NoCandidate::NoRoute) | Outcome::Unknown => {}
     }
     Lookup { steps, outcome }
+}
+
+/// The prefixes of a number from the longest on, and which of their routes are there.
+fn prefixes(image: &Image<'_>, group: u32, number: &str, wall: WallTime, steps: &mut Vec<String>) {
+    let mut prefix = image.longest_prefix(group, Digits::leading(number.as_bytes()));
+    if prefix.is_none() {
+        steps.push(format!("group {group}: no prefix of '{number}' is routed: 404"));
+        return;
+    }
+    let mut used = false;
+    while let Some(this) = prefix {
+        let len = usize::from(image.prefix_len(this));
+        let there = |schedule| image.availability(schedule, wall) == Availability::Open;
+        let open = image.routes(this).any(|(route, ..)| there(route.schedule));
+        let verdict = match (used, open) {
+            (true, _) => ": not asked",
+            (false, true) => ": used",
+            (false, false) => ": no route is there at this time, so the next shorter prefix is asked",
+        };
+        used |= open;
+        steps.push(format!("group {group}: prefix '{}'{verdict}", number.get(..len).unwrap_or(number)));
+        for (route, id, cost) in image.routes(this) {
+            let carrier = image.carrier(route.carrier).map_or("?", |carrier| carrier.name());
+            let cost =
+                cost.map_or(String::new(), |cost| format!(", cost {}.{:06}", cost / 1_000_000, cost % 1_000_000));
+            let when = when(image, route.schedule, wall);
+            let (priority, weight) = (route.priority, route.weight);
+            steps.push(format!("  route {id}: carrier {carrier}, priority {priority}, weight {weight}{cost}{when}"));
+        }
+        prefix = image.shorter_prefix(this);
+    }
+    if !used {
+        steps.push("no prefix has a route that is there at this time: 404".to_string());
+    }
+}
+
+/// What a schedule says at a time, as the end of a route's line; nothing for a route that is always there.
+fn when(image: &Image<'_>, schedule: Schedule, wall: WallTime) -> String {
+    let window = image.tables().windows.get(usize::from(schedule.window));
+    match image.availability(schedule, wall) {
+        Availability::NotYetValid => format!("; not there before {}", shown(schedule.valid_from)),
+        Availability::NoLongerValid => format!("; not there since {}", shown(schedule.valid_to)),
+        Availability::Open => {
+            window.map_or(String::new(), |window| format!("; inside time window {}", window.id.to_native()))
+        }
+        Availability::WindowClosed => {
+            let id = window.map_or("?".to_string(), |window| window.id.to_native().to_string());
+            let rows = window.map_or(&[][..], |window| window.rows.as_slice());
+            let zones: BTreeSet<_> = rows.iter().map(|row| row.zone.as_ref().map(|zone| zone.to_native())).collect();
+            let clocks: Vec<_> = zones.into_iter().map(|zone| clock(image, zone, wall)).collect();
+            format!("; outside time window {id} ({})", clocks.join(", "))
+        }
+    }
+}
+
+/// `Tue 14:03 in Europe/Madrid`.
+fn clock(image: &Image<'_>, zone: Option<u16>, wall: WallTime) -> String {
+    let now = image.local_time(zone, wall);
+    let day = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"][usize::from(now.weekday())];
+    format!("{day} {:02}:{:02} in {}", now.second / 3600, now.second / 60 % 60, image.zone_name(zone))
 }
 
 /// The routing group and the normalised number.

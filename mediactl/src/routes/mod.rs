@@ -1,7 +1,7 @@
 //! Routing tables: from a directory of CSV files to the image that shards map.
 //!
 //! ```text
-//!   *.csv ──sheet, fields──► tables ──references──► checked tables ──slots──► compile ──► bytes ──file──► image
+//!   *.csv ──sheet, fields──► tables ──references──► checked tables ──slots, zones──► compile ──► bytes ──file──► image
 //! ```
 //!
 //! [`load`] reports everything that is wrong, not the first thing. A compile that fails leaves the last good image as it is;
@@ -22,13 +22,16 @@ mod sheet;
 mod slots;
 mod stat;
 mod tables;
+mod zones;
 
-pub use compile::compile;
+pub use compile::{compile, compile_at, wall_now};
 pub use lookup::{Lookup, Outcome, Source, lookup};
 pub use problem::Problem;
 pub use references::warnings;
 pub use stat::Stat;
+pub(crate) use stat::zones_until;
 pub use tables::{Row, Tables};
+pub use zones::moment;
 
 /// Reads and checks a directory of tables.
 ///
@@ -172,3 +175,5 @@ impl fmt::Display for Compiled {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod time_tests;

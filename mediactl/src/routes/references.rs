@@ -1,14 +1,14 @@
 //! What rows say about each other: keys that are there once, ids that exist, bounds that span rows; and what is legal but looks wrong.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Display;
 use std::hash::Hash;
 
 use corelane_core::limits::LISTENERS_MAX;
-use corelane_core::routing::layout::{GATEWAYS_PER_CARRIER_MAX, SLOTS_MAX};
+use corelane_core::routing::layout::{GATEWAYS_PER_CARRIER_MAX, ROWS_PER_WINDOW_MAX, SLOTS_MAX};
 
 use crate::routes::problem::Problem;
-use crate::routes::tables::{Row, Tables};
+use crate::routes::tables::{Gateway, Provider, Row, Tables};
 
 /// Complains about the second of two rows with the same key.
 fn unique<T, K: Hash + Eq>(
@@ -106,6 +106,16 @@ fn references(tables: &Tables, problems: &mut Vec<Problem>) {
     let windows = ids(&tables.windows, |row| row.id);
     let listener = ("listener", "listener.csv");
     at_most("time_window.csv", "time windows", windows.len(), SLOTS_MAX, problems);
+    let mut rows: HashMap<u32, usize> = HashMap::new();
+    for Row { line, row } in &tables.windows {
+        let count = rows.entry(row.id).or_default();
+        *count += 1;
+        if *count == ROWS_PER_WINDOW_MAX + 1 {
+            let reason =
+                format!("has more than {ROWS_PER_WINDOW_MAX} rows; join days that share their times in one row");
+            problems.push(Problem::value("time_window.csv", *line, "id", row.id, reason));
+        }
+    }
 
     for Row { line, row } in &tables.providers {
         if let Some(id) = row.listener_id {
@@ -202,18 +212,73 @@ pub fn warnings(tables: &Tables) -> Vec<Problem> {
     warnings
 }
 
-/// Providers' `max_calls` against what the gateways take: said only where both sides are capped, for else there is no sum.
+/// Providers' caps against what their gateways take, for each routing group and for all: said only where both sides are capped, for
+/// else there is no sum.
 fn capacity(tables: &Tables, warnings: &mut Vec<Problem>) {
-    let sum = |caps: Vec<Option<u32>>| caps.into_iter().map(|cap| cap.map(u64::from)).sum::<Option<u64>>();
-    let gateways = tables.gateways.iter().filter(|row| row.row.record.enabled);
-    let providers = tables.providers.iter().filter(|row| row.row.record.enabled);
-    let taken = sum(gateways.map(|row| row.row.record.max_calls).collect());
-    let sold = sum(providers.map(|row| row.row.record.max_calls).collect());
-    if let (Some(taken), Some(sold)) = (taken, sold)
-        && sold > taken
-    {
-        let reason =
-            format!("providers' max_calls add up to {sold}, the gateways take {taken}; calls above that get 503");
-        warnings.push(Problem::file("provider.csv", reason));
+    let before = warnings.len();
+    for (group, gateways) in gateways_of_groups(tables) {
+        let providers = |row: &Provider| row.record.routing_group == group;
+        let gateways = |row: &Gateway| gateways.contains(&row.record.id);
+        compare(tables, &format!("of routing_group {group} "), providers, gateways, warnings);
     }
+    // Groups that share gateways may each fit and together not. Where one does not, the sum says nothing new.
+    if warnings.len() == before {
+        compare(tables, "", |_| true, |_| true, warnings);
+    }
+}
+
+/// One line for each cap that some providers have more of than some gateways take.
+fn compare(
+    tables: &Tables,
+    whose: &str,
+    provider: impl Fn(&Provider) -> bool,
+    gateway: impl Fn(&Gateway) -> bool,
+    warnings: &mut Vec<Problem>,
+) {
+    let providers: Vec<_> =
+        tables.providers.iter().map(|row| &row.row).filter(|row| row.record.enabled && provider(row)).collect();
+    let gateways: Vec<_> =
+        tables.gateways.iter().map(|row| &row.row).filter(|row| row.record.enabled && gateway(row)).collect();
+    let calls = (sum(&providers, |row| row.record.max_calls), sum(&gateways, |row| row.record.max_calls));
+    let rates = (sum(&providers, |row| row.record.max_cps), sum(&gateways, |row| row.record.max_cps));
+    for (column, caps) in [("max_calls", calls), ("max_cps", rates)] {
+        if let (Some(sold), Some(taken)) = caps
+            && sold > taken
+        {
+            let reason = format!(
+                "providers' {column} {whose}add up to {sold}, the gateways take {taken}; calls above that get 503"
+            );
+            warnings.push(Problem::file("provider.csv", reason));
+        }
+    }
+}
+
+/// The sum of a cap, if every row has one and there is a row.
+fn sum<T>(rows: &[&T], cap: impl Fn(&T) -> Option<u32>) -> Option<u64> {
+    let caps = rows.iter().map(|row| cap(row).map(u64::from));
+    caps.sum::<Option<u64>>().filter(|_| !rows.is_empty())
+}
+
+/// The gateways that calls of each routing group can reach, by ascending group.
+fn gateways_of_groups(tables: &Tables) -> BTreeMap<u32, HashSet<u32>> {
+    let mut of_carrier: HashMap<u32, Vec<u32>> = HashMap::new();
+    for Row { row, .. } in &tables.carrier_gateways {
+        of_carrier.entry(row.carrier_id).or_default().push(row.gateway_id);
+    }
+    let mut carriers: HashSet<(u32, u32)> = HashSet::new();
+    let mut last = None;
+    for Row { row, .. } in tables.routes.iter().filter(|row| row.row.enabled) {
+        // Neighbours mostly share group and carrier, and there may be a million.
+        let pair = (row.routing_group, row.carrier_id);
+        if last != Some(pair) {
+            carriers.insert(pair);
+            last = Some(pair);
+        }
+    }
+    let enabled: HashSet<u32> = tables.carriers.iter().filter(|row| row.row.enabled).map(|row| row.row.id).collect();
+    let mut groups: BTreeMap<u32, HashSet<u32>> = BTreeMap::new();
+    for (group, carrier) in carriers.into_iter().filter(|(_, carrier)| enabled.contains(carrier)) {
+        groups.entry(group).or_default().extend(of_carrier.get(&carrier).into_iter().flatten());
+    }
+    groups
 }

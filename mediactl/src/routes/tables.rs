@@ -13,6 +13,7 @@ use corelane_core::routing::layout::{
 use crate::routes::fields;
 use crate::routes::problem::Problem;
 use crate::routes::sheet::{Fields, Shape, read};
+use crate::routes::zones::UTC;
 
 /// A row and the line that it came from.
 #[derive(Clone, PartialEq, Debug)]
@@ -37,10 +38,11 @@ pub struct Tables {
     pub(super) media_nodes: Vec<Row<MediaNodeRecord>>,
 }
 
-/// A provider; its record has no listener slot yet.
+/// A provider; its record has no listener slot and no zone yet.
 #[derive(Clone, PartialEq, Debug)]
 pub(super) struct Provider {
     pub(super) record: ProviderRecord,
+    pub(super) zone: String,
     pub(super) listener_id: Option<u32>,
 }
 
@@ -88,10 +90,11 @@ pub(super) struct Route {
     pub(super) enabled: bool,
 }
 
-/// A row of `time_window`.
+/// A row of `time_window`; it has no zone yet.
 #[derive(Clone, PartialEq, Debug)]
 pub(super) struct Window {
     pub(super) id: u32,
+    pub(super) zone: String,
     pub(super) row: WindowRow,
 }
 
@@ -175,6 +178,11 @@ fn name(fields: &mut Fields<'_>, column: usize, id: u32) -> String {
     fields.text(column).map_or_else(|| id.to_string(), str::to_string)
 }
 
+/// The zone's name, UTC where a row has none.
+fn zone(fields: &mut Fields<'_>, column: usize) -> String {
+    fields.parsed(column, fields::zone).unwrap_or_else(|| UTC.to_string())
+}
+
 fn needed_ip(fields: &mut Fields<'_>, column: usize, parse: fn(&str) -> Result<IpAddr, String>) -> IpAddr {
     if fields.bytes(column).is_empty() {
         fields.complain(column, "is empty; every row needs it");
@@ -217,7 +225,7 @@ fn read_provider(fields: &mut Fields<'_>) -> Provider {
         max_calls: fields.cap(at::max_calls),
         max_calls_day: fields.cap(at::max_calls_day),
         max_minutes_day: fields.cap(at::max_minutes_day),
-        zone: fields.parsed(at::zone, fields::zone).unwrap_or_else(|| "UTC".to_string()),
+        zone: None,
         session_expires_s: fields.number(at::session_expires, 90, 86_400),
         min_se_s: fields.number(at::min_se, 90, 86_400),
         invite_timeout_ms: fields.number(at::invite_timeout_ms, 1_000, 600_000),
@@ -239,7 +247,8 @@ fn read_provider(fields: &mut Fields<'_>) -> Provider {
             format!("{session_expires} is below min_se {min_se} (RFC 4028 §4); raise it"),
         );
     }
-    Provider { record, listener_id: fields.number(at::listener_id, 0, u32::MAX) }
+    let zone = zone(fields, at::zone);
+    Provider { record, zone, listener_id: fields.number(at::listener_id, 0, u32::MAX) }
 }
 
 fn read_address(fields: &mut Fields<'_>) -> Address {
@@ -363,14 +372,14 @@ fn read_window(fields: &mut Fields<'_>) -> Window {
         days: fields.parsed(at::days, fields::days).unwrap_or(0b111_1111),
         from_s: fields.parsed(at::from, fields::time_of_day).unwrap_or(0),
         to_s: fields.parsed(at::to, fields::time_of_day).unwrap_or(86_400),
-        date_from: fields.parsed(at::date_from, fields::date),
-        date_to: fields.parsed(at::date_to, fields::date),
-        zone: fields.parsed(at::zone, fields::zone).unwrap_or_else(|| "UTC".to_string()),
+        date_from: fields.parsed(at::date_from, fields::date).unwrap_or(i32::MIN),
+        date_to: fields.parsed(at::date_to, fields::date).unwrap_or(i32::MAX),
+        zone: None,
     };
-    if row.date_from.zip(row.date_to).is_some_and(|(from, to)| from > to) {
+    if row.date_from > row.date_to {
         fields.complain(at::date_to, "is before date_from; correct one of them");
     }
-    Window { id: fields.required(at::id), row }
+    Window { id: fields.required(at::id), zone: zone(fields, at::zone), row }
 }
 
 fn read_media_node(fields: &mut Fields<'_>) -> MediaNodeRecord {

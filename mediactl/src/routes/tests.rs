@@ -4,8 +4,9 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use corelane_core::Endpoint;
+use corelane_core::routing::layout::LAYOUT;
 use corelane_core::routing::{GatewaySlot, Image, ImageError, ListenerSlot, ProviderSlot};
+use corelane_core::{Endpoint, WallTime};
 use tempfile::TempDir;
 
 use crate::routes::{CompileError, FileError, Outcome, Source, compile, compile_to, load, lookup, stat, verify};
@@ -26,33 +27,37 @@ const GOOD: [(&str, &str); 9] = [
     ("media_node.csv", "id,host,port,max_sessions\n1,192.0.2.20,2223,\n"),
 ];
 
-struct Set {
+pub(super) struct Set {
     dir: TempDir,
 }
 
 impl Set {
-    fn good() -> Set {
+    pub(super) fn good() -> Set {
         let dir = tempfile::tempdir().expect("temporary directory");
         let set = Set { dir };
         GOOD.iter().for_each(|(file, text)| set.write(file, text));
         set
     }
 
-    fn with(file: &str, text: &str) -> Set {
+    pub(super) fn with(file: &str, text: &str) -> Set {
         let set = Set::good();
         set.write(file, text);
         set
     }
 
-    fn write(&self, file: &str, text: &str) {
+    pub(super) fn write(&self, file: &str, text: &str) {
         fs::write(self.dir.path().join(file), text).expect("temporary directory");
     }
 
-    fn image(&self) -> PathBuf {
+    pub(super) fn dir(&self) -> &std::path::Path {
+        self.dir.path()
+    }
+
+    pub(super) fn image(&self) -> PathBuf {
         self.dir.path().join("routes.image")
     }
 
-    fn complaints(&self) -> Vec<String> {
+    pub(super) fn complaints(&self) -> Vec<String> {
         match compile_to(self.dir.path(), &self.image()) {
             Err(CompileError::Problems(problems)) => problems.iter().map(ToString::to_string).collect(),
             Err(error) => panic!("{error}"),
@@ -60,10 +65,13 @@ impl Set {
         }
     }
 
-    fn compiled(&self) -> super::Compiled {
+    pub(super) fn compiled(&self) -> super::Compiled {
         compile_to(self.dir.path(), &self.image()).expect("these tables are right")
     }
 }
+
+/// 2026-11-23, a Monday, 20:00 in Madrid: inside window 7.
+const NIGHT: WallTime = WallTime(1_795_460_400_000_000);
 
 fn peer(text: &str) -> Endpoint {
     text.parse::<SocketAddr>().expect("address:port").into()
@@ -85,7 +93,7 @@ fn a_small_set_compiles_and_answers() {
     assert_eq!((beta.refuse_code, beta.zone, beta.listener), (503, "UTC", None));
     assert_eq!(image.provider(ProviderSlot(0)).expect("acme").listener, Some(ListenerSlot(0)));
 
-    let candidates = image.select(1, b"4420", 3).expect("routed");
+    let candidates = image.select(1, b"4420", NIGHT, 3).expect("routed");
     let gateways: Vec<_> =
         candidates.iter().map(|candidate| image.gateway(candidate.gateway).expect("known").name).collect();
     assert_eq!(gateways, ["one", "two", "off"]);
@@ -367,6 +375,11 @@ fn each_bad_row_is_named_with_its_cure() {
             "listener.csv:3: address 192.0.2.1 port 5060: is already in line 2",
         ),
         ("time_window.csv", "id,days\n7,someday\n", "time_window.csv:2: days someday: has 'someday'"),
+        (
+            "time_window.csv",
+            "id,zone\n7,Europe/Atlantis\n",
+            "time_window.csv:2: zone Europe/Atlantis: must be a time zone name of the IANA database; write it in full",
+        ),
         ("time_window.csv", "id,from\n7,25:00\n", "time_window.csv:2: from 25:00: must be a time of day"),
         (
             "time_window.csv",
@@ -463,10 +476,9 @@ fn an_unusable_image_is_replaced_and_said_so() {
     bytes[8..12].copy_from_slice(&0u32.to_le_bytes());
     fs::write(set.image(), &bytes).expect("writable");
     let message = verify(&set.image()).expect_err("another layout").to_string();
-    assert!(
-        message.contains("routes.image: image layout 0, this version reads layout 2; compile the routes again"),
-        "{message}"
-    );
+    let expected =
+        format!("routes.image: image layout 0, this version reads layout {LAYOUT}; compile the routes again");
+    assert!(message.contains(&expected), "{message}");
     fs::write(set.image(), &bytes[..64]).expect("writable");
     assert!(verify(&set.image()).expect_err("cut").to_string().contains("cut short"));
     fs::write(set.image(), "id,name\n").expect("writable");
@@ -491,11 +503,41 @@ fn what_looks_wrong_is_warned_about() {
         "provider.csv:2: media_set 4: has no enabled media node",
         "provider.csv:3: routing_group 5: has no enabled route",
         "provider.csv:4: id 3: has no address",
-        "provider.csv: providers' max_calls add up to 350, the gateways take 90",
+        "provider.csv: providers' max_calls of routing_group 1 add up to 150, the gateways take 60",
     ] {
         assert!(warnings.iter().any(|warning| warning.starts_with(expected)), "{expected} in {warnings:#?}");
     }
     assert_eq!(warnings.len(), 6);
+}
+
+#[test]
+fn caps_that_the_gateways_cannot_take_are_warned_about() {
+    // Group 1 reaches gateways 1 and 2, group 2 gateway 2: each fits, in calls and in rate, until a row says otherwise.
+    let caps = |provider: &str, gateway: &str| {
+        let set = Set::good();
+        let routes = "id,routing_group,prefix,carrier_id,enabled\n1,1,44,1,1\n2,2,44,2,1\n3,2,45,1,0\n";
+        set.write("route.csv", routes);
+        set.write("provider.csv", &format!("id,routing_group,max_calls,max_cps\n1,1,100,10\n{provider}\n"));
+        set.write(
+            "gateway.csv",
+            &format!("id,host,max_calls,max_cps,enabled\n1,203.0.113.1,60,6,1\n{gateway}\n3,203.0.113.3,,,0\n"),
+        );
+        let warnings = set.compiled().warnings;
+        warnings.iter().map(ToString::to_string).filter(|warning| warning.contains("add up")).collect::<Vec<_>>()
+    };
+    let large = "2,203.0.113.2,100,10,1";
+    assert_eq!(caps("2,2,60,6", large), [] as [String; 0]);
+    assert_eq!(caps("2,2,,", large), [] as [String; 0], "no cap, no sum");
+    assert_eq!(caps("2,2,900,90", "2,203.0.113.2,,,1"), [] as [String; 0]);
+    let said = |whose: &str, column: &str, sold: u32, taken: u32| {
+        format!(
+            "provider.csv: providers' {column} {whose}add up to {sold}, the gateways take {taken}; calls above that get 503"
+        )
+    };
+    assert_eq!(caps("2,2,60,11", large), [said("of routing_group 2 ", "max_cps", 11, 10)]);
+    assert_eq!(caps("2,2,101,6", large), [said("of routing_group 2 ", "max_calls", 101, 100)]);
+    // They share gateway 2: each fits, and both together do not.
+    assert_eq!(caps("2,2,80,6", large), [said("", "max_calls", 180, 160)]);
 }
 
 #[test]
@@ -508,7 +550,7 @@ fn disabled_rows_leave_the_hunt() {
     let bytes = compile(&tables, None).expect("compiles");
     let image = Image::open(&bytes).expect("opens");
     let names = |number: &[u8]| {
-        let found = image.select(1, number, 1);
+        let found = image.select(1, number, NIGHT, 1);
         found.map(|all| {
             all.iter().map(|one| image.gateway(one.gateway).expect("known").name.to_string()).collect::<Vec<_>>()
         })
@@ -527,14 +569,14 @@ fn a_lookup_explains_itself() {
     let set = Set::good();
     set.compiled();
     let told = |source, number: &str| {
-        super::with_image(&set.image(), |image, _| Ok(lookup(image, source, number, 1))).expect("opens")
+        super::with_image(&set.image(), |image, _| Ok(lookup(image, source, number, NIGHT, 1))).expect("opens")
     };
     let text = told(Source::Peer(peer("198.51.100.1:5060"), Some(1)), "+44207").to_string();
     for expected in [
         "provider 1 (acme): '+44207' becomes '44207'",
         "prefix '44'",
         "route 1: carrier first, priority 1, weight 1, cost 0.500000",
-        "route 2: carrier second, priority 2, weight 1, has a time window",
+        "route 2: carrier second, priority 2, weight 1; inside time window 7",
         "1. gateway one at 203.0.113.1:5060, through first",
     ] {
         assert!(text.contains(expected), "{expected} in\n{text}");

@@ -19,6 +19,8 @@ pub enum Start<'a> {
 /// A scanned message. Values are without their name and outer blanks.
 #[derive(Copy, Clone)]
 pub struct Message<'a> {
+    /// All of it.
+    pub bytes: &'a [u8],
     /// The first line.
     pub start: Start<'a>,
     /// The number of the call, from its Call-ID.
@@ -89,7 +91,7 @@ impl<'a> Message<'a> {
         }
         let run = from_hex(call_id.get(..8)?)?;
         let call = from_hex(call_id.get(9..17)?)?;
-        Some(Message { start, call, run, call_id, from, to, cseq, contact, vias, record_routes })
+        Some(Message { bytes, start, call, run, call_id, from, to, cseq, contact, vias, record_routes })
     }
 
     /// The method of the CSeq.

@@ -14,6 +14,7 @@ use corelane_core::{Flow, ListenerIndex, Transport};
 
 use super::fault::{Drained, FaultSource, Faults, Next, Refusal};
 use super::{Fault, Io, OUTGOING_MAX, RECEIVE_BATCH, Received};
+use crate::sys::Filled;
 use crate::sys::event::{EventFd, PollSet};
 use crate::sys::mmsg::{ReceiveBatch, SendBatch};
 
@@ -87,8 +88,8 @@ impl Mmsg {
                 Next::Again => continue,
                 Next::Lost => {}
                 Next::Fault => {
-                    let peer = message(usize::from(places[next])).0.peer;
-                    self.faults.report(listener as u8, peer, FaultSource::Kernel);
+                    let (flow, bytes) = message(usize::from(places[next]));
+                    self.faults.report(listener as u8, flow.peer, FaultSource::Kernel, bytes);
                 }
             }
             (next, lost, refusals) = (next + 1, lost + 1, 0);
@@ -129,9 +130,9 @@ impl Io for Mmsg {
     }
 
     fn datagram(&self, index: usize) -> Option<Received<'_>> {
-        let (peer, bytes, truncated) = self.received.datagram(index);
+        let Filled { peer, stamp, bytes, truncated } = self.received.datagram(index);
         let listener = ListenerIndex(self.listener_of[index]);
-        Some(Received { flow: Flow { peer: peer?, listener, transport: Transport::Udp }, bytes, truncated })
+        Some(Received { flow: Flow { peer: peer?, listener, transport: Transport::Udp }, stamp, bytes, truncated })
     }
 
     fn recycle(&mut self) {

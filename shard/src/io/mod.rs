@@ -17,8 +17,8 @@ pub(crate) mod ring;
 use std::io;
 use std::time::Duration;
 
-use corelane_core::Flow;
 use corelane_core::limits::EFFECTS_MAX;
+use corelane_core::{Flow, WallTime};
 
 pub(crate) use fault::Fault;
 
@@ -43,6 +43,8 @@ pub enum IoKind {
 pub(crate) struct Received<'a> {
     /// Listener and peer.
     pub(crate) flow: Flow,
+    /// When the kernel got it, by the wall clock; `None`: it did not say.
+    pub(crate) stamp: Option<WallTime>,
     /// The bytes.
     pub(crate) bytes: &'a [u8],
     /// It was longer than the largest message and was cut there.

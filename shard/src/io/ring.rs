@@ -11,6 +11,7 @@ use corelane_core::{Flow, ListenerIndex, Transport};
 
 use super::fault::{FaultSource, Faults, Next, REFUSALS_MAX, Refusal};
 use super::{Fault, Io, OUTGOING_MAX, RECEIVE_BATCH, Received};
+use crate::sys::Filled;
 use crate::sys::event::EventFd;
 use crate::sys::ring::{Arrival, Ring};
 
@@ -66,9 +67,9 @@ impl Io for Uring {
 
     fn datagram(&self, index: usize) -> Option<Received<'_>> {
         let arrival = &self.batch[index];
-        let (peer, bytes, truncated) = self.ring.datagram(arrival);
+        let Filled { peer, stamp, bytes, truncated } = self.ring.datagram(arrival);
         let listener = ListenerIndex(arrival.listener);
-        Some(Received { flow: Flow { peer: peer?, listener, transport: Transport::Udp }, bytes, truncated })
+        Some(Received { flow: Flow { peer: peer?, listener, transport: Transport::Udp }, stamp, bytes, truncated })
     }
 
     fn recycle(&mut self) {
@@ -105,13 +106,13 @@ impl Io for Uring {
             let drained = self.drain_errors(listeners);
             places.clear();
             for (place, refusal) in refused.drain(..) {
-                let (listener, peer, _) = entry(usize::from(place));
+                let (listener, peer, bytes) = entry(usize::from(place));
                 match refusal.next(refusals, drained & 1 << listener != 0) {
                     Next::Again => places.push(place),
                     Next::Lost => lost += 1,
                     Next::Fault => {
                         lost += 1;
-                        self.faults.report(listener, peer, FaultSource::Kernel);
+                        self.faults.report(listener, peer, FaultSource::Kernel, bytes);
                     }
                 }
             }

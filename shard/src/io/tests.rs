@@ -3,11 +3,11 @@
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arrayvec::ArrayVec;
 use corelane_core::limits::{LISTENERS_MAX, MESSAGE_SIZE_MAX};
-use corelane_core::{Endpoint, Flow, ListenerIndex, Transport};
+use corelane_core::{Endpoint, Flow, ListenerIndex, Transport, WallTime};
 
 use super::fault::FaultSource;
 use super::mmsg::Mmsg;
@@ -192,6 +192,7 @@ fn a_dead_peer_is_reported_and_hurts_nobody_else<I: Backend>() {
                 io.park(FOREVER).expect("park");
             };
             assert_eq!((fault.flow, fault.source), (flow(0, dead), FaultSource::Network));
+            assert_eq!(fault.quote.as_slice(), b"anybody?", "what did not arrive");
         }
         // In one flush, the dead one first.
         let refused = io.send(6, |index| (if index % 2 == 0 { flow(0, dead) } else { to_alive }, b"mixed".as_slice()));
@@ -220,7 +221,7 @@ fn a_destination_that_the_kernel_refuses_is_reported<I: Backend>() {
     let bad = flow(0, "[::1]:5060".parse().expect("a literal"));
     assert_eq!(io.send(3, |index| (if index == 1 { bad } else { good }, b"x".as_slice())).expect("send"), 1);
     let fault = io.fault().expect("the refusal");
-    assert_eq!((fault.flow, fault.source), (bad, FaultSource::Kernel));
+    assert_eq!((fault.flow, fault.source, fault.quote.as_slice()), (bad, FaultSource::Kernel, &b"x"[..]));
     assert_eq!(io.fault(), None);
     for _ in 0..2 {
         assert_eq!(alive.recv(&mut [0; 8]).expect("the others went out"), 1);
@@ -267,6 +268,48 @@ fn a_refusal_is_told_from_another_ones_pending_error<I: Backend>() {
     }
 }
 
+fn a_datagram_says_when_the_kernel_got_it<I: Backend>() {
+    let wall = || WallTime(SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_micros() as u64);
+    for local in ["127.0.0.1:0", "[::1]:0"] {
+        let (mut io, addresses, _) = bench::<I>(&[local]);
+        let sender = peer(local);
+        // On loopback a datagram has arrived when its send returns.
+        let send = || {
+            let before = wall();
+            sender.send_to(b"x", addresses[0]).expect("loopback");
+            before..=wall()
+        };
+        let stamp_of = |io: &I, index| io.datagram(index).expect("a sender").stamp.expect("a stamp");
+        // The kernel starts to stamp a moment after the first socket of the machine has asked it to. Until then it gives the time of
+        // the receive.
+        loop {
+            let sent = send();
+            while io.receive().expect("receive") == 0 {
+                io.park(FOREVER).expect("park");
+            }
+            let stamp = stamp_of(&io, 0);
+            io.recycle();
+            if sent.contains(&stamp) {
+                break;
+            }
+        }
+        let sent: Vec<_> = (0..200).map(|_| send()).collect();
+        let mut taken = 0;
+        while taken < sent.len() {
+            let received = io.receive().expect("receive");
+            for index in 0..received {
+                let stamp = stamp_of(&io, index);
+                assert!(sent[taken].contains(&stamp), "{taken}: {stamp:?} in {:?}", sent[taken]);
+                taken += 1;
+            }
+            io.recycle();
+            if received == 0 {
+                io.park(FOREVER).expect("park");
+            }
+        }
+    }
+}
+
 fn an_event_ends_the_wait_each_time<I: Backend>() {
     let (mut io, addresses, wake) = bench::<I>(&["127.0.0.1:0"]);
     for _ in 0..100 {
@@ -299,5 +342,6 @@ on_both!(
     a_dead_peer_is_reported_and_hurts_nobody_else,
     a_destination_that_the_kernel_refuses_is_reported,
     a_refusal_is_told_from_another_ones_pending_error,
+    a_datagram_says_when_the_kernel_got_it,
     an_event_ends_the_wait_each_time,
 );

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! ReceiveBatch   slot 0 … 63:  mmsghdr ─► iovec ─► 8 KiB of `memory`, one stride apart
-//!                                      └► name
+//!                                      ├► name
+//!                                      └► stamp
 //! ```
 //!
 //! The stride between two buffers is an odd number of cache lines: buffers a power of two apart would share the same few sets of
@@ -15,7 +16,9 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use corelane_core::Endpoint;
 use corelane_core::limits::MESSAGE_SIZE_MAX;
 
+use super::Filled;
 use super::address::RawAddress;
+use super::stamp::{self, STAMP_BYTES, StampRoom};
 use crate::io::{OUTGOING_MAX, RECEIVE_BATCH};
 
 /// Distance between two receive buffers.
@@ -27,8 +30,9 @@ pub(crate) struct ReceiveBatch {
     headers: Box<[libc::mmsghdr]>,
     vectors: Box<[libc::iovec]>,
     names: Box<[RawAddress]>,
+    stamps: Box<[StampRoom]>,
     memory: Box<[u8]>,
-    /// Slots whose name length the kernel has overwritten.
+    /// Slots whose lengths the kernel has overwritten.
     filled: usize,
 }
 
@@ -39,18 +43,21 @@ impl ReceiveBatch {
             headers: vec![empty_header(); RECEIVE_BATCH].into_boxed_slice(),
             vectors: vec![empty; RECEIVE_BATCH].into_boxed_slice(),
             names: vec![RawAddress::EMPTY; RECEIVE_BATCH].into_boxed_slice(),
+            stamps: vec![StampRoom([0; STAMP_BYTES]); RECEIVE_BATCH].into_boxed_slice(),
             memory: vec![0; STRIDE * RECEIVE_BATCH].into_boxed_slice(),
             filled: 0,
         };
         // Pointers once for all: boxed slices do not move when the batch does, and nothing ever replaces them.
         let buffers = batch.memory.chunks_exact_mut(STRIDE);
-        let slots = batch.headers.iter_mut().zip(&mut batch.vectors).zip(&mut batch.names).zip(buffers);
-        for (((header, vector), name), buffer) in slots {
+        let slots = batch.headers.iter_mut().zip(&mut batch.vectors).zip(&mut batch.names);
+        for ((((header, vector), name), stamp), buffer) in slots.zip(&mut batch.stamps).zip(buffers) {
             *vector = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: MESSAGE_SIZE_MAX };
             header.msg_hdr.msg_name = (&raw mut *name).cast();
             header.msg_hdr.msg_namelen = RawAddress::SIZE;
             header.msg_hdr.msg_iov = &raw mut *vector;
             header.msg_hdr.msg_iovlen = 1;
+            header.msg_hdr.msg_control = (&raw mut *stamp).cast();
+            header.msg_hdr.msg_controllen = STAMP_BYTES;
         }
         batch
     }
@@ -63,10 +70,11 @@ impl ReceiveBatch {
     pub(crate) fn receive(&mut self, socket: BorrowedFd<'_>, from: usize) -> io::Result<usize> {
         for header in self.headers[..self.filled].iter_mut().skip(from) {
             header.msg_hdr.msg_namelen = RawAddress::SIZE;
+            header.msg_hdr.msg_controllen = STAMP_BYTES;
         }
         self.filled = from;
         let headers = &mut self.headers[from..];
-        // SAFETY: each header points at a vector, a name and a buffer of this batch, distinct per slot and never replaced, which
+        // SAFETY: each header points at a vector, a name, a stamp and a buffer of this batch, distinct per slot and never replaced, which
         // `&mut self` keeps alive and unread across the call.
         let result = unsafe {
             libc::recvmmsg(
@@ -82,16 +90,18 @@ impl ReceiveBatch {
         Ok(count)
     }
 
-    /// A slot that the last calls filled: sender (`None`: not an address), bytes, whether it was cut.
-    pub(crate) fn datagram(&self, slot: usize) -> (Option<Endpoint>, &[u8], bool) {
+    /// A slot that the last calls filled.
+    pub(crate) fn datagram(&self, slot: usize) -> Filled<'_> {
         let header = &self.headers[slot];
         let length = (header.msg_len as usize).min(MESSAGE_SIZE_MAX);
         let start = slot * STRIDE;
-        (
-            self.names[slot].endpoint(header.msg_hdr.msg_namelen),
-            &self.memory[start..start + length],
-            header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
-        )
+        let control = header.msg_hdr.msg_controllen.min(STAMP_BYTES);
+        Filled {
+            peer: self.names[slot].endpoint(header.msg_hdr.msg_namelen),
+            stamp: stamp::parse(&self.stamps[slot].0[..control]),
+            bytes: &self.memory[start..start + length],
+            truncated: header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
+        }
     }
 }
 

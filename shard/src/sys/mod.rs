@@ -14,6 +14,20 @@ pub(crate) mod map;
 pub(crate) mod mmsg;
 pub(crate) mod ring;
 pub(crate) mod socket;
+pub(crate) mod stamp;
+
+/// A datagram as the kernel filled it in.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Filled<'a> {
+    /// The sender; `None`: not an address.
+    pub(crate) peer: Option<corelane_core::Endpoint>,
+    /// When the kernel got it; `None`: it did not say.
+    pub(crate) stamp: Option<corelane_core::WallTime>,
+    /// The bytes.
+    pub(crate) bytes: &'a [u8],
+    /// It was longer than they are.
+    pub(crate) truncated: bool,
+}
 
 /// The result of a kernel call that answers −1 on failure.
 fn checked(result: libc::c_int) -> std::io::Result<libc::c_int> {

@@ -28,15 +28,17 @@ use corelane_core::limits::{LISTENERS_MAX, MESSAGE_SIZE_MAX};
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
 use memmap2::MmapMut;
 
+use super::Filled;
 use super::address::RawAddress;
+use super::stamp::{self, STAMP_BYTES};
 use crate::io::OUTGOING_MAX;
 
 /// Receive buffers; a power of two.
 const BUFFERS: usize = 128;
-/// What the kernel writes in front of the bytes: its own header and the sender's name.
-const PREFIX: usize = size_of::<libc::c_uint>() * 4 + RawAddress::SIZE as usize;
+/// What the kernel writes in front of the bytes: its own header, the sender's name, when it came.
+const PREFIX: usize = size_of::<libc::c_uint>() * 4 + RawAddress::SIZE as usize + STAMP_BYTES;
 /// Distance between two buffers: whole cache lines, an odd number of them, so that buffers do not share cache sets.
-const STRIDE: usize = MESSAGE_SIZE_MAX + 64;
+const STRIDE: usize = MESSAGE_SIZE_MAX + 3 * 64;
 const SUBMISSIONS: u32 = 256;
 const COMPLETIONS: u32 = 512;
 const GROUP: u16 = 0;
@@ -69,7 +71,7 @@ struct SendSlot {
 pub(crate) struct Ring {
     ring: IoUring,
     pool: Pool,
-    /// Template of every multishot receive: only its name length is read.
+    /// Template of every multishot receive: only the lengths of name and control are read.
     receive: Box<libc::msghdr>,
     slots: Box<[SendSlot]>,
     /// Where the kernel writes the wake-up count.
@@ -107,6 +109,7 @@ impl Ring {
         // SAFETY: all-zero bytes are a valid msghdr.
         let mut receive: Box<libc::msghdr> = Box::new(unsafe { mem::zeroed() });
         receive.msg_namelen = RawAddress::SIZE;
+        receive.msg_controllen = STAMP_BYTES;
         let slots = (0..OUTGOING_MAX)
             .map(|_| SendSlot {
                 // SAFETY: all-zero bytes are a valid msghdr.
@@ -138,16 +141,21 @@ impl Ring {
         batch.extend(self.arrived.drain(..count));
     }
 
-    /// An arrival: sender (`None`: not an address), bytes, whether it was cut.
-    pub(crate) fn datagram(&self, arrival: &Arrival) -> (Option<Endpoint>, &[u8], bool) {
+    /// An arrival.
+    pub(crate) fn datagram(&self, arrival: &Arrival) -> Filled<'_> {
         let buffer = self.pool.filled(arrival);
         let Ok(parsed) = types::RecvMsgOut::parse(buffer, &self.receive) else {
-            return (None, &[], false);
+            return Filled { peer: None, stamp: None, bytes: &[], truncated: false };
         };
         let (name, length) = RawAddress::from_bytes(parsed.name_data());
         // The same bytes as `payload_data`, borrowed from the pool instead of from `parsed`.
         let bytes = &buffer[PREFIX..PREFIX + parsed.payload_data().len()];
-        (name.endpoint(length), bytes, parsed.is_payload_truncated())
+        Filled {
+            peer: name.endpoint(length),
+            stamp: stamp::parse(parsed.control_data()),
+            bytes,
+            truncated: parsed.is_payload_truncated(),
+        }
     }
 
     /// Gives the buffers of a batch back to the kernel.

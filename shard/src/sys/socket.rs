@@ -6,6 +6,7 @@
 //! | `IPV6_V6ONLY` | an IPv6 listener never sees IPv4-mapped peers, so a flow has one spelling |
 //! | `IP_MTU_DISCOVER` = `DONT` | a large message is fragmented instead of refused |
 //! | `IP_RECVERR` | ICMP errors come with their destination, from the error queue |
+//! | `SO_TIMESTAMPNS` | each datagram says when the kernel got it, so that waiting in the socket's buffer is seen |
 //! | `SO_RCVBUF`, `SO_SNDBUF` | room for a burst; forced beyond the system's limit where that is allowed |
 //!
 //! Never here: `connect`. A connected socket on a listener's address would take that peer's traffic past the steering.
@@ -51,6 +52,7 @@ pub(crate) fn open(
     };
     set(&fd, level, discover, dont).map_err(|error| ("turn path-MTU discovery off", error))?;
     set(&fd, level, receive_errors, 1).map_err(|error| ("ask for the error queue", error))?;
+    set(&fd, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1).map_err(|error| ("ask for receive times", error))?;
     // The kernel doubles what it is asked for, to account for its own bookkeeping.
     let bytes = libc::c_int::try_from(buffer_bytes / 2).unwrap_or(libc::c_int::MAX);
     for (forced, plain) in [(libc::SO_RCVBUFFORCE, libc::SO_RCVBUF), (libc::SO_SNDBUFFORCE, libc::SO_SNDBUF)] {

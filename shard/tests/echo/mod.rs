@@ -19,6 +19,7 @@ pub const BOTH: [IoKind; 2] = [IoKind::Mmsg, IoKind::Ring];
 /// - `later <ms>`: answers when that time has passed
 /// - `to <address>`: sends to that address instead
 /// - `watch`: from now on it reports unreachable peers to whoever asked
+/// - `age`: answers how many microseconds ago it was received
 /// - `many <n>`: answers n times
 pub struct Echo {
     shard: ShardIndex,
@@ -30,7 +31,13 @@ pub struct Echo {
 
 impl Echo {
     pub fn new(shard: ShardIndex) -> Echo {
-        Echo { shard, pool: BufferPool::new([512, 64, 64]), counters: Counters::default(), due: None, watcher: None }
+        Echo {
+            shard,
+            pool: BufferPool::new([512, 64, 64, 64]),
+            counters: Counters::default(),
+            due: None,
+            watcher: None,
+        }
     }
 
     fn send(&mut self, flow: Flow, text: &[u8], effects: &mut Effects) {
@@ -63,6 +70,10 @@ impl Protocol for Echo {
                     }
                     Some(("many", count)) => {
                         (0..count.parse().expect("a count")).for_each(|_| self.send(flow, line, effects));
+                    }
+                    _ if text == "age" => {
+                        let age = now.monotonic.since(received_at).as_micros();
+                        self.send(flow, format!("age {age}").as_bytes(), effects);
                     }
                     _ if text == "watch" => {
                         self.watcher = Some(flow);

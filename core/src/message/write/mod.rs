@@ -23,7 +23,7 @@ use super::{Message, Via};
 pub use answer::{Answer, write_answer};
 pub use hop::{write_ack, write_cancel};
 pub use own::{OwnRequest, write_own_request};
-pub use request::{RequestEdits, write_request};
+pub use request::{OwnRoute, OwnVia, RequestEdits, write_request};
 pub use response::{write_response, write_response_with};
 pub use rewrite::{Patch, Rewrite};
 pub use writer::Writer;

@@ -17,6 +17,7 @@ use core::net::IpAddr;
 use super::{Copier, Rewrite, Writer};
 use crate::limits::MAX_BREADTH;
 use crate::message::{Field, Message, Name, StartLine, Values, values};
+use crate::token::TOKEN_PARAMETER;
 
 /// A Max-Breadth behind the number of another field, which gives it its line end.
 const NEW_BREADTH: &[u8] = b"\r\nMax-Breadth: 60";
@@ -26,14 +27,14 @@ const _: () = assert!(MAX_BREADTH == 60, "NEW_BREADTH says so");
 pub struct RequestEdits<'e> {
     /// The new Request-URI; `None` keeps it.
     pub request_uri: Option<&'e [u8]>,
-    /// Our complete Via value; written as a field of its own before all others.
-    pub via: &'e [u8],
+    /// Our Via value; written as a field of its own before all others.
+    pub via: OwnVia<'e>,
     /// Added to the Via value that was topmost (RFC 3261 §18.2.1), replacing one that is there.
     pub received: Option<IpAddr>,
     /// The value of its `rport` (RFC 3581 §4), where the parameter is there.
     pub rport: Option<u16>,
-    /// Complete Record-Route values, topmost first, written before the others.
-    pub record_routes: &'e [&'e [u8]],
+    /// Our Record-Route values, topmost first, written before the others.
+    pub record_routes: &'e [OwnRoute<'e>],
     /// How many Route values to remove from the top.
     pub strip_routes: usize,
     /// Removes the last Route value (strict-router repair, RFC 3261 §16.4).
@@ -44,6 +45,26 @@ pub struct RequestEdits<'e> {
     pub max_breadth: bool,
     /// What of From, To and other headers leaves another way than it came.
     pub rewrite: Rewrite<'e>,
+}
+
+/// Our own Via value (RFC 3261 §18.1.1), in the parts that differ.
+#[derive(Copy, Clone, Debug)]
+pub struct OwnVia<'e> {
+    /// `UDP`, …
+    pub transport: &'e [u8],
+    /// Host and port.
+    pub sent_by: &'e [u8],
+    /// The branch, cookie included.
+    pub branch: &'e [u8],
+}
+
+/// Our own Record-Route value (RFC 3261 §16.6 step 4), in the parts that differ: `<sip:sent-by;lr;cl=token>`.
+#[derive(Copy, Clone, Debug)]
+pub struct OwnRoute<'e> {
+    /// Host and port.
+    pub sent_by: &'e [u8],
+    /// The dialog token.
+    pub token: &'e [u8],
 }
 
 /// Writes the request with the edits; the rest is kept byte for byte.
@@ -72,9 +93,13 @@ fn write<const REWRITES: bool>(message: &Message<'_>, edits: &RequestEdits<'_>, 
         copier.drop_to(uri.last());
     }
     copier.keep_to(fields.first().map_or(message.bytes().len(), |field| field.line.first()));
-    copier.put(b"Via: ");
-    copier.put(edits.via);
-    copier.put(b"\r\n");
+    copier.put(b"Via: SIP/2.0/");
+    copier.out.put_short(edits.via.transport);
+    copier.out.put(b" ");
+    copier.out.put_short(edits.via.sent_by);
+    copier.out.put(b";branch=");
+    copier.out.put_short(edits.via.branch);
+    copier.out.put(b"\r\n");
 
     let mut routes = RouteCut::new(message, edits);
     let mut record_routes = (!edits.record_routes.is_empty()).then_some(edits.record_routes);
@@ -141,13 +166,17 @@ fn write<const REWRITES: bool>(message: &Message<'_>, edits: &RequestEdits<'_>, 
 
 impl Copier<'_, '_, '_> {
     #[inline(always)]
-    fn put_record_routes(&mut self, at: usize, values: Option<&[&[u8]]>) {
+    fn put_record_routes(&mut self, at: usize, values: Option<&[OwnRoute<'_>]>) {
         let Some(values) = values else { return };
         self.keep_to(at);
+        self.finish();
         for value in values {
-            self.put(b"Record-Route: ");
-            self.put(value);
-            self.put(b"\r\n");
+            self.out.put(b"Record-Route: <sip:");
+            self.out.put_short(value.sent_by);
+            self.out.put(b";lr");
+            self.out.put(TOKEN_PARAMETER);
+            self.out.put_short(value.token);
+            self.out.put(b">\r\n");
         }
     }
 

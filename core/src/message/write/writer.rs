@@ -4,6 +4,7 @@ use core::fmt::{self, Write};
 use core::net::{IpAddr, Ipv6Addr};
 
 use crate::memory::{Full, Resource};
+use crate::message::block::window;
 
 /// A bounded output. Overflow is remembered and reported once, at the end.
 pub struct Writer<'b> {
@@ -22,24 +23,31 @@ impl<'b> Writer<'b> {
     /// Appends bytes.
     #[inline(always)]
     pub fn put(&mut self, bytes: &[u8]) {
-        match self.out.get_mut(self.length..).and_then(|room| room.get_mut(..bytes.len())) {
+        let at = self.at();
+        match self.out.get_mut(at..at.wrapping_add(bytes.len())) {
             Some(room) => {
                 room.copy_from_slice(bytes);
-                self.length = self.length.wrapping_add(bytes.len());
+                self.length = at.wrapping_add(bytes.len());
             }
             None => self.overflow = true,
         }
     }
 
+    /// Where to write next. An output is small; said so, it leaves one comparison for a piece: its end cannot wrap.
+    #[inline(always)]
+    fn at(&self) -> usize {
+        self.length as u32 as usize
+    }
+
     /// Appends bytes that are nearly always few: up to 32 without a call.
     #[inline(always)]
     pub fn put_short(&mut self, bytes: &[u8]) {
-        let length = bytes.len();
-        if let Some(room) = self.out.get_mut(self.length..self.length.wrapping_add(length))
-            && length <= 32
+        let (at, length) = (self.at(), bytes.len());
+        if length <= 32
+            && let Some(room) = self.out.get_mut(at..at.wrapping_add(length))
         {
             copy_short(bytes, room);
-            self.length = self.length.wrapping_add(length);
+            self.length = at.wrapping_add(length);
         } else {
             self.put(bytes);
         }
@@ -49,10 +57,11 @@ impl<'b> Writer<'b> {
     /// loop.
     #[inline(always)]
     fn put_block<const SIZE: usize>(&mut self, bytes: &[u8; SIZE], length: usize) {
-        match self.out.get_mut(self.length..).and_then(<[u8]>::first_chunk_mut) {
+        let at = self.at();
+        match self.out.get_mut(at..at.wrapping_add(SIZE)) {
             Some(room) => {
-                *room = *bytes;
-                self.length = self.length.wrapping_add(length);
+                room.copy_from_slice(bytes);
+                self.length = at.wrapping_add(length);
             }
             None => self.put(&bytes[..length]),
         }
@@ -62,7 +71,7 @@ impl<'b> Writer<'b> {
     #[inline(always)]
     pub(super) fn put_part(&mut self, message: &[u8], start: usize, end: usize) {
         let length = end.wrapping_sub(start);
-        match message.get(start..).and_then(<[u8]>::first_chunk::<32>) {
+        match window::<32>(message, start) {
             Some(block) if length <= 32 => self.put_block(block, length),
             _ => self.put(&message[start..end]),
         }
@@ -71,12 +80,15 @@ impl<'b> Writer<'b> {
     /// Appends a decimal number.
     #[inline]
     pub fn put_number(&mut self, number: u32) {
-        if number < 10_000 {
+        // The digits in front that do not count go.
+        if let Some(pair) = PAIRS.get(number as usize) {
+            let spare = u32::from(number < 10);
+            self.put_block(&(pair >> (8 * spare)).to_le_bytes(), 2 - spare as usize);
+        } else if number < 10_000 {
             let (high, low) = (PAIRS[number as usize / 100], PAIRS[number as usize % 100]);
-            let length = 1 + usize::from(number > 9) + usize::from(number > 99) + usize::from(number > 999);
-            // The digits in front that do not count go.
-            let word = (u32::from(high) | u32::from(low) << 16) >> (32 - 8 * length as u32);
-            self.put_block(&word.to_le_bytes(), length);
+            let spare = u32::from(number < 1_000);
+            let word = (u32::from(high) | u32::from(low) << 16) >> (8 * spare);
+            self.put_block(&word.to_le_bytes(), 4 - spare as usize);
         } else {
             let mut digits = [0; 10];
             let start = decimal(number, &mut digits);

@@ -1,6 +1,7 @@
 //! A small image in a few lines, for tests: rows are added in the order in which they are referred to, and each gets the next slot.
 //!
 //! ```
+//! use corelane_core::WallTime;
 //! use corelane_core::routing::{Image, build::Builder};
 //! let mut builder = Builder::new();
 //! let listener = builder.listener("192.0.2.1:5060");
@@ -13,7 +14,7 @@
 //! let image = Image::open(&bytes).expect("it was just built");
 //! assert_eq!(image.recognise(listener, "198.51.100.9:5060".parse::<std::net::SocketAddr>().unwrap().into(), b"44")
 //!     .map(|source| source.provider), Some(provider));
-//! assert_eq!(image.select(1, b"442071234567", 7).expect("routed")[0].gateway, gateway);
+//! assert_eq!(image.select(1, b"442071234567", WallTime(0), 7).expect("routed")[0].gateway, gateway);
 //! ```
 
 use alloc::string::ToString;
@@ -23,8 +24,8 @@ use core::net::{IpAddr, SocketAddr};
 use crate::routing::build::{Address, ImageBytes, Plan, RouteRow, encode};
 use crate::routing::digits::Digits;
 use crate::routing::layout::{
-    CarrierGateway, CarrierRecord, GatewayRecord, ListenerRecord, NO_SLOT, NumberFormat, Place, Privacy,
-    ProviderRecord, RouteEntry, TransportKind,
+    CarrierGateway, CarrierRecord, GatewayRecord, ListenerRecord, NumberFormat, Place, Privacy, ProviderRecord,
+    Schedule, TransportKind, WindowRecord, WindowRow, ZoneRecord, ZoneTransition,
 };
 use crate::routing::{CarrierSlot, GatewaySlot, ListenerSlot, ProviderSlot};
 
@@ -216,7 +217,7 @@ impl Builder {
         self.route_weighted(routing_group, prefix, carrier, 0, 1)
     }
 
-    /// A route with priority and weight, always open.
+    /// A route with priority and weight, always there.
     ///
     /// # Panics
     /// When the prefix has a symbol that no prefix has.
@@ -228,26 +229,53 @@ impl Builder {
         priority: u16,
         weight: u16,
     ) -> &mut Builder {
-        let entry = RouteEntry {
-            priority,
-            carrier: carrier.0,
-            weight,
-            window: NO_SLOT,
-            valid_from: i64::MIN,
-            valid_to: i64::MAX,
-        };
-        self.route_with(routing_group, prefix, entry)
+        self.route_row(routing_group, prefix, (carrier, priority, weight), Schedule::ALWAYS)
     }
 
-    /// A route with any entry; its id is its place among all routes, from 1.
+    /// A route at priority 0, weight 1, that is there at times.
     ///
     /// # Panics
     /// When the prefix has a symbol that no prefix has.
-    pub fn route_with(&mut self, routing_group: u32, prefix: &str, entry: RouteEntry) -> &mut Builder {
+    pub fn route_at(
+        &mut self,
+        routing_group: u32,
+        prefix: &str,
+        carrier: CarrierSlot,
+        schedule: Schedule,
+    ) -> &mut Builder {
+        self.route_row(routing_group, prefix, (carrier, 0, 1), schedule)
+    }
+
+    /// Its id is its place among all routes, from 1.
+    fn route_row(
+        &mut self,
+        routing_group: u32,
+        prefix: &str,
+        (carrier, priority, weight): (CarrierSlot, u16, u16),
+        schedule: Schedule,
+    ) -> &mut Builder {
         let prefix = Digits::parse(prefix.as_bytes()).expect("digits, * # A B C D");
         let id = self.plan.routes.len() as u32 + 1;
-        self.plan.routes.push(RouteRow { routing_group, prefix, entry, id, cost: u32::MAX });
+        let carrier = carrier.0;
+        let row = RouteRow { routing_group, prefix, priority, carrier, weight, schedule, id, cost: u32::MAX };
+        self.plan.routes.push(row);
         self
+    }
+
+    /// A time zone: its offset from UTC in seconds before the first of its (second since 1970 UTC, offset from then on) transitions.
+    /// Its place, for rows of windows and for providers.
+    pub fn zone(&mut self, name: &str, offset_s: i32, transitions: &[(i64, i32)]) -> u16 {
+        let transitions = transitions.iter().map(|(at, offset_s)| ZoneTransition { at: *at, offset_s: *offset_s });
+        let transitions = transitions.collect();
+        self.plan.tables.zones.push(ZoneRecord { name: name.to_string(), offset_s, transitions });
+        self.plan.tables.zones.len() as u16 - 1
+    }
+
+    /// A time window of these rows; its id is its place + 1. The place, for schedules.
+    pub fn window(&mut self, rows: &[WindowRow]) -> u16 {
+        let place = self.plan.tables.windows.len() as u16;
+        self.plan.tables.windows.push(WindowRecord { id: u32::from(place) + 1, rows: rows.to_vec() });
+        place
     }
 
     /// The image.

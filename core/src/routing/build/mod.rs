@@ -18,8 +18,8 @@ use rkyv::{Archive, Serialize};
 use crate::routing::digits::Digits;
 use crate::routing::image::header_checksum;
 use crate::routing::layout::{
-    ALIGNMENT, BODY_START, HEADER_SIZE, LAYOUT, MAGIC, Origins, ROUTES_PER_PREFIX_MAX, RouteEntry, Routes,
-    SECTION_ENTRY_SIZE, SECTIONS, Section, Tables,
+    ALIGNMENT, BODY_START, HEADER_SIZE, LAYOUT, MAGIC, Origins, ROUTES_PER_PREFIX_MAX, Routes, SECTION_ENTRY_SIZE,
+    SECTIONS, Schedule, Section, Tables,
 };
 
 mod builder;
@@ -73,8 +73,14 @@ pub struct RouteRow {
     pub routing_group: u32,
     /// What it is for.
     pub prefix: Digits,
-    /// What selection reads.
-    pub entry: RouteEntry,
+    /// Lower is tried first.
+    pub priority: u16,
+    /// Carrier slot.
+    pub carrier: u16,
+    /// Share among equals.
+    pub weight: u16,
+    /// When it is there.
+    pub schedule: Schedule,
     /// `route.id`.
     pub id: u32,
     /// `route.cost` in millionths; `u32::MAX`: not given.
@@ -189,7 +195,7 @@ pub(super) fn reseal(bytes: &mut [u8]) {
 /// Route sets and origins start empty with one boundary.
 impl Routes {
     fn empty() -> Routes {
-        Routes { first: alloc::vec![0], entries: Vec::new() }
+        Routes { first: alloc::vec![0], ..Routes::default() }
     }
 }
 

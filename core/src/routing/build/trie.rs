@@ -1,15 +1,15 @@
 //! The trie of one routing group, from its prefixes in order.
 //!
-//! A root, and each node below it, divides numbers into cells by their next symbols. [`Work::divide`] goes through the cells in order and puts as many
-//! whole cells into a line as fit; a cell that does not fit into one line alone becomes a node. A line must not reach
-//! beyond the end of a prefix that starts before it (`routing/trie.rs`, "What covers a line"), so it may hold fewer.
+//! A root, and each node below it, divides numbers into cells by their next symbols. [`Work::divide`] goes through the cells in order and
+//! puts as many whole cells into a line as fit; a cell that does not fit into a line alone becomes a node. A line must not reach beyond the
+//! end of a prefix that starts before it (`routing/trie.rs`, "What covers a line"), so it may hold fewer.
 
 use alloc::vec::Vec;
 
 use crate::routing::build::BuildError;
 use crate::routing::digits::Digits;
 use crate::routing::layout::{Block, Group, Line, NO_LINE, PREFIX_MAX};
-use crate::routing::trie::{CELLS, KEY_SYMBOLS, KEYS, NO_KEY, NUMBER_BITS, kind, root_cell};
+use crate::routing::trie::{CELLS, KEY_SYMBOLS, KEYS, NO_KEY, NUMBER, NUMBER_BITS, kind, root_cell};
 
 /// Kinds of leaves, best first: most keys, and symbols of the longest below the line's depth.
 const LEAVES: [(u32, usize, u32); 3] =
@@ -39,6 +39,9 @@ pub(super) fn build(
     lines: &mut Vec<Line>,
     keys: &[Key],
 ) -> Result<Group, BuildError> {
+    if keys.last().is_some_and(|last| last.number > NUMBER) {
+        return Err(BuildError::TooLarge);
+    }
     let mut work = Work { lines };
     let digits = (2..=ROOT_DIGITS_MAX)
         .rev()
@@ -68,7 +71,7 @@ fn place_of(place: usize) -> Result<u32, BuildError> {
     u32::try_from(place).ok().filter(|place| place >> (128 - CELLS) == 0).ok_or(BuildError::TooLarge)
 }
 
-/// Whether no key has a symbol other than a digit among its first `count`.
+/// Whether all symbols among its first `count` are digits.
 fn starts_with_digits(key: &Key, count: u32) -> bool {
     (0..key.len().min(count)).all(|place| (key.prefix.symbols() >> (124 - 4 * place)) & 15 < 10)
 }
@@ -201,9 +204,6 @@ impl Work<'_> {
         let Range { keys, covering, depth, above } = *range;
         let Some(kind) = range.leaf() else { return self.node(keys, covering) };
         let first = keys.first().map_or(0, |key| key.number);
-        if (first | covering) >> NUMBER_BITS != 0 {
-            return Err(BuildError::TooLarge);
-        }
         let mut words = [NO_KEY; 16];
         words[0] = kind << NUMBER_BITS | first;
         words[1] = above << NUMBER_BITS | covering;

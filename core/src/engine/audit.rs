@@ -1,0 +1,254 @@
+//! The audit: every record, index entry, timer and buffer held against all others.
+//!
+//! ```text
+//!   call index ◄─1:1─► calls ◄── handle, fits or stale ──┐
+//!                        ▲  early: waits for a branch      │
+//!                        │                                │
+//!   server index ◄─1:1─► server transactions ──handle──► client transactions
+//!                        │        │                       │      │
+//!   timer wheel  ◄───────┴────────│───────────────────────┘      │    armed places = records with a deadline
+//!   buffer pool  ◄────────────────┴──── owners ──────────────────┘    owners = handles held + sends in flight
+//! ```
+//!
+//! A handle may be *stale* where its target ends first: a transaction outlives its call and its partner, a CANCEL its INVITE. It
+//! may never be *dangling*, which is what the generation of a [`Slab`] rules out by itself; what is left to check is that
+//! whatever waits for something waits for a thing that is still there.
+//!
+//! The cost is in the number of records that exist. It takes memory, and is for the simulator, for tests and for an operator who
+//! asks; never for a shard that handles a message.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use super::Engine;
+use super::records::{ClientRef, ClientState, ClientTransaction, ServerRef, ServerTransaction};
+use crate::call::{Call, CallRef, State};
+use crate::counter::Counter;
+use crate::memory::{BufferRef, Index, Slab};
+use crate::message::Method;
+use crate::time::Instant;
+use crate::transaction::{client, invite_client};
+
+/// A rule that does not hold, and where.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Broken {
+    /// The rule, as what is wrong.
+    pub rule: &'static str,
+    /// The record that breaks it.
+    pub at: Holder,
+    /// The keyed hash of that record's Call-ID, where it has one.
+    pub call_hash: Option<u64>,
+}
+
+/// What a broken rule was found at, by its place.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Holder {
+    /// The engine as a whole.
+    Engine,
+    /// A call record.
+    Call(u32),
+    /// A server transaction.
+    Server(u32),
+    /// A client transaction.
+    Client(u32),
+    /// A message buffer.
+    Buffer(BufferRef),
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}: {:?}", self.rule, self.at)
+    }
+}
+
+impl core::error::Error for Broken {}
+
+/// Counts what the audit expects, while it walks over the records.
+struct Walk {
+    /// Places of the wheel that have a reason to be armed.
+    armed: u32,
+    /// Handles on buffers that records hold.
+    held: Vec<BufferRef>,
+    /// Records of calls that have ended and answer only BYEs that cross.
+    ended: u32,
+}
+
+impl Engine {
+    /// Holds everything against everything. `in_flight` are the buffers of each [`Effect::Send`](super::Effect::Send) that were not
+    /// yet given to [`Engine::release`], each as often as it was sent.
+    ///
+    /// # Errors
+    /// The first rule that does not hold.
+    pub fn audit(&self, in_flight: impl IntoIterator<Item = BufferRef>) -> Result<(), Broken> {
+        let mut walk = Walk { armed: 0, held: in_flight.into_iter().collect(), ended: 0 };
+        for (at, transaction) in self.servers.iter() {
+            self.audit_server(&mut walk, at, transaction)?;
+        }
+        for (at, transaction) in self.clients.iter() {
+            self.audit_client(&mut walk, at, transaction)?;
+        }
+        for (at, call) in self.calls.iter() {
+            self.audit_call(&mut walk, at, call)?;
+        }
+        let server_places = audit_index(&self.server_index, &self.servers, |transaction| transaction.key);
+        let call_places = audit_index(&self.call_index, &self.calls, |call| Call::key(call.call_hash, call.pass));
+        for (holds, rule) in [
+            (server_places, "the server index is not one to one with the server transactions"),
+            (call_places, "the call index is not one to one with the calls"),
+            (self.wheel.live() == walk.armed, "a timer runs that belongs to no record"),
+            (self.counts_calls(walk.ended), "calls started are not calls ended and calls live"),
+        ] {
+            if !holds {
+                return Err(Broken { rule, at: Holder::Engine, call_hash: None });
+            }
+        }
+        self.audit_buffers(walk.held)
+    }
+
+    /// What the records of this engine hold of caps: of providers, carriers, gateways. Over all engines of a node it is what
+    /// [`Caps::held`](crate::admission::Caps::held) says.
+    #[must_use]
+    pub fn holds(&self) -> [u64; 3] {
+        let mut held = [0; 3];
+        let tried = self.clients.iter().map(|(_, transaction)| transaction.hold);
+        for hold in tried.chain(self.calls.iter().map(|(_, call)| call.gateway_hold)) {
+            let [carriers, gateways] = hold.counts();
+            (held[1], held[2]) = (held[1] + carriers, held[2] + gateways);
+        }
+        held[0] = self.calls.iter().map(|(_, call)| call.hold.count()).sum();
+        held
+    }
+
+    fn audit_server(&self, walk: &mut Walk, at: ServerRef, transaction: &ServerTransaction) -> Result<(), Broken> {
+        let broken =
+            |rule| Err(Broken { rule, at: Holder::Server(at.index()), call_hash: Some(transaction.call_hash) });
+        if transaction.state.terminated() {
+            return broken("a terminated server transaction was not taken out");
+        }
+        let due = transaction.timers.next();
+        if !self.armed_for(self.places.server(at), due) {
+            return broken("a server transaction's timer does not run as it should");
+        }
+        walk.armed += u32::from(due != Instant::NEVER);
+        walk.held.extend(transaction.request.iter().chain(&transaction.last));
+        if !transaction.state.pending() {
+            if due == Instant::NEVER {
+                return broken("a server transaction with a final response has no timer to end it");
+            }
+            if transaction.request.is_some() {
+                return broken("a server transaction with a final response still holds its request");
+            }
+            return Ok(());
+        }
+        // Nothing but its branch will ever end it.
+        if due == Instant::NEVER && transaction.client.is_none_or(|branch| self.clients.find(branch).is_none()) {
+            return broken("a pending server transaction waits for nothing");
+        }
+        Ok(())
+    }
+
+    fn audit_client(&self, walk: &mut Walk, at: ClientRef, transaction: &ClientTransaction) -> Result<(), Broken> {
+        let broken =
+            |rule| Err(Broken { rule, at: Holder::Client(at.index()), call_hash: Some(transaction.call_hash) });
+        if transaction.state.terminated() {
+            return broken("a terminated client transaction was not taken out");
+        }
+        let due = transaction.timers.next();
+        if due == Instant::NEVER {
+            return broken("a client transaction has no timer to end it");
+        }
+        if !self.armed_for(self.places.client(at), due) {
+            return broken("a client transaction's timer does not run as it should");
+        }
+        walk.armed += 1;
+        walk.held.extend(transaction.sent);
+        let keeps = transaction.state.needs_request()
+            || transaction.state == ClientState::Invite(invite_client::State::Completed);
+        if transaction.sent.is_some() && !keeps {
+            return broken("a client transaction holds a request that it can no longer need");
+        }
+        if let Some(cancel) = transaction.cancel_branch.and_then(|at| self.clients.find(at))
+            && (cancel.role.method != Method::Cancel || cancel.branch != transaction.branch)
+        {
+            return broken("the CANCEL of a branch is another branch's");
+        }
+        let ended = matches!(transaction.state, ClientState::Other(client::State::Completed));
+        if ended && transaction.timers.retransmit_at != Instant::NEVER {
+            return broken("a client transaction with a final response still repeats its request");
+        }
+        Ok(())
+    }
+
+    fn audit_call(&self, walk: &mut Walk, at: CallRef, call: &Call) -> Result<(), Broken> {
+        let broken = |rule| Err(Broken { rule, at: Holder::Call(at.index()), call_hash: Some(call.call_hash) });
+        let armed = self.wheel.deadline(self.places.call(at)).unwrap_or(Instant::NEVER);
+        if armed != call.armed_at || call.armed_at > call.timeout_at {
+            return broken("a call's timer does not run as it should");
+        }
+        walk.armed += u32::from(armed != Instant::NEVER);
+        let best = call.hunt.best.and_then(|best| best.response);
+        walk.held.extend(best.into_iter().chain(call.text));
+        if call.is_early() {
+            if !self.servers.find(call.server).is_some_and(|transaction| transaction.state.pending()) {
+                return broken("an early call has no pending INVITE");
+            }
+            // What it waits for has a timer of its own, so that the call comes to an end even where its own is stopped.
+            if call.branch.is_none_or(|branch| self.clients.find(branch).is_none()) {
+                return broken("an early call waits for no branch");
+            }
+            return Ok(());
+        }
+        walk.ended += u32::from(call.state == State::HungUp);
+        if best.is_some() || call.state == State::HungUp && call.text.is_some() {
+            return broken("a call holds a message that it can no longer need");
+        }
+        if call.state == State::Terminated {
+            return broken("a terminated call was not taken out");
+        }
+        if call.timeout_at == Instant::NEVER {
+            return broken("an answered call has no timer to end it");
+        }
+        Ok(())
+    }
+
+    /// Whether a place of the wheel is armed for `due`. Earlier is allowed: the record looks again when it fires.
+    fn armed_for(&self, place: u32, due: Instant) -> bool {
+        match self.wheel.deadline(place) {
+            Some(deadline) => deadline <= due && due != Instant::NEVER,
+            None => due == Instant::NEVER,
+        }
+    }
+
+    fn counts_calls(&self, ended: u32) -> bool {
+        let count = |counter| self.counters.value(counter);
+        count(Counter::CallsStarted) == count(Counter::CallsEnded) + u64::from(self.calls.live() - ended)
+    }
+
+    /// Each buffer has as many owners as there are handles on it, and none is live without one.
+    fn audit_buffers(&self, mut held: Vec<BufferRef>) -> Result<(), Broken> {
+        let broken = |rule, at| Err(Broken { rule, at: Holder::Buffer(at), call_hash: None });
+        held.sort_unstable();
+        let mut met = 0;
+        for (buffer, owners) in self.pool.iter() {
+            let first = held.partition_point(|other| *other < buffer);
+            let handles = held[first..].iter().take_while(|other| **other == buffer).count();
+            if handles == 0 {
+                return broken("a buffer is in use that nobody holds", buffer);
+            }
+            if handles != owners as usize {
+                return broken("a buffer has another number of owners than of handles", buffer);
+            }
+            met += handles;
+        }
+        if met == held.len() {
+            return Ok(());
+        }
+        let lost = held.iter().find(|buffer| self.pool.iter().all(|(live, _)| live != **buffer));
+        lost.map_or(Ok(()), |buffer| broken("a handle is held on a buffer that was given back", *buffer))
+    }
+}
+
+/// Whether an index names each record of a slab once, under its key, and nothing else.
+fn audit_index<T>(index: &Index, slab: &Slab<T>, key: impl Fn(&T) -> u64) -> bool {
+    index.live() == slab.live() && slab.iter().all(|(at, record)| index.find(key(record)) == Some(at.index()))
+}

@@ -1,0 +1,153 @@
+//! Caps, rates, days and overload as calls meet them (SPEC §2 rows 3, 6 and 9, §3 *Refusals*). Their exactness over threads is
+//! `tests/caps.rs`.
+
+use std::time::Duration;
+
+use corelane_core::call::EndReason;
+use corelane_core::engine::{Budget, Timers};
+use corelane_core::routing::build::{Builder, ImageBytes};
+use corelane_core::routing::layout::{GatewayRecord, ProviderRecord};
+use corelane_core::{Counter, Flow, Input, Instant, ListenerIndex, Settings, Transport};
+
+use super::world::{CALLER, World, endpoint, invite, ladder, response, settings};
+
+const FIRST: &str = "198.51.100.1:5060";
+const SECOND: &str = "198.51.100.2:5060";
+
+/// One provider, two gateways in order.
+fn image(provider: impl FnOnce(&mut ProviderRecord), first: impl FnOnce(&mut GatewayRecord)) -> ImageBytes {
+    let mut builder = Builder::new();
+    builder.listener("10.0.0.1:5060");
+    builder.listener("10.0.1.1:5070");
+    let acme = builder.provider("acme", 1);
+    builder.edit_provider(acme, provider);
+    builder.address(acme, "192.0.2.10");
+    let gateways = [FIRST, SECOND].map(|address| builder.gateway(address, address));
+    builder.edit_gateway(gateways[0], first);
+    let carrier = builder.carrier("both", &gateways);
+    builder.route(1, "49", carrier);
+    builder.finish()
+}
+
+/// Starts a call; the lines that came out.
+fn start(world: &mut World, call: &str) -> Vec<String> {
+    ladder(&world.deliver(CALLER, &invite("4930123456", call).text()))
+}
+
+/// A full trunk: the provider's own code with Q.850 34 and no Retry-After; room again when a call ends, however it ends.
+#[test]
+fn a_providers_calls_are_capped() {
+    let mut world = World::new().with_routing(image(
+        |provider| {
+            provider.max_calls = Some(1);
+            provider.refuse_code = 480;
+        },
+        |_| {},
+    ));
+    let first = world.deliver(CALLER, &invite("4930123456", "one").text())[1].clone();
+    let refused = world.deliver(CALLER, &invite("4930123456", "two").text());
+    assert_eq!(ladder(&refused), [format!("{CALLER} 480")]);
+    assert_eq!(refused[0].header("Reason"), "Q.850;cause=34");
+    assert!(refused[0].headers("Retry-After").is_empty());
+    assert_eq!(world.last_record().reason, EndReason::Refused);
+    assert_eq!(world.count(Counter::ProviderCapped), 1);
+    world.deliver(FIRST, &response(&first, 486, "a", &[]));
+    assert_eq!(start(&mut world, "three"), [format!("{CALLER} 100"), format!("{FIRST} INVITE")]);
+    world.settle();
+    assert_eq!(start(&mut world, "four").len(), 2);
+    world.settle();
+}
+
+/// Calls per second with a burst: the rate comes back with time.
+#[test]
+fn a_providers_rate_is_capped() {
+    let mut world = World::new().with_routing(image(
+        |provider| {
+            provider.max_cps = Some(10);
+            provider.burst = Some(3);
+        },
+        |_| {},
+    ));
+    let taken = (0..20).filter(|call| start(&mut world, &format!("burst{call}")).len() == 2).count();
+    assert!((3..=4).contains(&taken), "{taken}");
+    world.advance(Duration::from_secs(1));
+    let taken = (0..20).filter(|call| start(&mut world, &format!("later{call}")).len() == 2).count();
+    assert!((3..=4).contains(&taken), "{taken}");
+    world.settle();
+}
+
+/// A capped gateway is passed over, and comes back when its call ends.
+#[test]
+fn a_capped_gateway_is_skipped() {
+    let mut world = World::new().with_routing(image(|_| {}, |gateway| gateway.max_calls = Some(1)));
+    let first = world.deliver(CALLER, &invite("4930123456", "one").text())[1].clone();
+    assert_eq!(first.to, FIRST);
+    assert_eq!(start(&mut world, "two"), [format!("{CALLER} 100"), format!("{SECOND} INVITE")]);
+    // Answered: the call itself holds the place now.
+    world.deliver(FIRST, &response(&first, 200, "a", &["Contact: <sip:b@198.51.100.1>"]));
+    assert_eq!(start(&mut world, "three"), [format!("{CALLER} 100"), format!("{SECOND} INVITE")]);
+    world.advance(Duration::from_secs(61));
+    assert_eq!(start(&mut world, "four"), [format!("{CALLER} 100"), format!("{FIRST} INVITE")], "noack_timeout");
+    world.settle();
+}
+
+/// A gateway that was given up keeps its place until its transaction ends: it may still have the call.
+#[test]
+fn an_abandoned_gateway_keeps_its_place_while_it_may_answer() {
+    let mut world = World::new().with_routing(image(|_| {}, |gateway| gateway.max_calls = Some(1)));
+    assert_eq!(start(&mut world, "one")[1], format!("{FIRST} INVITE"));
+    world.advance(Duration::from_secs(5));
+    assert_eq!(start(&mut world, "two")[1], format!("{SECOND} INVITE"));
+    world.advance(Duration::from_secs(40));
+    assert_eq!(start(&mut world, "three")[1], format!("{FIRST} INVITE"));
+    world.settle();
+}
+
+/// `max_calls_day` until midnight in the provider's zone (UTC here); `max_minutes_day` counts what was talked.
+#[test]
+fn daily_limits_reset_at_midnight() {
+    let mut world = World::new().with_routing(image(|provider| provider.max_calls_day = Some(2), |_| {}));
+    assert_eq!([start(&mut world, "a").len(), start(&mut world, "b").len()], [2, 2]);
+    assert_eq!(start(&mut world, "c"), [format!("{CALLER} 503")]);
+    assert_eq!(world.count(Counter::ProviderDayUsed), 1);
+    world.advance(Duration::from_secs(86_400));
+    assert_eq!(start(&mut world, "d").len(), 2);
+    world.settle();
+
+    let mut world = World::new().with_routing(image(|provider| provider.max_minutes_day = Some(1), |_| {}));
+    let forwarded = world.deliver(CALLER, &invite("4930123456", "talk").text())[1].clone();
+    world.deliver(FIRST, &response(&forwarded, 200, "a", &["Contact: <sip:b@198.51.100.1>"]));
+    assert_eq!(start(&mut world, "meanwhile").len(), 2, "minutes count when a call ends");
+    world.advance(Duration::from_secs(61));
+    assert_eq!(start(&mut world, "after"), [format!("{CALLER} 503")]);
+    world.settle();
+}
+
+/// Overload: what waited too long for too long is shed without state, new calls only.
+#[test]
+fn overload_sheds_new_calls_and_nothing_else() {
+    let timers = Timers::default();
+    let roomy = Settings { budget: Budget::for_shard(1_000, 100, 1, &timers), ..settings() };
+    let mut world = World::with(roomy).with_routing(image(|_| {}, |_| {}));
+    let call = invite("4930123456", "running");
+    let forwarded = world.deliver(CALLER, &call.text())[1].clone();
+    world.deliver(FIRST, &response(&forwarded, 180, "a", &[]));
+    let flow = Flow { peer: endpoint(CALLER), listener: ListenerIndex(0), transport: Transport::Udp };
+    let mut shed = 0;
+    for number in 0..400 {
+        world.advance(Duration::from_millis(2));
+        // Every datagram waited for 50 ms.
+        let received_at = Instant::from_micros(world.now().monotonic.as_micros() - 50_000);
+        let text = invite("4930123456", &format!("load{number}")).text();
+        let sent = world.handle(Input::Datagram { flow, received_at, bytes: text.as_bytes(), truncated: false });
+        if ladder(&sent) == [format!("{CALLER} 503")] {
+            assert!(!sent[0].headers("Retry-After").is_empty());
+            shed += 1;
+        }
+    }
+    assert!(shed > 0);
+    assert_eq!(world.count(Counter::Shed), shed);
+    let cancelled = ladder(&world.deliver(CALLER, &call.hop("CANCEL").text()));
+    assert_eq!(cancelled, [format!("{CALLER} 200"), format!("{FIRST} CANCEL")]);
+    world.settle();
+}

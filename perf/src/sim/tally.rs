@@ -1,0 +1,87 @@
+//! What a run met, so that a green one shows that it met everything.
+
+use std::fmt;
+use std::ops::AddAssign;
+
+/// Counts over one or more worlds.
+#[derive(Clone, Default, Debug)]
+pub(super) struct Tally {
+    pub(super) worlds: u64,
+    pub(super) calls: u64,
+    pub(super) unborn: u64,
+    pub(super) simulated_us: u64,
+    pub(super) steps: u64,
+    pub(super) audits: u64,
+    pub(super) datagrams: u64,
+    pub(super) lost: u64,
+    pub(super) unreachable: u64,
+    pub(super) crashes: u64,
+    pub(super) vanished: u64,
+    pub(super) swaps: u64,
+    pub(super) mischief: u64,
+    pub(super) noise: u64,
+    pub(super) commands: u64,
+    pub(super) attempts: u64,
+    /// First final responses to opening INVITEs, by class.
+    pub(super) finals: [u64; 7],
+    pub(super) records: u64,
+    pub(super) refused_for_room: u64,
+    pub(super) handed_over: u64,
+}
+
+impl AddAssign<&Tally> for Tally {
+    fn add_assign(&mut self, other: &Tally) {
+        self.worlds += other.worlds;
+        self.calls += other.calls;
+        self.unborn += other.unborn;
+        self.simulated_us += other.simulated_us;
+        self.steps += other.steps;
+        self.audits += other.audits;
+        self.datagrams += other.datagrams;
+        self.lost += other.lost;
+        self.unreachable += other.unreachable;
+        self.crashes += other.crashes;
+        self.vanished += other.vanished;
+        self.swaps += other.swaps;
+        self.mischief += other.mischief;
+        self.noise += other.noise;
+        self.commands += other.commands;
+        self.attempts += other.attempts;
+        for (sum, more) in self.finals.iter_mut().zip(other.finals) {
+            *sum += more;
+        }
+        self.records += other.records;
+        self.refused_for_room += other.refused_for_room;
+        self.handed_over += other.handed_over;
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.simulated_us / super::network::SECOND;
+        writeln!(out, "worlds       {}, {seconds} simulated seconds", self.worlds)?;
+        writeln!(
+            out,
+            "calls        {}, {} at the engine, each ended once, {} gateways tried",
+            self.calls - self.unborn,
+            self.records,
+            self.attempts
+        )?;
+        let [_, _, success, redirect, client, server, global] = self.finals;
+        writeln!(out, "answers      2xx {success}, 3xx {redirect}, 4xx {client}, 5xx {server}, 6xx {global}")?;
+        writeln!(out, "datagrams    {}, {} lost, {} handed over", self.datagrams, self.lost, self.handed_over)?;
+        writeln!(
+            out,
+            "faults       {} crashes, {} vanished, {} unreachable, {} mutilated, {} noise, {} images, {} commands, {} times full",
+            self.crashes,
+            self.vanished,
+            self.unreachable,
+            self.mischief,
+            self.noise,
+            self.swaps,
+            self.commands,
+            self.refused_for_room
+        )?;
+        writeln!(out, "checked      {} steps, {} audits", self.steps, self.audits)
+    }
+}
