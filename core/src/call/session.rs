@@ -148,6 +148,14 @@ pub fn asked_in_dialog(message: &Message<'_>) -> Asked {
 #[inline]
 #[must_use]
 pub fn on_answer(asked: Asked, sender: Side, answer: &Message<'_>) -> Option<Agreed> {
+    // Neither side speaks of it: that is soon said.
+    if !asked.supported && answer.first(Name::SessionExpires).is_none() {
+        return None;
+    }
+    agreed(asked, sender, answer)
+}
+
+fn agreed(asked: Asked, sender: Side, answer: &Message<'_>) -> Option<Agreed> {
     match said(answer, Name::SessionExpires) {
         Some((interval_s, params)) if refreshed_by_uas(params) => {
             Some(Agreed { interval_s, refresher: sender.other(), inserted: false })

@@ -8,7 +8,7 @@ use super::answer::Incoming;
 use super::records::Role;
 use super::{Engine, Turn};
 use crate::call::CallRef;
-use crate::call::session::{self, Decision, Limits, Session, Terms};
+use crate::call::session::{self, Agreed, Decision, Limits, Session, Terms};
 use crate::message::Message;
 use crate::routing::Provider;
 
@@ -47,22 +47,28 @@ impl Engine {
 
     /// A 2xx to an INVITE or UPDATE of the confirmed dialog: the session stands from now on for the interval that it agrees on, or
     /// without a session timer.
+    #[inline]
     pub(crate) fn keep_session(&mut self, turn: &Turn<'_>, at: CallRef, role: &Role, answer: &Message<'_>) {
         let agreed = session::on_answer(role.asked, role.sender, answer);
         let Some(call) = self.calls.find_mut(at) else { return };
-        call.session = agreed.map_or(Session::NONE, |agreed| {
-            let provider = turn.image.provider(call.provider);
-            let min_se = provider.and_then(|provider| provider.min_se_s).map(u64::from).map(Duration::from_secs);
-            let interval = Duration::from_secs(agreed.interval_s.into());
-            let span = interval.max(min_se.unwrap_or(self.settings.timers.min_se));
-            // RFC 4028 §8.3 has a proxy forget the call and send nothing. Switched off, default_timeout alone bounds it.
-            let ends = self.settings.policy.bye_on_expiry;
-            Session {
-                expires_at: if ends { turn.now.monotonic.after(span) } else { Session::NONE.expires_at },
-                interval_s: agreed.interval_s,
-                refresher: agreed.refresher,
-            }
-        });
+        call.session = Session::NONE;
+        if let Some(agreed) = agreed {
+            self.start_session(turn, at, agreed);
+        }
+    }
+
+    fn start_session(&mut self, turn: &Turn<'_>, at: CallRef, agreed: Agreed) {
+        let Some(call) = self.calls.find_mut(at) else { return };
+        let provider = turn.image.provider(call.provider);
+        let min_se = provider.and_then(|provider| provider.min_se_s).map(u64::from).map(Duration::from_secs);
+        let interval = Duration::from_secs(agreed.interval_s.into());
+        let span = interval.max(min_se.unwrap_or(self.settings.timers.min_se));
+        // RFC 4028 §8.3 has a proxy forget the call and send nothing. Switched off, default_timeout alone bounds it.
+        let expires_at = match self.settings.policy.bye_on_expiry {
+            true => turn.now.monotonic.after(span),
+            false => Session::NONE.expires_at,
+        };
+        call.session = Session { expires_at, interval_s: agreed.interval_s, refresher: agreed.refresher };
     }
 }
 

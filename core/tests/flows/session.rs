@@ -54,7 +54,6 @@ fn ends_after(world: &mut World, quiet: u64, reason: EndReason) {
     assert_eq!(ladder(&sent), [format!("{GATEWAY} BYE"), format!("{CALLER} BYE")], "after {quiet} s");
     assert_eq!(sent[0].header("Reason"), "Q.850;cause=102");
     assert_eq!(world.last_record().reason, reason);
-    world.settle();
 }
 
 /// Two gateways behind one number, and a provider with limits of his own.
@@ -114,10 +113,12 @@ fn others_are_raised() {
         assert_eq!(forwarded.headers("x"), [""; 0], "{asked:?}");
         assert_eq!(forwarded.headers("Min-SE"), min_se.into_iter().collect::<Vec<_>>(), "{asked:?}");
         assert!(forwarded.text.ends_with("\r\n\r\nv=0\r\n"), "the body stays");
+        world.settle();
     }
     let mut world = World::new();
     let sent = world.deliver(CALLER, &invite("4930123456", "none").text());
     assert_eq!(sent[1].headers("Session-Expires"), [""; 0], "nobody spoke of session timers");
+    world.settle();
 }
 
 /// The provider's limits go before the node's; an interval never is longer than `default_timeout`.
@@ -152,6 +153,7 @@ fn a_2xx_without_is_completed() {
     let again = world.deliver(GATEWAY, &response(&call.forwarded, 200, "callee", &["Require: 100rel", CONTACT]));
     assert_eq!(again[0].text, call.ok.text, "the repeated 2xx is the same");
     ends_after(&mut world, 600, EndReason::SessionExpired);
+    world.settle();
 }
 
 /// An unreadable Session-Expires in a 2xx is as none.
@@ -165,6 +167,7 @@ fn a_2xx_with_garbage_is_mended_or_ignored() {
     let call = answered(&mut world, "ignore", &[], &["Session-Expires: \"90\";refresher=uas"]);
     assert_eq!(call.ok.headers("Session-Expires"), ["\"90\";refresher=uas"], "it goes on as it came");
     ends_after(&mut world, 1800, EndReason::Expired);
+    world.settle();
 }
 
 /// "Neither side supports it: no session timer, `default_timeout` bounds the call"; nor where the one who should refresh cannot.
@@ -180,6 +183,7 @@ fn without_a_session_timer_default_timeout_bounds_the_call() {
         let call = answered(&mut world, "plain", asked, said);
         assert_eq!(call.ok.headers("Session-Expires").len(), said.len(), "nothing is inserted");
         ends_after(&mut world, 1800, EndReason::Expired);
+        world.settle();
     }
 }
 
@@ -193,6 +197,7 @@ fn the_callee_alone_keeps_the_session() {
     let (_, ok) = refreshed(&mut world, call.callee_sends("UPDATE", "uas-2", 1), GATEWAY, &asked, &[]);
     assert_eq!(ok.header("Session-Expires"), "300;refresher=uac", "the callee asked this time");
     ends_after(&mut world, 300, EndReason::SessionExpired);
+    world.settle();
 }
 
 /// Refreshes of both sides, by re-INVITE and UPDATE, restart the session and may change its interval.
@@ -212,6 +217,7 @@ fn refreshes_of_both_sides_keep_it() {
     let shorter = ["Session-Expires: 200;refresher=uas", "Require: timer"];
     refreshed(&mut world, call.caller_sends("UPDATE", "both-4", 3), CALLER, &asked, &shorter);
     ends_after(&mut world, 200, EndReason::SessionExpired);
+    world.settle();
 }
 
 /// A refresh that is refused refreshes nothing.
@@ -224,6 +230,7 @@ fn a_refused_refresh_does_not_count() {
     let sent = world.deliver(CALLER, &call.caller_sends("UPDATE", "491-2", 2).text());
     world.deliver(GATEWAY, &response(&sent[0], 491, "", &[]));
     ends_after(&mut world, 100, EndReason::SessionExpired);
+    world.settle();
 }
 
 /// "A mid-dialog refresh with too small a value is tracked, not refused"; no interval ends the call sooner than `min_se`.
@@ -238,6 +245,7 @@ fn a_wrong_refresh_is_tracked() {
     assert_eq!(ok.headers("Session-Expires"), ["1;refresher=uac"], "what was asked (§8.2)");
     world.deliver(CALLER, &call.caller_sends("ACK", "wrong-2-ack", 2).text());
     ends_after(&mut world, 90, EndReason::SessionExpired);
+    world.settle();
 }
 
 /// `Session-Expires: 1` of a callee.
@@ -248,6 +256,7 @@ fn a_callee_who_says_one_second() {
     let call = answered(&mut world, "second", &["Supported: timer", "Session-Expires: 600"], &said);
     assert_eq!(call.ok.headers("Session-Expires"), ["1;refresher=uac"]);
     ends_after(&mut world, 90, EndReason::SessionExpired);
+    world.settle();
 }
 
 /// A re-INVITE whose 2xx has no Session-Expires and to which none can be given turns the session timer off (RFC 4028 §7.2, §10).
@@ -260,6 +269,7 @@ fn a_refresh_without_a_word_of_it_turns_it_off() {
         let (_, ok) = refreshed(&mut world, call.caller_sends("UPDATE", "off-2", 2), CALLER, asked, &[]);
         assert_eq!(ok.headers("Session-Expires"), [""; 0], "{asked:?}");
         ends_after(&mut world, 1800, EndReason::Expired);
+        world.settle();
     }
 }
 
@@ -273,6 +283,7 @@ fn only_invite_and_update_refresh() {
     let (_, ok) = refreshed(&mut world, call.caller_sends("INFO", "info-2", 2), CALLER, &asked, &[]);
     assert_eq!(ok.headers("Session-Expires"), [""; 0]);
     ends_after(&mut world, 100, EndReason::SessionExpired);
+    world.settle();
 }
 
 /// The session began with the 2xx, however late its ACK.
@@ -286,6 +297,7 @@ fn the_interval_runs_from_the_2xx() {
     let call = Answered { invite, forwarded, ok };
     world.deliver(CALLER, &call.caller_sends("ACK", "late-ack", 1).text());
     ends_after(&mut world, 70, EndReason::SessionExpired);
+    world.settle();
 }
 
 /// `bye_on_expiry` off: carried, without effect.
@@ -297,6 +309,7 @@ fn without_bye_on_expiry_nothing_is_ended() {
     let call = answered(&mut world, "carried", &["Supported: timer", "Session-Expires: 600"], &[]);
     assert_eq!(call.ok.headers("Session-Expires"), ["600;refresher=uac"]);
     ends_after(&mut world, 1800, EndReason::Expired);
+    world.settle();
 }
 
 /// "A downstream 422 goes upstream", and ends the hunt: only the caller can raise his interval.
@@ -351,6 +364,7 @@ fn max_breadth() {
         let mut world = World::new();
         let sent = world.deliver(CALLER, &invite_with("breadth", lines).text());
         assert_eq!(sent[1].headers("Max-Breadth"), [expected], "{lines:?}");
+        world.settle();
     }
     let mut world = World::new();
     let sent = world.deliver(CALLER, &invite_with("zero", &["Max-Breadth: 0"]).text());
