@@ -147,8 +147,8 @@ pub struct Engine {
     pub(crate) overload: Overload,
     /// No new calls are taken.
     pub(crate) draining: bool,
-    /// The next call record that a hang-up of all calls has to look at.
-    pub(crate) sweep: Option<u32>,
+    /// The next call record that a hang-up of all calls has to look at, and when.
+    pub(crate) sweep: Option<(u32, Instant)>,
     random: u64,
     #[cfg(feature = "canary")]
     canary: Option<canary::Canary>,
@@ -215,7 +215,8 @@ impl Engine {
     /// A time not later than the next due timer; `None` when none runs.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Instant> {
-        if self.sweep.is_some() { Some(Instant::ZERO) } else { self.wheel.next() }
+        let sweep = self.sweep.map(|(_, at)| at);
+        self.wheel.next().into_iter().chain(sweep).min()
     }
 
     /// The counters, gauges brought up to date.
@@ -289,14 +290,23 @@ impl Engine {
 
     /// Whether a new call may be taken: one part in [`RESERVED_FOR_CALLS`] of each resource is for the calls that run.
     pub(crate) fn has_room_for_a_call(&self) -> bool {
-        let room = |live: u32, capacity: u32| live < capacity - capacity / RESERVED_FOR_CALLS;
+        self.keeps_back(RESERVED_FOR_CALLS) && self.calls.live() < self.calls.capacity()
+    }
+
+    /// Whether a request inside a dialog may be taken that does not end it: of what is kept for the calls that run, half is for their ends.
+    pub(crate) fn has_room_in_a_call(&self) -> bool {
+        self.keeps_back(2 * RESERVED_FOR_CALLS)
+    }
+
+    /// Whether one part in `reserve` of each resource is free.
+    fn keeps_back(&self, reserve: u32) -> bool {
+        let room = |live: u32, capacity: u32| live < capacity - capacity / reserve;
         let budget = &self.settings.budget;
         let live = self.pool.live_by_class();
         room(self.servers.live(), budget.server_transactions)
             && room(self.clients.live(), budget.client_transactions)
             && room(live[0], budget.buffers[0])
             && room(live.iter().sum(), budget.buffers.iter().sum())
-            && self.calls.live() < self.calls.capacity()
     }
 
     /// Stores what `write` writes in a buffer of count 1. `estimate` is how long that will probably be.

@@ -29,6 +29,9 @@ use crate::routing::{Gateway, Privacy};
 /// What says who somebody is, on somebody's word.
 const ASSERTED: [Name; 3] = [Name::PAssertedIdentity, Name::PPreferredIdentity, Name::RemotePartyId];
 
+/// All of them.
+pub(crate) const IDENTITY: Names = Names::of(&ASSERTED);
+
 /// From of a caller who is not to be named (RFC 3323 §4.1.1.3).
 pub const ANONYMOUS: &[u8] = b"\"Anonymous\" <sip:anonymous@anonymous.invalid>";
 

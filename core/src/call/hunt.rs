@@ -103,6 +103,8 @@ pub struct Hunt {
     next: u8,
     /// Gateways that an INVITE was sent to.
     pub attempts: u8,
+    /// Why the number could not be given to a gateway: the answer where none was asked.
+    pub fault: Option<u16>,
     /// A redirection was followed: not again.
     pub recursed: bool,
     /// The best failure so far.

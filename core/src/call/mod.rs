@@ -134,7 +134,7 @@ pub struct Call {
     pub(crate) session: session::Session,
     /// The final status that went upstream.
     pub(crate) status: u16,
-    /// Why it is being cancelled.
+    /// Why it is being cancelled, or ends with its ACK; `Refused`: it does not.
     pub(crate) given_up: EndReason,
 }
 

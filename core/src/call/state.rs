@@ -83,6 +83,8 @@ pub enum Timer {
     Early,
     /// `noack_timeout`: from the 2xx to its ACK.
     NoAck,
+    /// What is left of 64·T1 after the 2xx, in which its ACK may come.
+    Acknowledge,
     /// `default_timeout`, or the session's expiry where that is earlier: from the ACK and from each refresh.
     Default,
     /// 64·T1, as long as a BYE of the other side may cross ours.
@@ -98,6 +100,8 @@ pub enum Act {
     Cancel,
     /// The terminal step, with BYE both ways.
     HangUp,
+    /// The same as soon as the ACK comes, or the timer fires.
+    HangUpLater,
     /// The terminal step.
     End,
     /// Takes out what was left of a hung-up call.
@@ -151,7 +155,11 @@ pub const fn step(state: State, event: Event) -> Option<(State, Action)> {
         (Confirmed, Ack) => (Confirmed, Action::NOTHING),
         (Confirmed, Refresh) => (Confirmed, Action::start(Timer::Default)),
         (Unacknowledged | Confirmed, Bye) => (Terminated, END),
-        (Unacknowledged | Confirmed, Timeout | HangUp) => (HungUp, Action { timer: Timer::Crossing, act: Act::HangUp }),
+        (Unacknowledged, Timeout) | (Confirmed, Timeout | HangUp) => {
+            (HungUp, Action { timer: Timer::Crossing, act: Act::HangUp })
+        }
+        // RFC 3261 §15: no BYE before the ACK, or before the 2xx was repeated in vain.
+        (Unacknowledged, HangUp) => (Unacknowledged, Action { timer: Timer::Acknowledge, act: Act::HangUpLater }),
 
         (HungUp, Timeout) => (Terminated, Action { timer: Timer::Stop, act: Act::Forget }),
 

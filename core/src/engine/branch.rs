@@ -124,6 +124,8 @@ impl Engine {
         call.answered = Some((turn.now.wall, turn.now.monotonic));
         call.status = status;
         call.text = text;
+        // Whoever gave it up before has his answer now.
+        call.given_up = EndReason::Refused;
         let running = call.branch.take();
         let best = call.hunt.best.take();
         if let Some(buffer) = best.and_then(|best| best.response) {

@@ -19,6 +19,9 @@ impl Engine {
             Timer::Stop => Some(Instant::NEVER),
             Timer::Early => Some(now.after(timers.early_timeout)),
             Timer::NoAck => Some(now.after(timers.noack_timeout)),
+            Timer::Acknowledge => {
+                call.answered.map(|(_, answered)| answered.after(timers.linger()).max(now).min(call.timeout_at))
+            }
             Timer::Default => Some(now.after(call.default_timeout).min(call.session.expires_at)),
             Timer::Crossing => Some(now.after(timers.linger())),
         };
@@ -27,7 +30,20 @@ impl Engine {
             self.arm_call(at);
         }
         match action.act {
+            // It was to end as soon as it was acknowledged.
+            Act::Nothing if event == Event::Ack && before == State::Unacknowledged => {
+                if let Some(reason) =
+                    self.calls.find(at).map(|call| call.given_up).filter(|why| *why != EndReason::Refused)
+                {
+                    self.drive_call(turn, at, Event::HangUp, reason);
+                }
+            }
             Act::Nothing => {}
+            Act::HangUpLater => {
+                if let Some(call) = self.calls.find_mut(at) {
+                    call.given_up = reason;
+                }
+            }
             Act::Cancel => {
                 if let Some(call) = self.calls.find_mut(at) {
                     call.given_up = reason;
@@ -57,6 +73,7 @@ impl Engine {
             return self.arm_call(at);
         }
         let reason = match call.state {
+            State::Unacknowledged if call.given_up != EndReason::Refused => call.given_up,
             State::Unacknowledged => EndReason::Unacknowledged,
             State::Confirmed if call.session.expires_at <= turn.now.monotonic => EndReason::SessionExpired,
             State::Confirmed => EndReason::Expired,

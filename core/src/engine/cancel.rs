@@ -2,7 +2,7 @@
 
 use super::answer::Incoming;
 use super::reason::Cause;
-use super::records::{Cancel, ClientRef, ClientState, ClientTransaction, Role, TransactionTimers};
+use super::records::{Cancel, ClientRef, ClientState, ClientTransaction, Progress, Role, TransactionTimers};
 use super::{Engine, Turn};
 use crate::call::session::Asked;
 use crate::call::state::Event;
@@ -63,7 +63,11 @@ impl Engine {
         let Some(transaction) = self.clients.find_mut(invite) else { return };
         // RFC 3261 §9.1: a peer that never answers the INVITE after a CANCEL is given 64·T1.
         let deadline = turn.now.monotonic.after(linger);
-        transaction.timers.timeout_at = transaction.timers.timeout_at.min(deadline);
+        // Counted from the first CANCEL, however long the branch had left before it.
+        if transaction.progress != Progress::Cancelled {
+            transaction.progress = Progress::Cancelled;
+            transaction.timers.timeout_at = deadline;
+        }
         let (flow, branch, call_hash, sent) =
             (transaction.flow, transaction.branch, transaction.call_hash, transaction.sent);
         let reason = Cause::of_cancel(transaction.role.cancel, transaction.callers_cause).map(Cause::line);

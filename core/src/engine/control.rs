@@ -1,5 +1,7 @@
 //! What the control core wants of a shard: drain, and the end of calls.
 
+use core::time::Duration;
+
 use super::{Engine, Turn};
 use crate::call::state::Event;
 use crate::call::{Call, EndReason};
@@ -31,25 +33,34 @@ impl Engine {
                     self.drive_call(turn, at, Event::HangUp, EndReason::HungUp);
                 }
             }
-            Command::HangUpAll => self.sweep = Some(0),
+            Command::HangUpAll => self.sweep = Some((0, turn.now.monotonic)),
         }
     }
 
-    /// Goes on with [`Command::HangUpAll`]; part of each time-out.
+    /// Goes on with [`Command::HangUpAll`]; part of each time-out. It goes in steps, and waits while there is little room: the BYEs of all
+    /// calls at once would take the records of the requests that the calls themselves send.
     pub(crate) fn sweep_calls(&mut self, turn: &mut Turn<'_>) {
         /// Empty places that one step may pass, so that none takes long.
         const PLACES_PER_STEP: u32 = 4096;
-        let Some(start) = self.sweep else { return };
+        /// Between two steps of a few calls: all calls of a full node take seconds.
+        const PAUSE: Duration = Duration::from_millis(1);
+        /// While there is little room, for the BYEs to be answered.
+        const WAIT: Duration = Duration::from_millis(100);
+        let now = turn.now.monotonic;
+        let Some((start, _)) = self.sweep.filter(|(_, at)| *at <= now) else { return };
         let end = self.calls.capacity().min(start.saturating_add(PLACES_PER_STEP));
         for place in start..end {
+            let Some(at) = self.calls.at(place) else { continue };
             if turn.effects.remaining_capacity() < EFFECTS_PER_CALL_MAX {
-                self.sweep = Some(place);
+                self.sweep = Some((place, now.after(PAUSE)));
                 return;
             }
-            if let Some(at) = self.calls.at(place) {
-                self.drive_call(turn, at, Event::HangUp, EndReason::HungUp);
+            if !self.has_room_in_a_call() {
+                self.sweep = Some((place, now.after(WAIT)));
+                return;
             }
+            self.drive_call(turn, at, Event::HangUp, EndReason::HungUp);
         }
-        self.sweep = (end < self.calls.capacity()).then_some(end);
+        self.sweep = (end < self.calls.capacity()).then_some((end, now.after(PAUSE)));
     }
 }

@@ -29,6 +29,11 @@ impl Engine {
             return self.refuse_unknown_dialog(turn, incoming);
         };
         let Some(mut forward) = self.dialog_forward(turn, incoming, &found, method) else { return };
+        // The last records are for what ends calls: one dialog must not keep the others from it (I8).
+        let ends = matches!(method, Method::Bye | Method::Prack);
+        if !ends && !self.has_room_in_a_call() {
+            return self.refuse_full(turn, incoming);
+        }
         let Ok(server) = self.open_server(turn, incoming, method, Some(found.call)) else {
             return self.refuse_full(turn, incoming);
         };
@@ -42,7 +47,7 @@ impl Engine {
         if method == Method::Invite {
             self.answer_server(turn, server, Some(incoming), 100, b"");
         }
-        self.note_request(&found, incoming.message, method);
+        self.note_request(&found, incoming.message);
         forward.server = Some(server);
         match self.forward(turn, incoming, &forward) {
             Ok(client) => {
@@ -74,11 +79,12 @@ impl Engine {
         let confirms = found.side == Side::Caller
             && incoming.message.cseq().number == call.opening.cseq
             && call.dialogs.known(found.dialog) == Some(Known::Confirmed);
-        if confirms {
-            self.drive_call(turn, found.call, Event::Ack, EndReason::Refused);
-        }
+        // It goes on first: the call may be one that ends as soon as it is acknowledged.
         if let Some(forward) = self.dialog_forward(turn, incoming, &found, Method::Ack) {
             self.forward_stateless(turn, incoming, &forward);
+        }
+        if confirms {
+            self.drive_call(turn, found.call, Event::Ack, EndReason::Refused);
         }
     }
 
@@ -97,16 +103,13 @@ impl Engine {
         }
     }
 
-    /// What a request tells about its side: its CSeq number, and its target where it refreshes that.
-    fn note_request(&mut self, found: &DialogMatch, message: &Message<'_>, method: Method) {
+    /// What a request tells about its side: its CSeq number.
+    fn note_request(&mut self, found: &DialogMatch, message: &Message<'_>) {
         let number = message.cseq().number;
         if let Some(call) = self.calls.find_mut(found.call) {
             let leg = call.leg_mut(found.side);
             // A number that goes backwards is the peer's to refuse (RFC 3261 §12.2.2); ours only grow.
             leg.cseq = leg.cseq.max(number);
-        }
-        if matches!(method, Method::Invite | Method::Update) {
-            self.refresh_target(found.call, found.side, message);
         }
     }
 
@@ -152,7 +155,14 @@ impl Engine {
         let place = self.call_index.find(Call::key(incoming.call_hash, pass))?;
         let call = self.calls.at(place)?;
         let tag = |tag: Option<Span>| self.hash_tag(tag.map(|tag| message.text(tag)));
-        let (side, dialog) = self.calls.find(call)?.dialogs.sender(tag(message.from().tag), tag(message.to().tag))?;
+        let record = self.calls.find(call)?;
+        let (side, dialog) = record.dialogs.sender(tag(message.from().tag), tag(message.to().tag))?;
+        // Both ends know both tags and the token: neither may speak in the other's name.
+        let from = incoming.flow.peer.ip;
+        let (own, other) = (record.leg(side).flow.peer.ip, record.leg(side.other()).flow.peer.ip);
+        if from == other && from != own {
+            return None;
+        }
         Some(DialogMatch { call, side, dialog, strip_routes, target })
     }
 

@@ -15,7 +15,8 @@ use crate::call::{CallRef, EndReason, Side};
 use crate::counter::Counter;
 use crate::flow::Flow;
 use crate::limits::ROUTES_SIZE_MAX;
-use crate::memory::{BufferRef, Ref};
+use crate::memory::buffer::CLASS_SIZES;
+use crate::memory::{BufferRef, Full, Ref, Resource};
 use crate::message::{Message, Method, Name, OwnRequest, Span, Writer, is_request_uri, write_own_request};
 use crate::token::{Branch, BranchParts, NO_PLACE};
 use crate::transaction::client;
@@ -91,7 +92,9 @@ impl Engine {
         let opened =
             self.clients.insert(ClientTransaction::new(ClientState::Other(state), role, call_hash, flow, timers));
         // A BYE that finds no record goes out all the same, once.
-        let (place, generation) = opened.map_or((NO_PLACE, cseq), |at| (Ref::index(at), Ref::generation(at)));
+        let side = u32::from(matches!(texts, Texts::Kept(_, Side::Caller)));
+        let (place, generation) =
+            opened.map_or((NO_PLACE, cseq << 1 | side), |at| (Ref::index(at), Ref::generation(at)));
         let branch = self.tokens.branch(call_hash, BranchParts { place, generation, loop_hash: 0 });
         let via = self.via(flow, &branch);
         let (towards, call_id) = match texts {
@@ -134,14 +137,16 @@ impl Engine {
     /// *Answers* narrows it).
     pub(crate) fn decline_answer(&mut self, turn: &mut Turn<'_>, at: ClientRef, message: &Message<'_>, tag: ShortTag) {
         let Some(transaction) = self.clients.find_mut(at) else { return };
-        let (flow, call_hash) = (transaction.flow, transaction.call_hash);
+        // An INVITE's branch names the call's pass: it may be the only thing left that does.
+        let (flow, call_hash, pass) = (transaction.flow, transaction.call_hash, transaction.role.dialog as u32);
         let delivered = transaction.answers.delivered == Some(tag);
         let first = !delivered && transaction.answers.end(tag);
         let cseq = message.cseq().number;
         let (mut callee_routes, mut caller_routes) = (Routes::new(), Routes::new());
         let routes = (&mut callee_routes, &mut caller_routes);
-        if self.routes(message, flow, flow, call_hash, true, routes).is_none() {
-            return;
+        if self.routes(message, (flow, flow), (call_hash, pass), true, routes).is_none() {
+            // Too long a route set: the next hop is the gateway in any case.
+            callee_routes.clear();
         }
         let towards = Towards {
             target: contact(message).map(|contact| message.text(contact)).unwrap_or_default(),
@@ -171,7 +176,7 @@ impl Engine {
         let invite = self.servers.find(call.server)?.request;
         let (mut callee_routes, mut caller_routes) = (Routes::new(), Routes::new());
         let routes = (&mut callee_routes, &mut caller_routes);
-        self.routes(answer, flow, caller, call_hash, opening.record_routed, routes)?;
+        self.routes(answer, (flow, caller), (call_hash, call.pass), opening.record_routed, routes)?;
         let invite = invite.map_or(&[][..], |buffer| self.pool.bytes(buffer));
         let answered_from = answer.text(answer.from().value);
         let own_from = if call.renamed { super::identity::from_of(invite) } else { None };
@@ -190,7 +195,11 @@ impl Engine {
         };
         let mut writer = Writer::new(&mut self.scratch);
         text.write(&mut writer);
-        let written = writer.finish().and_then(|bytes| self.pool.store(bytes));
+        let written = writer.finish().and_then(|bytes| {
+            // A long text takes a buffer that INVITEs need: not the second half of them.
+            let spare = self.pool.live_by_class()[1] < self.settings.budget.buffers[1] / 2;
+            if bytes.len() > CLASS_SIZES[0] && !spare { Err(Full(Resource::Buffers)) } else { self.pool.store(bytes) }
+        });
         if written.is_err() {
             self.counters.count(Counter::Full);
         }
@@ -225,9 +234,8 @@ impl Engine {
     fn routes(
         &self,
         answer: &Message<'_>,
-        callee: Flow,
-        caller: Flow,
-        call_hash: u64,
+        (callee, caller): (Flow, Flow),
+        (call_hash, pass): (u64, u32),
         others: bool,
         (to_callee, to_caller): (&mut Routes, &mut Routes),
     ) -> Option<()> {
@@ -239,7 +247,8 @@ impl Engine {
         let mut above = ArrayVec::<Span, 32>::new();
         let mut passed = false;
         for value in answer.values(Name::RecordRoute) {
-            if self.token_in_route(answer, value, call_hash).is_some() {
+            // Another pass of this Call-ID through us is a proxy like any other (a spiral).
+            if self.token_in_route(answer, value, call_hash) == Some(pass) {
                 passed = true;
             } else if passed {
                 append(to_caller, answer.text(value))?;

@@ -63,7 +63,9 @@ impl Engine {
                 }
                 Err(Skip::Number(fault)) => {
                     self.counters.count(Counter::GatewaysSkipped);
-                    self.keep_best(turn, at, fault.status(), None);
+                    if let Some(call) = self.calls.find_mut(at) {
+                        call.hunt.fault.get_or_insert(fault.status());
+                    }
                 }
                 Err(Skip::Full(full)) => return self.refuse_for_want(turn, at, incoming, full),
             }
@@ -117,7 +119,11 @@ impl Engine {
             rewrite.drop = rewrite.drop.and(wording.replaced());
             rewrite.lines = &lines;
         }
-        let listener = gateway.listener.and_then(|slot| self.listener_of(slot)).unwrap_or(incoming.flow.listener);
+        // One that is bound to a listener which this process does not have would be reached over the wrong network.
+        let listener = match gateway.listener {
+            Some(slot) => self.listener_of(slot).ok_or(Skip::Gateway)?,
+            None => incoming.flow.listener,
+        };
         let to = Flow { peer: gateway.endpoint, listener, transport: incoming.flow.transport };
         let timers = &self.settings.timers;
         let fr_timer = gateway.fr_timer_ms.map_or(timers.fr_timer, super::millis);
@@ -136,7 +142,7 @@ impl Engine {
             drop_last_route: false,
             record_route: Some(pass),
             loop_hash: opening.loop_hash,
-            dialog: 0,
+            dialog: pass.into(),
             sender: Side::Caller,
             asked: opening.session.asked,
             candidate: Some(candidate),
@@ -288,6 +294,10 @@ impl Engine {
                 self.refuse_call(turn, at, reason, Final::Own(status, b""));
             }
             None => {
+                // Of a number that no gateway could be given the caller hears; of capped ones that his trunk is full.
+                if let Some(status) = call.hunt.fault {
+                    return self.refuse_call(turn, at, EndReason::Refused, Final::Own(status, b""));
+                }
                 let code = turn.image.provider(provider).map_or(503, |provider| provider.refuse_code);
                 self.refuse_call(turn, at, EndReason::Refused, Final::Own(code, NO_CIRCUIT));
             }

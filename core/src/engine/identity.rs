@@ -9,7 +9,7 @@ use super::{Engine, Turn};
 use crate::call::session::Wording;
 use crate::call::text::DialogText;
 use crate::call::{Call, CallRef, Side};
-use crate::identity::{towards_gateway, withheld};
+use crate::identity::{IDENTITY, towards_gateway, withheld};
 use crate::memory::{BufferRef, Full};
 use crate::message::{Message, Name, Names, Rewrite, write_response, write_response_with};
 use crate::routing::{Candidate, Gateway, Privacy};
@@ -91,7 +91,10 @@ impl Engine {
         }
         let asked = role.sender;
         let withheld = call.map(|(_, call)| self.withheld_from(turn, call, asked.other(), role.candidate, message));
-        let drop = withheld.unwrap_or(Names::NONE).and(session.as_ref().map_or(Names::NONE, Wording::replaced));
+        // Of a call that is gone nobody can say who trusts whom.
+        let drop = withheld
+            .unwrap_or(if named { IDENTITY } else { Names::NONE })
+            .and(session.as_ref().map_or(Names::NONE, Wording::replaced));
         let call = call.map(|(at, _)| at).filter(|_| renamed);
         self.compose_beside(|engine, writer| {
             let names = call.map_or(Rewrite::NOTHING, |at| engine.names_for(at, asked, asked, message));

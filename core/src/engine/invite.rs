@@ -30,6 +30,10 @@ impl Engine {
             // A preloaded Route that names anyone else: Corelane is no open relay.
             return self.answer_stateless(turn, incoming, 403, b"");
         };
+        // Hundreds of our own Routes are no route.
+        let Ok(strip_routes) = u8::try_from(strip_routes) else {
+            return self.answer_stateless(turn, incoming, 400, b"");
+        };
         let loop_hash = self.loop_hash(incoming);
         if self.loops(incoming, loop_hash) {
             return self.answer_stateless(turn, incoming, 482, b"");
@@ -60,8 +64,7 @@ impl Engine {
         let opening = Opening {
             cseq: incoming.message.cseq().number,
             loop_hash,
-            // A message has fewer header values than that.
-            strip_routes: strip_routes as u8,
+            strip_routes,
             record_routed: incoming.message.first(Name::RecordRoute).is_some(),
             contact: super::hangup::contact(incoming.message),
             session,

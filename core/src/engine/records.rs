@@ -239,6 +239,8 @@ pub(crate) enum Progress {
     Trying,
     /// A 101–199 came: Timer C.
     Ringing,
+    /// The CANCEL is out: 64·T1 (RFC 3261 §9.1).
+    Cancelled,
 }
 
 /// A To tag, short: told apart within one branch only.
@@ -284,7 +286,7 @@ pub(crate) struct Role {
     pub(crate) call: Option<CallRef>,
     /// Whom the responses are for; none for a CANCEL of our own.
     pub(crate) server: Option<ServerRef>,
-    /// Inside a dialog: which one (callee's tag), and whose request it is.
+    /// Inside a dialog: which one (callee's tag), and whose request it is. For the INVITE of a call: the call's pass.
     pub(crate) dialog: u64,
     pub(crate) sender: Side,
     /// What the request asks for of the session timer.

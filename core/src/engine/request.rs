@@ -258,8 +258,10 @@ impl Engine {
             let (state, action) = server::start(reliable);
             (ServerState::Other(state), action)
         };
-        // An INVITE is kept as it came: 408, 487 and 503 of our own are written from it.
-        let request = if invite { Some(self.pool.store(incoming.message.bytes())?) } else { None };
+        // An INVITE is kept as it came: 408, 487 and 503 of our own are written from it, and the target of either is its sender's once it is
+        // accepted.
+        let request =
+            if invite || method == Method::Update { Some(self.pool.store(incoming.message.bytes())?) } else { None };
         let mut timers = TransactionTimers::idle();
         timers.apply(&action, turn.now.monotonic, false, &self.intervals);
         let opened = self.servers.insert(ServerTransaction {

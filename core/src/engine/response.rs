@@ -85,7 +85,9 @@ impl Engine {
     /// A re-INVITE's 1xx: Timer C starts with the first one and again with each but a 100 (RFC 3261 §16.7 step 2); a CANCEL that
     /// waited goes out.
     fn on_progress(&mut self, turn: &mut Turn<'_>, at: ClientRef, status: u16) {
-        let deadline = turn.now.monotonic.after(self.settings.timers.ring_timeout);
+        let ring_timeout = self.clients.find(at).and_then(|transaction| self.calls.find(transaction.role.call?));
+        let ring_timeout = ring_timeout.map_or(self.settings.timers.ring_timeout, |call| call.ring_timeout);
+        let deadline = turn.now.monotonic.after(ring_timeout);
         let Some(transaction) = self.clients.find_mut(at) else { return };
         if transaction.role.cancel == Cancel::No {
             if status > 100 || transaction.timers.timeout_at == Instant::NEVER {
@@ -104,23 +106,41 @@ impl Engine {
             self.calls.find(at).is_some_and(|call| call.dialogs.known(role.dialog) == Some(Known::Confirmed));
         if confirmed {
             self.refresh_target(at, role.sender.other(), message);
+            self.refresh_from_request(at, role);
             self.keep_session(turn, at, &role, message);
             self.drive_call(turn, at, Event::Refresh, EndReason::Refused);
-            self.follow(at, role);
+            self.follow(turn, at, role);
         }
     }
 
     /// Who refreshed the dialog from another host is there from now on (RFC 3261 §12.2.1.2): a gateway's other node, a telephone that
     /// moved. The same host with another port is left where it was learned: some peers send from any port and listen on one.
-    fn follow(&mut self, at: CallRef, role: Role) {
-        let Some(reply) = role.server.and_then(|server| self.servers.find(server)).map(|server| server.reply) else {
+    /// Nobody moves to where we know nobody: that would make a relay of us (SPEC §3 *Recognise*).
+    fn follow(&mut self, turn: &Turn<'_>, at: CallRef, role: Role) {
+        let Some(server) = role.server.and_then(|server| self.servers.find(server)) else { return };
+        let (source, reply) = (server.source, server.reply);
+        if !self.calls.find(at).is_some_and(|call| call.leg(role.sender).flow.peer.ip != reply.peer.ip) {
             return;
-        };
-        let Some(call) = self.calls.find_mut(at) else { return };
-        let leg = call.leg_mut(role.sender);
-        if leg.flow.peer.ip != reply.peer.ip {
-            leg.flow = reply;
         }
+        if self.known_source(turn, source)
+            && let Some(call) = self.calls.find_mut(at)
+        {
+            call.leg_mut(role.sender).flow = reply;
+        }
+    }
+
+    /// The target of who asked: that of his request, now that it is accepted (RFC 3261 §12.2.2: a refused one changes nothing).
+    fn refresh_from_request(&mut self, at: CallRef, role: Role) {
+        let held = role.server.and_then(|server| self.servers.find(server)).and_then(|server| server.request);
+        let Some(held) = held else { return };
+        let mut copy = core::mem::take(&mut self.reread);
+        let bytes = self.pool.bytes(held);
+        let room = &mut copy[..bytes.len()];
+        room.copy_from_slice(bytes);
+        if let Ok(request) = Message::parse(room) {
+            self.refresh_target(at, role.sender, &request);
+        }
+        self.reread = copy;
     }
 
     /// Sends a response inside a dialog on, or what stands for it.

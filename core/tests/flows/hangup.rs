@@ -8,7 +8,7 @@ use corelane_core::routing::build::Builder;
 use corelane_core::routing::layout::Refer;
 use corelane_core::{Counter, Input};
 
-use super::world::{Answered, CALLER, GATEWAY, Sent, World, answered, invite, ladder, response};
+use super::world::{Answered, CALLER, GATEWAY, Sent, World, answered, invite, ladder, response, unacknowledged};
 
 /// The operator ends all calls.
 pub(crate) fn hang_up_all(world: &mut World) -> Vec<Sent> {
@@ -251,4 +251,70 @@ fn a_refer_is_refused_unless_it_is_wanted() {
         assert_eq!(world.count(Counter::CallsLive), 1);
         world.settle();
     }
+}
+
+/// RFC 3261 §15: a call that is to end before its ACK waits for that, at most for 64·T1 after the 2xx.
+#[test]
+fn no_bye_before_the_ack() {
+    let mut world = World::new();
+    let call = unacknowledged(&mut world, "early");
+    assert!(hang_up_all(&mut world).is_empty());
+    let sent = world.deliver(CALLER, &call.caller_sends("ACK", "early-ack", 1).text());
+    assert_eq!(ladder(&sent), [format!("{GATEWAY} ACK"), format!("{GATEWAY} BYE"), format!("{CALLER} BYE")]);
+    assert_eq!(world.last_record().reason, EndReason::HungUp);
+    world.settle();
+
+    let mut world = World::new();
+    unacknowledged(&mut world, "never");
+    assert!(hang_up_all(&mut world).is_empty());
+    assert!(world.advance(Duration::from_millis(31_900)).is_empty());
+    let sent = world.advance(Duration::from_millis(200));
+    assert_eq!(ladder(&sent), [format!("{GATEWAY} ACK"), format!("{GATEWAY} BYE"), format!("{CALLER} BYE")]);
+    assert_eq!(world.last_record().reason, EndReason::HungUp);
+    world.settle();
+}
+
+/// RFC 3261 §12.2.2: a refused re-INVITE or UPDATE moves no target; an accepted UPDATE moves that of who sent it.
+#[test]
+fn only_an_accepted_request_moves_the_target() {
+    for (status, target) in [(488, "sip:alice@192.0.2.10"), (200, "sip:alice@192.0.2.12")] {
+        let mut world = World::new();
+        let call = answered(&mut world, "target");
+        let mut update = call.caller_sends("UPDATE", "target-up", 2);
+        update.extra.push("Contact: <sip:alice@192.0.2.12>".into());
+        let sent = world.deliver(CALLER, &update.text());
+        world.deliver(GATEWAY, &response(&sent[0], status, "", &[]));
+        let byes = hang_up_all(&mut world);
+        assert_eq!(byes[1].start_line(), format!("BYE {target} SIP/2.0"), "{status}");
+        world.settle();
+    }
+}
+
+/// A spiral: what lies between our own two passes is a proxy like any other, and so is the other pass.
+#[test]
+fn the_other_pass_of_a_spiral_is_on_the_way() {
+    let mut world = World::new();
+    let forwarded = world.deliver(CALLER, &invite("4930123456", "spiral").text())[1].clone();
+    // The softswitch sends it back to us, under another number.
+    let mut again = invite("4930123457", "spiral");
+    again.via = format!("SIP/2.0/UDP {CALLER};branch=z9hG4bK-switch\r\nVia: {}", forwarded.headers("Via")[0]);
+    again.extra.push("Record-Route: <sip:switch.example;lr>".into());
+    again.extra.push(format!("Record-Route: {}", forwarded.header("Record-Route")));
+    let second = world.deliver(CALLER, &again.text());
+    let second = second.iter().find(|sent| sent.to == GATEWAY).expect("another call").clone();
+    let routes = second.headers("Record-Route");
+    assert_eq!(routes.len(), 3);
+    // The first pass is answered with all of them above its own.
+    let ok = response(&forwarded, 200, "callee", &["Contact: <sip:bob@198.51.100.20>"]);
+    let above = format!("Record-Route: {}\r\nRecord-Route: {}\r\nRecord-Route:", routes[0], routes[1]);
+    let ok = world.deliver(GATEWAY, &ok.replacen("Record-Route:", &above, 1))[0].clone();
+    let call = Answered { invite: invite("4930123456", "spiral"), forwarded, ok };
+    let mut ack = call.caller_sends("ACK", "spiral-ack", 1);
+    ack.routes.truncate(1);
+    world.deliver(CALLER, &ack.text());
+    world.deliver(GATEWAY, &response(&second, 486, "x", &[]));
+    let byes = hang_up_all(&mut world);
+    assert_eq!(byes[0].header("Route"), format!("{}, {}", routes[1], routes[0]));
+    assert_eq!(byes[1].headers("Route"), Vec::<&str>::new());
+    world.settle();
 }

@@ -417,3 +417,43 @@ fn redirections() {
     assert_eq!(ladder(&sent), [format!("{THIRD} ACK"), format!("{CALLER} 500")], "once");
     recursing.settle();
 }
+
+/// RFC 3261 §9.1: after a CANCEL the gateway has 64·T1 to end its INVITE, however little its branch had left before.
+#[test]
+fn a_cancel_has_its_own_time() {
+    let mut world = world();
+    let request = invite("4930123456", "time");
+    let first = called(&mut world, "time");
+    world.deliver(FIRST, &response(&first, 100, "", &[]));
+    world.advance(Duration::from_millis(9_980));
+    let sent = world.deliver(CALLER, &request.hop("CANCEL").text());
+    assert_eq!(ladder(&sent), [format!("{CALLER} 200"), format!("{FIRST} CANCEL")]);
+    assert!(ladder(&world.advance(Duration::from_secs(5))).iter().all(|line| *line == format!("{FIRST} CANCEL")));
+    let sent = world.deliver(FIRST, &response(&first, 487, "a", &[]));
+    assert_eq!(ladder(&sent), [format!("{FIRST} ACK"), format!("{CALLER} 487")]);
+    world.settle();
+}
+
+/// A gateway that could not be given the number was never asked: it has no say beside one that was.
+#[test]
+fn a_gateway_that_was_not_asked_has_no_say() {
+    let mut builder = Builder::new();
+    builder.listener("10.0.0.1:5060");
+    builder.listener("10.0.1.1:5070");
+    let provider = builder.provider("acme", 1);
+    builder.address(provider, "192.0.2.10");
+    let gateways = [FIRST, SECOND].map(|address| builder.gateway(address, address));
+    builder.edit_gateway(gateways[0], |gateway| gateway.strip = 20);
+    let both = builder.carrier("both", &gateways);
+    let first = builder.carrier("first", &gateways[..1]);
+    builder.route(1, "49", both);
+    builder.route(1, "43", first);
+    let mut world = World::new().with_routing(builder.finish());
+    let sent = world.deliver(CALLER, &invite("4930123456", "asked").text());
+    assert_eq!(ladder(&sent), [format!("{CALLER} 100"), format!("{SECOND} INVITE")]);
+    let sent = world.deliver(SECOND, &response(&sent[1], 500, "b", &[]));
+    assert_eq!(ladder(&sent), [format!("{SECOND} ACK"), format!("{CALLER} 500")]);
+    let sent = world.deliver(CALLER, &invite("4330123456", "nobody").text());
+    assert_eq!(ladder(&sent), [format!("{CALLER} 100"), format!("{CALLER} 484")], "nobody else could be asked");
+    world.settle();
+}

@@ -252,3 +252,34 @@ fn a_bye_out_of_hops_ends_nothing() {
     assert_eq!(world.count(Counter::CallsLive), 1);
     world.settle();
 }
+
+/// Both ends know both tags and the token. A caller who ends "the callee's" side would end his call for the record, not for the gateway.
+#[test]
+fn nobody_speaks_in_the_other_sides_name() {
+    let mut world = World::new();
+    let call = answered(&mut world, "name");
+    for method in ["BYE", "INVITE", "INFO"] {
+        let forged = call.callee_sends(method, &format!("name-{method}"), 9);
+        assert_eq!(ladder(&world.deliver(CALLER, &forged.text())), [format!("{CALLER} 481")], "{method}");
+        let forged = call.caller_sends(method, &format!("name2-{method}"), 9);
+        assert_eq!(ladder(&world.deliver(GATEWAY, &forged.text())), [format!("{GATEWAY} 481")], "{method}");
+    }
+    let byes = hang_up_all(&mut world);
+    assert_eq!((byes[0].header("CSeq"), byes[1].header("CSeq")), ("2 BYE", "1 BYE"), "nor do they count");
+    world.settle();
+}
+
+/// A refresh with tags and token from a host that nobody knows goes through, and its answer back; what follows goes where it went.
+#[test]
+fn a_stranger_moves_nobody() {
+    let mut world = World::new();
+    let call = answered(&mut world, "stranger");
+    let again = call.callee_sends("INVITE", "stranger-re", 2);
+    let sent = world.deliver(STRANGER, &again.text());
+    assert_eq!(ladder(&sent)[1], format!("{CALLER} INVITE"));
+    world.deliver(CALLER, &response(&sent[1], 200, "", &["Contact: <sip:alice@192.0.2.10>"]));
+    let info = world.deliver(CALLER, &call.caller_sends("INFO", "stranger-info", 2).text());
+    assert_eq!(ladder(&info), [format!("{GATEWAY} INFO")]);
+    world.deliver(GATEWAY, &response(&info[0], 200, "", &[]));
+    world.settle();
+}
