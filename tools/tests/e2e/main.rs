@@ -1,7 +1,7 @@
 //! End to end: the real `corelane` binary between real SIPp processes and raw sockets.
 //!
 //! ```text
-//!   SIPp caller ──► corelane (N shards) ──► SIPp gateway        harness: process, site, corelane, sipp, peer
+//!   SIPp caller ──► corelane (N shards) ──► SIPp gateway        harness: process, site, corelane, sipp, peer, wire
 //!   raw socket  ──►        │
 //!                          └── counters: SIGUSR1, and once more at exit
 //! ```
@@ -14,10 +14,16 @@
 //!   run one at a time ([`serial`]): SIPp on two cores next to another load says nothing about Corelane.
 //! - A call is good when both its ends say so and every slab of every shard is empty again after the linger timers.
 
+mod abandoned;
 mod bad_input;
 mod calls;
+mod cancelling;
+mod caps;
 mod corelane;
+mod hunting;
+mod in_dialog;
 mod listeners;
+mod loss;
 mod peer;
 mod process;
 mod refusals;
@@ -25,6 +31,7 @@ mod scenarios;
 mod sipp;
 mod site;
 mod soak;
+mod wire;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
