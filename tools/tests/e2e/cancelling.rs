@@ -60,12 +60,23 @@ fn before_a_silent_gateway_says_anything() {
     assert!(received.iter().all(|message| message.0.starts_with("INVITE ")), "RFC 3261 §9.1: no CANCEL before a 1xx");
 }
 
-/// The answer wins: the caller gets it after his CANCEL, and hangs up.
-#[test]
-fn when_it_answers() {
-    let _serial = serial();
-    let counters = calls("uac_cancel_crossed", "uas_cancel_crossed", 180);
+/// The answer wins: the calls stood, and their callers hung up.
+fn all_answered(counters: &Counters) {
     for (name, value) in [("calls_answered", CALLS), ("ended_by_caller", CALLS), ("ended_cancelled", 0)] {
         assert_eq!(counters.node(name), u64::from(value), "{name}");
     }
+}
+
+/// The caller gets the answer after his CANCEL.
+#[test]
+fn when_it_answers() {
+    let _serial = serial();
+    all_answered(&calls("uac_cancel_crossed", "uas_cancel_crossed", 180));
+}
+
+/// The answer is on its way to the caller when his CANCEL comes (RFC 3261 §9.2: it changes nothing).
+#[test]
+fn when_it_has_answered() {
+    let _serial = serial();
+    all_answered(&calls("uac_cancel_late", "uas_basic", 180));
 }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::process::{Process, poll, wait_until};
 use crate::site::{Site, Tables};
+use crate::{claim, let_others_run};
 
 /// RFC 3261 T1 in these tests. Every linger timer is 64 × T1 = 3.2 s.
 pub(crate) const T1_MS: u64 = 50;
@@ -79,6 +80,7 @@ pub(crate) struct Corelane {
 impl Corelane {
     /// Starts it on `tables` and waits until it says that it is ready.
     pub(crate) fn start(site: &Site, tables: &Tables, options: &Options) -> Corelane {
+        claim();
         let routes = tables.write(site);
         let complaints = site.path().join("corelane.log");
         let mut command = Command::new(env!("CARGO_BIN_EXE_corelane"));
@@ -157,8 +159,10 @@ impl Corelane {
         empty.unwrap_or_else(|| panic!("slots are still in use after {LINGER:?}: {:?}\n{}", last.slots(), self.log()))
     }
 
-    /// The end of every good test: slabs empty, the ledger even, and a clean exit on SIGTERM with the same counters.
+    /// The end of every good test: slabs empty, the ledger even, and a clean exit on SIGTERM with the same counters. Whoever still
+    /// talks to it must be as good as silent.
     pub(crate) fn stop_empty(mut self) -> Counters {
+        let_others_run();
         self.await_empty();
         let from = self.lines_from(0).len();
         self.process.signal("TERM");

@@ -16,6 +16,8 @@ const CALLS: u32 = 20;
 enum Failing {
     /// It answers this.
     Says(u16),
+    /// It rings, and then answers this.
+    RingsAndSays(u16),
     /// It is there and reads nothing.
     Silent,
     /// Nobody has its port: the kernel may say so (ICMP).
@@ -35,6 +37,9 @@ impl Failing {
     fn start(self, site: &Site, at: SocketAddr, corelane: SocketAddr) -> Standing {
         match self {
             Failing::Says(code) => Standing::Process(Sipp::uas(site, "uas_refuses", at).word("CODE", code).start()),
+            Failing::RingsAndSays(code) => {
+                Standing::Process(Sipp::uas(site, "uas_rings_and_refuses", at).word("CODE", code).start())
+            }
             Failing::Trying => Standing::Process(Sipp::uas(site, "uas_cancelled", at).word("PROGRESS", 100).start()),
             Failing::Silent => Standing::Socket { _held: Peer::at(at, corelane) },
             Failing::Gone => Standing::Nobody,
@@ -51,9 +56,9 @@ impl Standing {
     }
 }
 
-/// Short timers, each with a silence of its own to end.
+/// Timers that are short, and long enough for a gateway on a busy machine to say that it is there.
 fn options() -> Options {
-    Options { fr_timer_ms: 400, progress_timeout_ms: 600, ..Options::default() }
+    Options { fr_timer_ms: 1_000, progress_timeout_ms: 1_500, ..Options::default() }
 }
 
 /// One gateway fails; the second of its carrier answers, and nobody upstream learns that there was another.
@@ -85,6 +90,13 @@ fn a_503_sends_the_call_to_the_next_gateway() {
 fn a_302_sends_the_call_to_the_next_gateway() {
     let _serial = serial();
     the_next_gateway_answers(Failing::Says(302));
+}
+
+/// SPEC §3 *Hunt*, hunt_after_ringing.
+#[test]
+fn a_503_after_ringing_sends_the_call_to_the_next_gateway() {
+    let _serial = serial();
+    the_next_gateway_answers(Failing::RingsAndSays(503));
 }
 
 #[test]

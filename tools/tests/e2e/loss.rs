@@ -30,7 +30,7 @@ fn calls_over_lossy_paths(percent: u64) -> Counters {
     }
     // What a lost datagram leaves standing these end: a call that one side gave up, one that rings for a caller who has gone.
     let options = Options { ring_timeout_ms: 3_000, default_timeout_s: 4, ..Options::default() };
-    let mut corelane = Corelane::start(&site, &tables, &options);
+    let corelane = Corelane::start(&site, &tables, &options);
 
     let (mut wires, mut gateways, mut callers) = (Vec::new(), Vec::new(), Vec::new());
     for (seed, ((caller, gateway, number, code, calls), place)) in (1..).zip(MIX.into_iter().zip(places)) {
@@ -47,11 +47,11 @@ fn calls_over_lossy_paths(percent: u64) -> Counters {
         caller.end();
     }
     // The gateways are still there, so that every BYE finds somebody.
-    corelane.await_empty();
+    let counters = corelane.stop_empty();
     drop(gateways);
     let lost: u64 = wires.iter().map(Wire::lost).sum();
     assert!(lost > 0, "the wires lost something");
-    corelane.stop_empty()
+    counters
 }
 
 /// Retransmissions make up for it: RFC 3261 §17 at T1 = 50 ms gives each message six chances or more on each hop.

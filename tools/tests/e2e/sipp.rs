@@ -26,8 +26,9 @@ use crate::site::{Site, free_port};
 const PAUSE_MS: u64 = 20;
 
 /// Words that a scenario has without the test's doing: SIPp's own T1, how long a call that is over answers repetitions (both in
-/// milliseconds), what a gateway says first, the CSeq of an ACK.
-const WORDS: [(&str, &str); 4] = [("T1", "500"), ("LINGER", "1"), ("PROGRESS", "180"), ("ACKNOWLEDGED", "[cseq]")];
+/// milliseconds), what a gateway says first, the CSeq of an ACK, the To tag of a caller's request.
+const WORDS: [(&str, &str); 5] =
+    [("T1", "500"), ("LINGER", "1"), ("PROGRESS", "180"), ("ACKNOWLEDGED", "[cseq]"), ("PEER", "[peer_tag_param]")];
 
 /// Lines of an error file worth showing.
 const TAIL: usize = 25;
