@@ -27,22 +27,23 @@ enum Failing {
 }
 
 /// What stands for a failing gateway as long as the test lasts.
-enum Standing {
-    Process(Running),
-    Socket { _held: Peer },
-    Nobody,
+struct Standing {
+    process: Option<Running>,
+    _socket: Option<Peer>,
 }
 
 impl Failing {
     fn start(self, site: &Site, at: SocketAddr, corelane: SocketAddr) -> Standing {
+        let process = |scenario, word, value| {
+            let gateway = Sipp::uas(site, scenario, at).word(word, value).start();
+            Standing { process: Some(gateway), _socket: None }
+        };
         match self {
-            Failing::Says(code) => Standing::Process(Sipp::uas(site, "uas_refuses", at).word("CODE", code).start()),
-            Failing::RingsAndSays(code) => {
-                Standing::Process(Sipp::uas(site, "uas_rings_and_refuses", at).word("CODE", code).start())
-            }
-            Failing::Trying => Standing::Process(Sipp::uas(site, "uas_cancelled", at).word("PROGRESS", 100).start()),
-            Failing::Silent => Standing::Socket { _held: Peer::at(at, corelane) },
-            Failing::Gone => Standing::Nobody,
+            Failing::Says(code) => process("uas_refuses", "CODE", code),
+            Failing::RingsAndSays(code) => process("uas_rings_and_refuses", "CODE", code),
+            Failing::Trying => process("uas_cancelled", "PROGRESS", 100),
+            Failing::Silent => Standing { process: None, _socket: Some(Peer::at(at, corelane)) },
+            Failing::Gone => Standing { process: None, _socket: None },
         }
     }
 }
@@ -50,7 +51,7 @@ impl Failing {
 impl Standing {
     /// Each call must have passed by here, and have ended here as its scenario says: refused and acknowledged, or cancelled.
     fn stop(self) {
-        if let Standing::Process(gateway) = self {
+        if let Some(gateway) = self.process {
             assert_eq!(gateway.stop().successful, u64::from(CALLS), "calls that failed at this gateway");
         }
     }
