@@ -57,6 +57,7 @@ fn main() {
         strip_routes: 0,
         drop_last_route: false,
         max_forwards: 69,
+        max_breadth: true,
         rewrite: Rewrite::NOTHING,
     };
     let answer = Answer {

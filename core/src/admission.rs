@@ -63,11 +63,8 @@ impl Limits {
     #[must_use]
     pub fn of_candidate(image: &Image<'_>, candidate: Candidate) -> (Limits, Limits) {
         let carrier = image.carrier(candidate.carrier);
-        let gateway = image.gateway(candidate.gateway);
-        (
-            carrier.map_or(Limits::NONE, |carrier| (&carrier).into()),
-            gateway.map_or(Limits::NONE, |gateway| (&gateway).into()),
-        )
+        let [max_cps, burst, max_calls] = image.gateway_limits(candidate.gateway);
+        (carrier.map_or(Limits::NONE, |carrier| (&carrier).into()), Limits::of(max_cps, burst, max_calls))
     }
 
     fn of(max_cps: Option<u32>, burst: Option<u32>, max_calls: Option<u32>) -> Limits {

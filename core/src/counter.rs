@@ -53,6 +53,8 @@ counters! {
     Rejected408, "rejected_408", "total", "INVITEs that no gateway answered in time.";
     Rejected416, "rejected_416", "total", "Request-URIs of a scheme that Corelane does not route.";
     Rejected420, "rejected_420", "total", "Proxy-Require extensions that Corelane does not know.";
+    Rejected422, "rejected_422", "total", "Session intervals below min_se (RFC 4028).";
+    Rejected440, "rejected_440", "total", "Requests out of Max-Breadth (RFC 5393).";
     Rejected481, "rejected_481", "total", "In-dialog requests and CANCELs that match nothing.";
     Rejected482, "rejected_482", "total", "Looped requests (RFC 5393).";
     Rejected483, "rejected_483", "total", "Requests out of Max-Forwards.";
@@ -96,7 +98,57 @@ counters! {
     ClientTransactionsLive, "client_transactions_live", "now", "Client transactions in use, lingering ones included.";
     BuffersLive, "buffers_live", "now", "Message buffers in use.";
     TimersLive, "timers_live", "now", "Timers that run.";
+    CallRecordsAcquired, "call_records_acquired", "total", "Call records ever taken.";
+    CallRecordsReleased, "call_records_released", "total", "Call records ever given back.";
+    ServerTransactionsAcquired, "server_transactions_acquired", "total", "Server transactions ever taken.";
+    ServerTransactionsReleased, "server_transactions_released", "total", "Server transactions ever given back.";
+    ClientTransactionsAcquired, "client_transactions_acquired", "total", "Client transactions ever taken.";
+    ClientTransactionsReleased, "client_transactions_released", "total", "Client transactions ever given back.";
+    BuffersAcquired, "buffers_acquired", "total", "Message buffers ever taken.";
+    BuffersReleased, "buffers_released", "total", "Message buffers ever given back.";
 }
+
+/// The account of one resource: what was taken is what came back and what is in use.
+#[derive(Copy, Clone, Debug)]
+pub struct Account {
+    /// Of what, as in the names of its counters.
+    pub name: &'static str,
+    /// How often one was taken.
+    pub acquired: Counter,
+    /// How often one came back.
+    pub released: Counter,
+    /// How many are in use.
+    pub live: Counter,
+}
+
+/// Every account of a shard, calls first.
+pub const LEDGER: &[Account] = &[
+    Account { name: "calls", acquired: Counter::CallsStarted, released: Counter::CallsEnded, live: Counter::CallsLive },
+    Account {
+        name: "call_records",
+        acquired: Counter::CallRecordsAcquired,
+        released: Counter::CallRecordsReleased,
+        live: Counter::CallRecordsLive,
+    },
+    Account {
+        name: "server_transactions",
+        acquired: Counter::ServerTransactionsAcquired,
+        released: Counter::ServerTransactionsReleased,
+        live: Counter::ServerTransactionsLive,
+    },
+    Account {
+        name: "client_transactions",
+        acquired: Counter::ClientTransactionsAcquired,
+        released: Counter::ClientTransactionsReleased,
+        live: Counter::ClientTransactionsLive,
+    },
+    Account {
+        name: "buffers",
+        acquired: Counter::BuffersAcquired,
+        released: Counter::BuffersReleased,
+        live: Counter::BuffersLive,
+    },
+];
 
 /// How many counters there are.
 pub const COUNTERS: usize = TABLE.len();
@@ -134,6 +186,12 @@ impl Counters {
     #[must_use]
     pub fn value(&self, counter: Counter) -> u64 {
         self.0[counter as usize]
+    }
+
+    /// Whether an account adds up.
+    #[must_use]
+    pub fn balances(&self, account: &Account) -> bool {
+        self.value(account.acquired) == self.value(account.released) + self.value(account.live)
     }
 
     /// All values, in the order of [`TABLE`].

@@ -31,6 +31,7 @@ mod reason;
 mod records;
 mod request;
 mod response;
+mod session;
 mod settings;
 mod timeout;
 mod transactions;
@@ -51,6 +52,7 @@ use crate::siphash::{Hasher, Key};
 use crate::steering::ShardIndex;
 use crate::time::{Instant, Now};
 use crate::token::Tokens;
+use crate::transaction::Intervals;
 
 pub use audit::{Broken, Holder};
 pub use budget::{BillLine, Budget};
@@ -123,6 +125,7 @@ pub(crate) struct Turn<'t> {
 /// One shard's protocol engine.
 pub struct Engine {
     pub(crate) settings: Settings,
+    pub(crate) intervals: Intervals,
     pub(crate) tokens: Tokens,
     /// Hashes tags, and makes those of stateless answers.
     pub(crate) tag_key: Key,
@@ -157,6 +160,7 @@ impl Engine {
     pub fn new(settings: Settings, now: Instant) -> Box<Engine> {
         let budget = settings.budget;
         Box::new(Engine {
+            intervals: Intervals::new(&settings.timers),
             tokens: Tokens::new(settings.secret),
             tag_key: settings.secret.derive(u64::from_le_bytes(*b"tags\0\0\0\0")),
             transaction_key: settings.secret.derive(u64::from_le_bytes(*b"transact")),
@@ -226,6 +230,17 @@ impl Engine {
         ] {
             self.counters.set(gauge, value.into());
         }
+        let totals = [
+            (Counter::CallRecordsAcquired, Counter::CallRecordsReleased),
+            (Counter::ServerTransactionsAcquired, Counter::ServerTransactionsReleased),
+            (Counter::ClientTransactionsAcquired, Counter::ClientTransactionsReleased),
+            (Counter::BuffersAcquired, Counter::BuffersReleased),
+        ];
+        for (line, (acquired, released)) in self.ledger().into_iter().zip(totals) {
+            self.counters.set(acquired, line.acquired);
+            self.counters.set(released, line.released);
+        }
+        // Those that ended and those that did not: the records of hung-up calls are neither.
         let live = self.counters.value(Counter::CallsStarted) - self.counters.value(Counter::CallsEnded);
         self.counters.set(Counter::CallsLive, live);
         &mut self.counters
@@ -284,11 +299,13 @@ impl Engine {
             && self.calls.live() < self.calls.capacity()
     }
 
-    /// Stores what `write` writes in a buffer of count 1.
-    pub(crate) fn compose(&mut self, write: impl FnOnce(&mut crate::message::Writer<'_>)) -> Result<BufferRef, Full> {
-        let mut writer = crate::message::Writer::new(&mut self.scratch);
-        write(&mut writer);
-        let written = writer.finish().and_then(|bytes| self.pool.store(bytes));
+    /// Stores what `write` writes in a buffer of count 1. `estimate` is how long that will probably be.
+    pub(crate) fn compose(
+        &mut self,
+        estimate: usize,
+        write: impl Fn(&mut crate::message::Writer<'_>),
+    ) -> Result<BufferRef, Full> {
+        let written = compose_in(&mut self.pool, &mut self.scratch, estimate, write);
         self.count_full(written)
     }
 
@@ -314,6 +331,33 @@ impl Engine {
             });
         }
         written
+    }
+}
+
+/// The estimate for what has no body: it takes the smallest buffer that there is.
+pub(crate) const SHORT: usize = 0;
+
+/// Writes a message where it stays, in a buffer of the class for `estimate`. Where it does not fit there, or that class is empty, it is
+/// written once more into `scratch` and stored from there.
+#[inline]
+pub(crate) fn compose_in(
+    pool: &mut BufferPool,
+    scratch: &mut [u8],
+    estimate: usize,
+    write: impl Fn(&mut crate::message::Writer<'_>),
+) -> Result<BufferRef, Full> {
+    let in_place = pool.room(estimate).and_then(|(room, out)| {
+        let mut writer = crate::message::Writer::new(out);
+        write(&mut writer);
+        Some((room, writer.finish().ok()?.len()))
+    });
+    match in_place {
+        Some((room, length)) => Ok(pool.keep(room, length)),
+        None => {
+            let mut writer = crate::message::Writer::new(scratch);
+            write(&mut writer);
+            writer.finish().and_then(|bytes| pool.store(bytes))
+        }
     }
 }
 

@@ -60,7 +60,7 @@ pub fn towards_gateway<'e>(message: &Message<'_>, provider: Privacy, gateway: &G
     } else {
         gateway.from_host.and_then(|host| Some(Patch { span: host_port(message)?, text: host.as_bytes() }))
     };
-    Rewrite { from, to: None, drop: withheld(message, provider, gateway.privacy) }
+    Rewrite { from, drop: withheld(message, provider, gateway.privacy), ..Rewrite::NOTHING }
 }
 
 /// Whether the sender of a message asks not to be named to strangers.

@@ -7,9 +7,9 @@ pub const MESSAGE_SIZE_MAX: usize = 8 * 1024;
 /// Header fields (lines after unfolding) of one message. A call through a dozen proxies carries about forty.
 pub const HEADERS_MAX: usize = 128;
 
-/// Fields that a forwarded request may have more than it came with: Via, two Record-Routes, Max-Forwards. What comes in leaves room for
-/// them, because Corelane reads its own requests again to acknowledge and to cancel them.
-pub const HEADERS_ADDED_MAX: usize = 4;
+/// Fields that a forwarded message may have more than it came with: Via, two Record-Routes, Max-Forwards, Max-Breadth, Session-Expires
+/// and Min-SE. What comes in leaves room for them, because Corelane reads its own requests again to acknowledge and to cancel them.
+pub const HEADERS_ADDED_MAX: usize = 7;
 
 /// Datagrams that one [`Engine::handle`](crate::Engine::handle) may send. The largest step is a final response that also
 /// cancels: one message upstream, one ACK downstream, one CANCEL per branch.
@@ -18,6 +18,10 @@ pub const EFFECTS_MAX: usize = 32;
 /// Effects that one timer, or the end of one call, can cause: at worst ACK, two BYEs and the record of a call that was hung up, or an
 /// INVITE to the next gateway with the CANCEL of the last.
 pub const EFFECTS_PER_CALL_MAX: usize = 6;
+
+/// The largest Max-Breadth that leaves, and what a request without one gets (RFC 5393 §5.3.3). Corelane tries one gateway at a time, so
+/// that each has all of it.
+pub const MAX_BREADTH: u32 = 60;
 
 /// Listeners of one node.
 pub const LISTENERS_MAX: usize = 16;

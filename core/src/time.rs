@@ -28,7 +28,12 @@ impl Instant {
     #[must_use]
     pub const fn after(self, span: Duration) -> Instant {
         // A span beyond 584,000 years saturates as well: both mean "never".
-        let micros = span.as_secs().saturating_mul(1_000_000).saturating_add(span.subsec_micros() as u64);
+        self.after_micros(span.as_secs().saturating_mul(1_000_000).saturating_add(span.subsec_micros() as u64))
+    }
+
+    /// This instant moved `micros` microseconds into the future; [`Instant::NEVER`] stays where it is.
+    #[must_use]
+    pub const fn after_micros(self, micros: u64) -> Instant {
         Instant(self.0.saturating_add(micros))
     }
 

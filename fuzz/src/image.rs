@@ -11,6 +11,7 @@
 
 use std::sync::OnceLock;
 
+use corelane_core::WallTime;
 use corelane_core::routing::build::{Builder, ImageBytes};
 use corelane_core::routing::layout::{ALIGNMENT, BODY_START, HEADER_SIZE, MAGIC, SECTION_ENTRY_SIZE, SECTIONS};
 use corelane_core::routing::{CarrierSlot, Digits, GatewaySlot, Image, ListenerSlot, ProviderSlot};

@@ -12,15 +12,16 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use corelane_core::limits::MESSAGE_SIZE_MAX;
 use corelane_core::message::{
-    Answer, Malformed, Message, Name, Names, ParseError, RequestEdits, Rewrite, Span, StartLine, Writer, write_ack,
+    Answer, Malformed, Message, Name, Names, OwnRoute, OwnVia, ParseError, RequestEdits, Rewrite, Span, StartLine, Writer, write_ack,
     write_answer, write_cancel, write_request, write_response, write_response_with,
 };
 
 /// Room for a message at the limit and all that is added to it.
 const ROOM: usize = 2 * MESSAGE_SIZE_MAX;
-const VIA: &[u8] = b"SIP/2.0/UDP us.example:5070;branch=z9hG4bKus";
+const VIA: OwnVia<'static> = OwnVia { transport: b"UDP", sent_by: b"us.example:5070", branch: b"z9hG4bKus" };
 const TARGET: &[u8] = b"sip:new@host.example:5080;lr";
-const RECORD_ROUTES: [&[u8]; 2] = [b"<sip:outer.example;lr;cl=1>", b"<sip:[2001:db8::1]:5070;lr>"];
+const RECORD_ROUTES: [OwnRoute<'static>; 2] =
+    [OwnRoute { sent_by: b"outer.example", token: b"1" }, OwnRoute { sent_by: b"[2001:db8::1]:5070", token: b"2" }];
 const RECEIVED: [IpAddr; 2] =
     [IpAddr::V4(Ipv4Addr::new(192, 0, 2, 9)), IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 9))];
 
@@ -113,7 +114,8 @@ fn forwarding(message: &Message<'_>, edits: &RequestEdits<'_>, forwarded: &Messa
     assert_eq!(forwarded.max_forwards(), Some(edits.max_forwards));
 
     let (before, after) = (vias(message), vias(forwarded));
-    assert_eq!(after[0], edits.via);
+    let OwnVia { transport, sent_by, branch } = edits.via;
+    assert_eq!(after[0], [b"SIP/2.0/", transport, b" ", sent_by, b";branch=", branch].concat());
     assert_eq!(before[1..], after[2..], "only the Via that was on top is touched");
     let stamped = value(forwarded, Name::Via, 1);
     let stamped = forwarded.parse_via(stamped).expect("what we stamped is a Via");
@@ -124,7 +126,9 @@ fn forwarding(message: &Message<'_>, edits: &RequestEdits<'_>, forwarded: &Messa
     assert_eq!(stamped.rport, rport, "filled in where it was asked for");
 
     let record_routes = texts(message, Name::RecordRoute);
-    let ours = edits.record_routes.iter().map(|value| value.to_vec());
+    let ours = edits.record_routes.iter().map(|OwnRoute { sent_by, token }| {
+        [b"<sip:", *sent_by, b";lr;cl=", *token, b">"].concat()
+    });
     assert_eq!(texts(forwarded, Name::RecordRoute), ours.chain(record_routes).collect::<Vec<_>>());
     let mut routes = texts(message, Name::Route);
     if edits.drop_last_route {

@@ -5,6 +5,7 @@
 //!   calls                     30000 x   1096 B   32.9 MB
 //! counter shard=0 calls_started=12
 //! counter node calls_started=12
+//! ledger node calls acquired=12 released=10 live=2 balances
 //! ```
 //!
 //! Counter lines are an interface: tests and scripts read them. The form stays; names come from [`TABLE`] and only grow.
@@ -14,7 +15,7 @@ use std::io::{self, Write};
 
 use corelane_core::Counters;
 use corelane_core::admission::CapsSize;
-use corelane_core::counter::TABLE;
+use corelane_core::counter::{LEDGER, TABLE};
 use corelane_core::engine::{BillLine, Budget};
 
 use crate::config::Config;
@@ -88,7 +89,8 @@ impl fmt::Display for Bill {
     }
 }
 
-/// Writes the counters of every shard and of the node: each line `counter shard=N NAME=VALUE` or `counter node NAME=VALUE`.
+/// Writes the counters of every shard and of the node: each line `counter shard=N NAME=VALUE` or `counter node NAME=VALUE`; then the
+/// ledger of the node, a line for each resource: what was taken, what came back, what is in use, and whether that adds up.
 ///
 /// # Errors
 /// Those of the writer.
@@ -102,6 +104,12 @@ pub fn write_counters(out: &mut dyn Write, shards: &[Counters]) -> io::Result<()
         // Gauges add up as well: each counts records, and every record belongs to one shard.
         let sum = shards.iter().fold(0_u64, |sum, counters| sum.wrapping_add(counters.value(row.counter)));
         writeln!(out, "counter node {}={sum}", row.name)?;
+    }
+    for account in LEDGER {
+        let sum = |counter| shards.iter().fold(0_u64, |sum, counters| sum.wrapping_add(counters.value(counter)));
+        let (acquired, released, live) = (sum(account.acquired), sum(account.released), sum(account.live));
+        let verdict = if shards.iter().all(|counters| counters.balances(account)) { "balances" } else { "LOST" };
+        writeln!(out, "ledger node {} acquired={acquired} released={released} live={live} {verdict}", account.name)?;
     }
     out.flush()
 }
@@ -132,7 +140,12 @@ mod tests {
         let mut out = Vec::new();
         write_counters(&mut out, &shards).unwrap();
         let text = String::from_utf8(out).unwrap();
-        assert_eq!(text.lines().count(), 3 * TABLE.len());
+        assert_eq!(text.lines().count(), 3 * TABLE.len() + LEDGER.len());
+        assert!(
+            text.contains("\nledger node calls acquired=42 released=0 live=0 LOST\n"),
+            "none of them is anywhere\n{text}"
+        );
+        assert!(text.contains("\nledger node buffers acquired=0 released=0 live=0 balances\n"), "{text}");
         for line in
             ["counter shard=0 calls_started=12", "counter shard=1 calls_started=30", "counter node calls_started=42"]
         {

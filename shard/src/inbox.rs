@@ -52,7 +52,7 @@ pub(crate) enum Kind {
         /// It was cut at the largest message.
         truncated: bool,
     },
-    /// The network says that this flow's peer cannot be reached; no bytes.
+    /// The network says that this flow's peer cannot be reached; the bytes are the start of what was sent there.
     Unreachable,
 }
 
@@ -137,10 +137,10 @@ impl Outbox {
     }
 
     /// Hands a record without bytes to every other shard; says how many had no room.
-    pub(crate) fn push_to_all(&mut self, head: Head) -> u64 {
+    pub(crate) fn push_to_all(&mut self, head: Head, bytes: &[u8]) -> u64 {
         let targets = (0..self.senders.len()).filter(|target| self.senders[*target].is_some());
         let targets: arrayvec::ArrayVec<u8, SHARDS_MAX> = targets.map(|target| target as u8).collect();
-        targets.iter().filter(|target| self.push(ShardIndex(**target), head, &[]).is_err()).count() as u64
+        targets.iter().filter(|target| self.push(ShardIndex(**target), head, bytes).is_err()).count() as u64
     }
 
     /// Wakes those that were written to, once per turn rather than per datagram.
@@ -333,10 +333,10 @@ mod tests {
     #[test]
     fn a_broadcast_reaches_all_but_the_sender() {
         let mut ends = mesh(4).expect("descriptors");
-        assert_eq!(ends[1].outbox.push_to_all(Head { kind: Kind::Unreachable, ..head(9) }), 0);
+        assert_eq!(ends[1].outbox.push_to_all(Head { kind: Kind::Unreachable, ..head(9) }, b"sent"), 0);
         for (shard, ends) in ends.iter_mut().enumerate() {
             let found = ends.inbox.pop().map(|(head, bytes)| (head.kind, bytes.len()));
-            assert_eq!(found, (shard != 1).then_some((Kind::Unreachable, 0)));
+            assert_eq!(found, (shard != 1).then_some((Kind::Unreachable, 4)));
         }
     }
 }

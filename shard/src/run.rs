@@ -131,10 +131,11 @@ impl<P: Protocol, I: Io> Shard<P, I> {
         while let Some(fault) = self.io.fault() {
             if fault.source == FaultSource::Network {
                 // The kernel tells one socket of the group, chosen by addresses: the others have to hear of it.
-                let lost = self.outbox.push_to_all(Head::new(Kind::Unreachable, fault.flow, now.monotonic));
+                let lost =
+                    self.outbox.push_to_all(Head::new(Kind::Unreachable, fault.flow, now.monotonic), &fault.quote);
                 self.protocol.counters().add(Counter::ForwardDropped, lost);
             }
-            self.protocol.handle(now, Input::Unreachable { flow: fault.flow, sent: &[] }, &mut self.effects);
+            self.protocol.handle(now, Input::Unreachable { flow: fault.flow, sent: &fault.quote }, &mut self.effects);
             self.accept(now, None)?;
         }
         Ok(())

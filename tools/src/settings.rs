@@ -82,6 +82,12 @@ pub(crate) struct SettingsArgs {
     /// An answered call without a refresh, in seconds [default: 1800]
     #[arg(long, value_name = "S", value_parser = |text: &str| bounds::TIMEOUT_S.parse::<u64>(text))]
     default_timeout_s: Option<u64>,
+    /// Session interval to ask for (RFC 4028), in seconds [default: 1800]
+    #[arg(long, value_name = "S", value_parser = |text: &str| bounds::SESSION_S.parse::<u64>(text))]
+    session_expires_s: Option<u64>,
+    /// Shortest session interval to accept (RFC 4028), in seconds [default: 90]
+    #[arg(long, value_name = "S", value_parser = |text: &str| bounds::SESSION_S.parse::<u64>(text))]
+    min_se_s: Option<u64>,
     /// Whether another gateway is tried after a telephone rang [default: true]
     #[arg(long, value_name = "BOOL")]
     hunt_after_ringing: Option<bool>,
@@ -130,6 +136,8 @@ impl SettingsArgs {
             early_timeout_ms: from_flag(self.early_timeout_ms, "--early-timeout-ms"),
             noack_timeout_ms: from_flag(self.noack_timeout_ms, "--noack-timeout-ms"),
             default_timeout_s: from_flag(self.default_timeout_s, "--default-timeout-s"),
+            session_expires_s: from_flag(self.session_expires_s, "--session-expires-s"),
+            min_se_s: from_flag(self.min_se_s, "--min-se-s"),
             hunt_after_ringing: from_flag(self.hunt_after_ringing, "--hunt-after-ringing"),
             remap_503: from_flag(self.remap_503, "--remap-503"),
             bye_on_expiry: from_flag(self.bye_on_expiry, "--bye-on-expiry"),

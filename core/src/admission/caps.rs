@@ -74,6 +74,11 @@ pub struct ProviderHold {
 impl ProviderHold {
     /// Holds nothing.
     pub const NONE: ProviderHold = ProviderHold { slot: NO_SLOT, call: false, minutes: false };
+
+    /// Calls that it counts as at its provider, for an audit.
+    pub(crate) fn count(self) -> u64 {
+        self.call.into()
+    }
 }
 
 /// What a branch holds of its carrier and gateway. It goes back by [`Caps::release_gateway`], once.
@@ -89,6 +94,11 @@ pub struct GatewayHold {
 impl GatewayHold {
     /// Holds nothing.
     pub const NONE: GatewayHold = GatewayHold { carrier: NO_SLOT, gateway: NO_SLOT };
+
+    /// Calls that it counts as at its carrier and at its gateway, for an audit.
+    pub(crate) fn counts(self) -> [u64; 2] {
+        [self.carrier, self.gateway].map(|slot| (slot != NO_SLOT).into())
+    }
 }
 
 /// The shared table.

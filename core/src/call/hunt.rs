@@ -76,14 +76,14 @@ pub const fn verdict(failure: Failure) -> Verdict {
 pub const fn rank(status: u16) -> u8 {
     match status {
         600.. => 0,
-        300..=399 => 1,
-        401 | 407 | 415 | 420 | 484 => 2,
+        401 | 407 | 415 | 420 | 484 => 1,
         // Ours, where nothing came: any other 4xx says more.
-        408 => 4,
-        400..=499 => 3,
+        408 => 3,
+        400..=499 => 2,
         // RFC 3261 §16.7 step 6: a 503 is the gateway's own overload.
-        503 => 6,
-        _ => 5,
+        503 => 5,
+        // A 3xx that does not pass goes upstream as 500.
+        _ => 4,
     }
 }
 
@@ -193,6 +193,7 @@ mod tests {
         assert_eq!(best(&[408, 480]), Some(480), "an answer beats silence");
         assert_eq!(best(&[480, 404]), Some(480), "the first of equals");
         assert_eq!(best(&[408, 500]), Some(408), "a lower class");
+        assert_eq!(best(&[302, 404]), Some(404), "a redirection that nobody follows is no answer");
     }
 
     #[test]

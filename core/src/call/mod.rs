@@ -4,6 +4,7 @@
 //!   state.rs    the figure                      hunt.rs     the gateways, one after the other, and the best answer so far
 //!   dialogs.rs  whose tags belong to it         text.rs     what Corelane must know to end it by itself
 //!   end.rs      the one terminal step           record.rs   the facts of its CDR
+//!   session.rs  the session timer (RFC 4028)
 //! ```
 //!
 //! The record owns everything that the call holds: the hunt with its best answer, the text of the dialog, the timer. Transactions
@@ -13,6 +14,7 @@ mod dialogs;
 mod end;
 pub mod hunt;
 mod record;
+pub mod session;
 pub mod state;
 pub mod text;
 
@@ -76,6 +78,8 @@ pub(crate) struct Opening {
     pub(crate) record_routed: bool,
     /// The caller's Contact URI within the stored INVITE.
     pub(crate) contact: Option<Span>,
+    /// What it asks for of the session timer, to each gateway.
+    pub(crate) session: session::Terms,
 }
 
 /// The record of a call.
@@ -126,6 +130,8 @@ pub struct Call {
     pub(crate) default_timeout: Duration,
     /// A gateway knows the caller under another From than he sent.
     pub(crate) renamed: bool,
+    /// Whether and until when the session stands.
+    pub(crate) session: session::Session,
     /// The final status that went upstream.
     pub(crate) status: u16,
     /// Why it is being cancelled.

@@ -5,7 +5,7 @@ use core::net::IpAddr;
 use arrayvec::ArrayVec;
 
 use super::records::{ServerEvent, ServerRef};
-use super::{Engine, Turn};
+use super::{Engine, SHORT, Turn};
 use crate::counter::Counter;
 use crate::flow::{Endpoint, Flow};
 use crate::memory::{BufferRef, Full, Resource};
@@ -68,6 +68,8 @@ const fn reason(status: u16) -> &'static [u8] {
         408 => b"Request Timeout",
         416 => b"Unsupported URI Scheme",
         420 => b"Bad Extension",
+        422 => b"Session Interval Too Small",
+        440 => b"Max-Breadth Exceeded",
         480 => b"Temporarily Unavailable",
         481 => b"Call/Transaction Does Not Exist",
         482 => b"Loop Detected",
@@ -92,6 +94,8 @@ const fn rejection(status: u16) -> Option<Counter> {
         408 => Counter::Rejected408,
         416 => Counter::Rejected416,
         420 => Counter::Rejected420,
+        422 => Counter::Rejected422,
+        440 => Counter::Rejected440,
         481 => Counter::Rejected481,
         482 => Counter::Rejected482,
         483 => Counter::Rejected483,
@@ -194,7 +198,7 @@ impl Engine {
         tag: &[u8],
         lines: &[u8],
     ) -> Option<BufferRef> {
-        self.compose(|writer| write_answer(request, &answer(source, status, tag, lines), writer)).ok()
+        self.compose(SHORT, |writer| write_answer(request, &answer(source, status, tag, lines), writer)).ok()
     }
 
     /// The tag of our own answers within a Call-ID: the same for a CANCEL as for its INVITE (RFC 3261 §9.2), and the same again when a

@@ -105,6 +105,20 @@ impl Engine {
         self.audit_buffers(walk.held)
     }
 
+    /// What the records of this engine hold of caps: of providers, carriers, gateways. Over all engines of a node it is what
+    /// [`Caps::held`](crate::admission::Caps::held) says.
+    #[must_use]
+    pub fn holds(&self) -> [u64; 3] {
+        let mut held = [0; 3];
+        let tried = self.clients.iter().map(|(_, transaction)| transaction.hold);
+        for hold in tried.chain(self.calls.iter().map(|(_, call)| call.gateway_hold)) {
+            let [carriers, gateways] = hold.counts();
+            (held[1], held[2]) = (held[1] + carriers, held[2] + gateways);
+        }
+        held[0] = self.calls.iter().map(|(_, call)| call.hold.count()).sum();
+        held
+    }
+
     fn audit_server(&self, walk: &mut Walk, at: ServerRef, transaction: &ServerTransaction) -> Result<(), Broken> {
         let broken =
             |rule| Err(Broken { rule, at: Holder::Server(at.index()), call_hash: Some(transaction.call_hash) });

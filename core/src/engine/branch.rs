@@ -129,6 +129,7 @@ impl Engine {
         if let Some(buffer) = best.and_then(|best| best.response) {
             self.pool.release(buffer);
         }
+        self.keep_session(turn, at, role, message);
         self.counters.count(Counter::CallsAnswered);
         self.drive_call(turn, at, Event::Answer, EndReason::Refused);
         self.drive_server(turn, server, ServerEvent::Response(status), Some(buffer));
@@ -164,12 +165,17 @@ impl Engine {
             return self.hunt_on(turn, at);
         }
         match response {
-            Some(came) if better || verdict(failure) == Verdict::Over => {
+            Some(came) if better || verdict(failure) == Verdict::Over || self.passes(turn, at, failure) => {
                 self.refuse_call(turn, at, EndReason::Refused, Final::Came(came));
             }
             _ if better => self.refuse_call(turn, at, EndReason::Unanswered, Final::Own(status, b"")),
             _ => self.finish_with_best(turn, at),
         }
+    }
+
+    /// A redirection that the provider wants to see.
+    fn passes(&self, turn: &Turn<'_>, at: CallRef, failure: Failure) -> bool {
+        verdict(failure) == Verdict::Redirected && self.stand_in(turn, at, failure.status()).is_none()
     }
 
     /// The branch of a call that was given up has ended.

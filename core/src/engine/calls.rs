@@ -19,7 +19,7 @@ impl Engine {
             Timer::Stop => Some(Instant::NEVER),
             Timer::Early => Some(now.after(timers.early_timeout)),
             Timer::NoAck => Some(now.after(timers.noack_timeout)),
-            Timer::Default => Some(now.after(call.default_timeout)),
+            Timer::Default => Some(now.after(call.default_timeout).min(call.session.expires_at)),
             Timer::Crossing => Some(now.after(timers.linger())),
         };
         if let Some(deadline) = deadline {
@@ -58,6 +58,7 @@ impl Engine {
         }
         let reason = match call.state {
             State::Unacknowledged => EndReason::Unacknowledged,
+            State::Confirmed if call.session.expires_at <= turn.now.monotonic => EndReason::SessionExpired,
             State::Confirmed => EndReason::Expired,
             _ => EndReason::Unanswered,
         };

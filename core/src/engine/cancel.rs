@@ -4,6 +4,7 @@ use super::answer::Incoming;
 use super::reason::Cause;
 use super::records::{Cancel, ClientRef, ClientState, ClientTransaction, Role, TransactionTimers};
 use super::{Engine, Turn};
+use crate::call::session::Asked;
 use crate::call::state::Event;
 use crate::call::{EndReason, Side};
 use crate::message::{Message, Method, write_cancel};
@@ -16,6 +17,11 @@ impl Engine {
         let Some(invite) = self.find_server(invite_key) else {
             return self.refuse_unknown_dialog(turn, incoming);
         };
+        // Whoever repeats a Call-ID and a Via may be anybody: from elsewhere than the INVITE it takes a source that we know.
+        let elsewhere = self.servers.find(invite).is_some_and(|server| server.source.peer.ip != incoming.flow.peer.ip);
+        if elsewhere && !self.known_source(turn, incoming.flow) {
+            return self.refuse_unknown_dialog(turn, incoming);
+        }
         // A CANCEL is obeyed also where there is no room to remember that it was.
         match self.open_server(turn, incoming, Method::Cancel, None) {
             Ok(server) => self.answer_server(turn, server, Some(incoming), 200, b""),
@@ -53,10 +59,10 @@ impl Engine {
     }
 
     fn send_cancel(&mut self, turn: &mut Turn<'_>, invite: ClientRef) {
-        let timers = self.settings.timers;
+        let linger = self.settings.timers.linger();
         let Some(transaction) = self.clients.find_mut(invite) else { return };
         // RFC 3261 §9.1: a peer that never answers the INVITE after a CANCEL is given 64·T1.
-        let deadline = turn.now.monotonic.after(timers.linger());
+        let deadline = turn.now.monotonic.after(linger);
         transaction.timers.timeout_at = transaction.timers.timeout_at.min(deadline);
         let (flow, branch, call_hash, sent) =
             (transaction.flow, transaction.branch, transaction.call_hash, transaction.sent);
@@ -72,7 +78,7 @@ impl Engine {
         let Some(buffer) = written.and_then(|bytes| self.pool.store(bytes).ok()) else { return };
         let (state, action) = client::start(flow.transport.reliable());
         let mut own = TransactionTimers::idle();
-        own.apply(&action, turn.now.monotonic, false, &timers);
+        own.apply(&action, turn.now.monotonic, false, &self.intervals);
         let role = Role {
             method: Method::Cancel,
             candidate: None,
@@ -81,6 +87,7 @@ impl Engine {
             server: None,
             dialog: 0,
             sender: Side::Caller,
+            asked: Asked::default(),
         };
         let opened = self.clients.insert(ClientTransaction {
             branch,

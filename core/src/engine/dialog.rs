@@ -4,6 +4,7 @@
 use super::answer::{Incoming, Refusal};
 use super::forward::Forward;
 use super::{Engine, Turn};
+use crate::call::session::{Asked, asked_in_dialog};
 use crate::call::state::Event;
 use crate::call::{Call, CallRef, EndReason, Known, Side, State};
 use crate::counter::Counter;
@@ -133,6 +134,10 @@ impl Engine {
             loop_hash: 0,
             dialog: found.dialog,
             sender: found.side,
+            asked: match method {
+                Method::Invite | Method::Update => asked_in_dialog(incoming.message),
+                _ => Asked::default(),
+            },
             candidate: None,
             rewrite: Rewrite {
                 drop: self.withheld_from(turn, call, found.side, None, incoming.message),

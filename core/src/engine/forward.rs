@@ -4,13 +4,14 @@ use arrayvec::ArrayVec;
 
 use super::answer::Incoming;
 use super::records::{Cancel, ClientRef, ClientState, ClientTransaction, Role, ServerRef, TransactionTimers};
-use super::{Engine, Turn};
+use super::{Engine, Turn, compose_in};
+use crate::call::session::Asked;
 use crate::call::{CallRef, Side};
 use crate::counter::Counter;
 use crate::flow::{Flow, ListenerIndex};
-use crate::limits::{HOST_MAX, UDP_REQUEST_SIZE};
+use crate::limits::{HOST_MAX, MAX_BREADTH, UDP_REQUEST_SIZE};
 use crate::memory::{Full, Ref};
-use crate::message::{Method, OwnRoute, OwnVia, RequestEdits, Rewrite, Writer, write_request};
+use crate::message::{Message, Method, Name, OwnRoute, OwnVia, RequestEdits, Rewrite, Writer, write_request};
 use crate::routing::Candidate;
 use crate::token::{Branch, BranchParts, NO_PLACE};
 use crate::transaction::{client, invite_client};
@@ -20,6 +21,9 @@ const MAX_FORWARDS: u8 = 70;
 
 /// Room for `SIP/2.0/UDP host:port;branch=…` and for `<sip:host:port;lr;cl=…>`.
 const LINE_MAX: usize = HOST_MAX + 96;
+
+/// About as long is one of our fields in a forwarded request.
+const FIELD_SIZE: usize = 80;
 
 /// A value of a header that Corelane writes.
 pub(crate) type Line = ArrayVec<u8, LINE_MAX>;
@@ -40,6 +44,8 @@ pub(crate) struct Forward<'f> {
     /// Inside a dialog: which one (callee's tag), and whose request it is.
     pub(crate) dialog: u64,
     pub(crate) sender: Side,
+    /// What it asks for of the session timer.
+    pub(crate) asked: Asked,
     /// For the INVITE of a call: the gateway.
     pub(crate) candidate: Option<Candidate>,
     /// What of From, To and other headers leaves another way than it came.
@@ -63,7 +69,7 @@ impl Engine {
             (ClientState::Other(state), action)
         };
         let mut timers = TransactionTimers::idle();
-        timers.apply(&action, turn.now.monotonic, false, &self.settings.timers);
+        timers.apply(&action, turn.now.monotonic, false, &self.intervals);
         let role = Role {
             method: forward.method,
             cancel: Cancel::No,
@@ -72,6 +78,7 @@ impl Engine {
             server: forward.server,
             dialog: forward.dialog,
             sender: forward.sender,
+            asked: forward.asked,
         };
         let record = ClientTransaction::new(state, role, incoming.call_hash, forward.to, timers);
         let at = self.clients.insert(record)?;
@@ -138,22 +145,28 @@ impl Engine {
             strip_routes: forward.strip_routes,
             drop_last_route: forward.drop_last_route,
             max_forwards: message.max_forwards().map_or(MAX_FORWARDS, |hops| hops.saturating_sub(1)),
+            max_breadth: !has_breadth(message),
             rewrite: forward.rewrite,
         };
         let renamed = forward.call.filter(|_| forward.record_route.is_none()).filter(|call| self.renamed(*call));
-        // Beside the engine, since the edits borrow from it.
-        let mut scratch = core::mem::take(&mut self.scratch);
-        let mut writer = Writer::new(&mut scratch);
-        match renamed {
-            None => write_request(message, &edits, &mut writer),
+        let written = match renamed {
+            None => {
+                // A Via, and a Record-Route for each face; what else comes and goes about cancels out.
+                let estimate = message.bytes().len() + FIELD_SIZE * (1 + record_routes.len());
+                compose_in(&mut self.pool, &mut self.scratch, estimate, |writer| write_request(message, &edits, writer))
+            }
             Some(call) => {
+                // Beside the engine, since the edits borrow from it.
+                let mut scratch = core::mem::take(&mut self.scratch);
                 let names = self.names_for(call, forward.sender.other(), forward.sender, message);
                 let rewrite = Rewrite { drop: forward.rewrite.drop, ..names };
+                let mut writer = Writer::new(&mut scratch);
                 write_request(message, &RequestEdits { rewrite, ..edits }, &mut writer);
+                let written = writer.finish().and_then(|bytes| self.pool.store(bytes));
+                self.scratch = scratch;
+                written
             }
-        }
-        let written = writer.finish().and_then(|bytes| self.pool.store(bytes));
-        self.scratch = scratch;
+        };
         let buffer = self.count_full(written)?;
         if self.pool.bytes(buffer).len() > UDP_REQUEST_SIZE {
             self.counters.count(Counter::SizeException);
@@ -169,6 +182,14 @@ impl Engine {
     fn advertised(&self, listener: ListenerIndex) -> &[u8] {
         self.settings.listeners[usize::from(listener.0)].advertised.as_bytes()
     }
+}
+
+/// Whether its Max-Breadth can stay (RFC 5393 §5.3.3): one, a number, not too large. A branch has all of it, because it is the only one
+/// that runs.
+fn has_breadth(message: &Message<'_>) -> bool {
+    message.first(Name::MaxBreadth).is_some()
+        && !message.is_repeated(Name::MaxBreadth)
+        && message.number(Name::MaxBreadth).is_some_and(|breadth| breadth <= MAX_BREADTH)
 }
 
 /// The parts one after the other; all lines that Corelane writes are bounded by [`LINE_MAX`].

@@ -8,7 +8,8 @@ use arrayvec::ArrayVec;
 use super::forward::Line;
 use super::reason::Cause;
 use super::records::{Cancel, ClientRef, ClientState, ClientTransaction, Role, ShortTag, TransactionTimers};
-use super::{Engine, Turn};
+use super::{Engine, SHORT, Turn};
+use crate::call::session::Asked;
 use crate::call::text::{DialogText, Towards};
 use crate::call::{CallRef, EndReason, Side};
 use crate::counter::Counter;
@@ -32,7 +33,7 @@ enum Texts<'t> {
 }
 
 impl Engine {
-    /// Sends BYE to both sides of a call that stands, but not to the one that said it knows of none; ACK first where none was sent.
+    /// Sends BYE to both sides of a call that stands, ACK first where none was sent.
     pub(crate) fn hang_up(&mut self, turn: &mut Turn<'_>, at: CallRef, reason: EndReason, acknowledged: bool) {
         let Some(call) = self.calls.find(at) else { return };
         let (call_hash, opening) = (call.call_hash, call.opening.cseq);
@@ -76,7 +77,7 @@ impl Engine {
         let lines = Cause::of_end(reason).line();
         let (state, action) = client::start(flow.transport.reliable());
         let mut timers = TransactionTimers::idle();
-        timers.apply(&action, turn.now.monotonic, false, &self.settings.timers);
+        timers.apply(&action, turn.now.monotonic, false, &self.intervals);
         let role = Role {
             method: Method::Bye,
             candidate: None,
@@ -85,6 +86,7 @@ impl Engine {
             server: None,
             dialog: 0,
             sender: Side::Caller,
+            asked: Asked::default(),
         };
         let opened =
             self.clients.insert(ClientTransaction::new(ClientState::Other(state), role, call_hash, flow, timers));
@@ -150,7 +152,7 @@ impl Engine {
         let via = self.own_via(flow, call_hash, NO_PLACE, cseq ^ at.generation());
         let mut target = Line::new();
         let request = own_request(b"ACK", &towards, message.call_id(), flow, cseq, &via, &mut target);
-        if let Ok(buffer) = self.compose(|writer| write_own_request(&request, writer)) {
+        if let Ok(buffer) = self.compose(SHORT, |writer| write_own_request(&request, writer)) {
             self.send(turn, flow, buffer);
         }
         if first {

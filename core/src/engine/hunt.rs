@@ -12,6 +12,7 @@ use super::response::Came;
 use super::{Engine, Turn};
 use crate::admission::{GatewayHold, Limits, Refusal};
 use crate::call::hunt::{Best, Failure, Verdict, verdict};
+use crate::call::session::Wording;
 use crate::call::state::Event;
 use crate::call::{CallRef, EndReason, Leg, Side};
 use crate::counter::Counter;
@@ -108,12 +109,23 @@ impl Engine {
         let (pass, server, opening) = (call.pass, call.server, call.opening);
         let number = call.number.as_ref().ok_or(Skip::Gateway)?;
         let uri = gateway_uri(number, &gateway).map_err(Skip::Number)?;
-        let rewrite = self.identity_towards(turn, incoming.message, call, &gateway);
+        let mut rewrite = self.identity_towards(turn, incoming.message, call, &gateway);
+        let (wording, lines);
+        if opening.session.rewritten {
+            wording = Wording::of_request(&opening.session);
+            lines = wording.request_lines(incoming.message);
+            rewrite.drop = rewrite.drop.and(wording.replaced());
+            rewrite.lines = &lines;
+        }
         let listener = gateway.listener.and_then(|slot| self.listener_of(slot)).unwrap_or(incoming.flow.listener);
         let to = Flow { peer: gateway.endpoint, listener, transport: incoming.flow.transport };
         let timers = &self.settings.timers;
         let fr_timer = gateway.fr_timer_ms.map_or(timers.fr_timer, super::millis);
-        let ring_timeout = gateway.ring_timeout_ms.map(super::millis);
+        // The gateway's own, else the provider's: not that of the gateway before.
+        let ring_timeout = gateway
+            .ring_timeout_ms
+            .or_else(|| turn.image.provider(call.provider)?.ring_timeout_ms)
+            .map_or(timers.ring_timeout, super::millis);
         let forward = Forward {
             method: Method::Invite,
             to,
@@ -126,6 +138,7 @@ impl Engine {
             loop_hash: opening.loop_hash,
             dialog: 0,
             sender: Side::Caller,
+            asked: opening.session.asked,
             candidate: Some(candidate),
             rewrite,
         };
@@ -149,9 +162,7 @@ impl Engine {
             call.candidate = Some(candidate);
             call.callee = Leg { flow: to, cseq: 0 };
             call.hunt.attempts += 1;
-            if let Some(ring_timeout) = ring_timeout {
-                call.ring_timeout = ring_timeout;
-            }
+            call.ring_timeout = ring_timeout;
         }
         self.counters.count(Counter::Attempts);
         Ok(())
@@ -217,7 +228,7 @@ impl Engine {
     /// Nothing of the Contact but its number counts.
     fn recurse(&mut self, turn: &Turn<'_>, at: CallRef, response: &Message<'_>) -> bool {
         let draw = self.draw();
-        let Some(call) = self.calls.find_mut(at).filter(|call| !call.hunt.recursed) else { return false };
+        let Some(call) = self.calls.find(at).filter(|call| !call.hunt.recursed) else { return false };
         let contact = response.values(Name::Contact).next();
         let uri = contact
             .and_then(|value| response.parse_name_addr(value).ok())
@@ -227,8 +238,10 @@ impl Engine {
         let plain = Provider { strip: 0, prepend: b"", ..provider };
         let source = Recognised { provider: call.provider, tech_prefix: 0, max_cps: None };
         let Ok(number) = Dialled::read(response, &uri).for_provider(&source, &plain) else { return false };
-        let selected = turn.image.select(provider.routing_group, number.digits(), turn.now.wall, draw);
+        let usable = |carrier, gateway| self.has_room(turn, Candidate { gateway, carrier });
+        let selected = turn.image.select_where(provider.routing_group, number.digits(), turn.now.wall, draw, usable);
         let Ok(candidates) = selected else { return false };
+        let Some(call) = self.calls.find_mut(at) else { return false };
         call.hunt.recursed = true;
         call.hunt.aim(candidates);
         call.number = Some(number);
@@ -253,7 +266,7 @@ impl Engine {
 
     /// The status that goes upstream in place of a gateway's: its overload is not ours (RFC 3261 §16.7 step 6), and a downstream
     /// Contact never leaks (SPEC §3 *Hunt*).
-    fn stand_in(&self, turn: &Turn<'_>, at: CallRef, status: u16) -> Option<u16> {
+    pub(crate) fn stand_in(&self, turn: &Turn<'_>, at: CallRef, status: u16) -> Option<u16> {
         match status {
             503 if self.settings.policy.remap_503 => Some(500),
             300..=399 if self.redirect(turn, at) != Redirect::Pass => Some(500),

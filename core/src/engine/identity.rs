@@ -6,6 +6,7 @@
 
 use super::records::Role;
 use super::{Engine, Turn};
+use crate::call::session::Wording;
 use crate::call::text::DialogText;
 use crate::call::{Call, CallRef, Side};
 use crate::identity::{towards_gateway, withheld};
@@ -79,19 +80,23 @@ impl Engine {
         message: &Message<'_>,
         role: &Role,
     ) -> Result<BufferRef, Full> {
-        let Some((at, call)) = role.call.and_then(|at| Some((at, self.calls.find(at)?))) else {
-            return self.compose(|writer| write_response(message, writer));
-        };
+        let session = Wording::of_answer(role.asked, message);
+        let call = role.call.and_then(|at| Some((at, self.calls.find(at)?)));
         let named = message.first(Name::PAssertedIdentity).or_else(|| message.first(Name::RemotePartyId)).is_some();
-        if !call.renamed && !named {
-            return self.compose(|writer| write_response(message, writer));
+        let renamed = call.is_some_and(|(_, call)| call.renamed);
+        if session.is_none() && !renamed && !named {
+            // At least our Via goes.
+            let estimate = message.bytes().len().saturating_sub(message.via().value.len());
+            return self.compose(estimate, |writer| write_response(message, writer));
         }
-        let (asked, renamed) = (role.sender, call.renamed);
-        let drop = self.withheld_from(turn, call, asked.other(), role.candidate, message);
+        let asked = role.sender;
+        let withheld = call.map(|(_, call)| self.withheld_from(turn, call, asked.other(), role.candidate, message));
+        let drop = withheld.unwrap_or(Names::NONE).and(session.as_ref().map_or(Names::NONE, Wording::replaced));
+        let call = call.map(|(at, _)| at).filter(|_| renamed);
         self.compose_beside(|engine, writer| {
-            let names = engine.names_for(at, asked, asked, message);
-            let names = if renamed { names } else { Rewrite::NOTHING };
-            write_response_with(message, &Rewrite { drop, ..names }, writer);
+            let names = call.map_or(Rewrite::NOTHING, |at| engine.names_for(at, asked, asked, message));
+            let lines = session.as_ref().map(Wording::answer_lines).unwrap_or_default();
+            write_response_with(message, &Rewrite { drop, lines: &lines, ..names }, writer);
         })
     }
 }

@@ -6,6 +6,7 @@ use super::records::ServerRef;
 use super::{Engine, Turn, millis};
 use crate::admission::{Day, GatewayHold, ProviderHold, Refusal};
 use crate::call::hunt::Hunt;
+use crate::call::session::{Decision, Session};
 use crate::call::state::START;
 use crate::call::{Call, CallRef, Dialogs, EndReason, Leg, Opening};
 use crate::counter::Counter;
@@ -41,10 +42,18 @@ impl Engine {
             let lines = self.retry_after();
             return self.answer_stateless(turn, incoming, 503, &lines);
         }
+        if self.draining {
+            let lines = self.retry_after();
+            return self.answer_stateless(turn, incoming, 503, &lines);
+        }
         // New calls only: what is kept back is for the calls that run (I8).
-        if self.draining || !self.has_room_for_a_call() {
+        if !self.has_room_for_a_call() {
             return self.refuse_full(turn, incoming);
         }
+        let session = match self.session_terms(&provider, incoming.message) {
+            Decision::Take(terms) => terms,
+            Decision::Refuse { min_se_s } => return self.refuse_interval(turn, incoming, min_se_s),
+        };
         let Ok(server) = self.open_server(turn, incoming, Method::Invite, None) else {
             return self.refuse_full(turn, incoming);
         };
@@ -55,6 +64,7 @@ impl Engine {
             strip_routes: strip_routes as u8,
             record_routed: incoming.message.first(Name::RecordRoute).is_some(),
             contact: super::hangup::contact(incoming.message),
+            session,
         };
         let Ok(call) = self.open_call(turn, incoming, recognised, (&provider, server, opening)) else {
             self.counters.count(Counter::Full);
@@ -132,7 +142,8 @@ impl Engine {
         }
         let timers = &self.settings.timers;
         let invite_timeout = provider.invite_timeout_ms.map_or(timers.invite_timeout, millis);
-        let leg = Leg { flow: incoming.flow, cseq: 0 };
+        // Where he takes responses he takes requests: some peers send from any port, and say in the Via on which they listen.
+        let leg = Leg { flow: incoming.source.reply, cseq: 0 };
         let at = self.calls.insert(Call {
             state: START,
             call_hash: incoming.call_hash,
@@ -155,6 +166,7 @@ impl Engine {
             timeout_at: turn.now.monotonic.after(invite_timeout),
             armed_at: Instant::NEVER,
             ring_timeout: provider.ring_timeout_ms.map_or(timers.ring_timeout, millis),
+            session: Session::NONE,
             default_timeout: provider
                 .default_timeout_s
                 .map_or(timers.default_timeout, |seconds| core::time::Duration::from_secs(seconds.into())),

@@ -1,9 +1,9 @@
 //! Transaction records: what the tables of [`crate::transaction`] do not hold.
 
 use core::num::NonZeroU32;
-use core::time::Duration;
 
 use crate::admission::GatewayHold;
+use crate::call::session::Asked;
 use crate::call::{CallRef, Side};
 use crate::flow::Flow;
 use crate::memory::{BufferRef, Ref};
@@ -11,9 +11,8 @@ use crate::message::Method;
 use crate::routing::Candidate;
 use crate::time::Instant;
 use crate::token::{BRANCH_LENGTH, Branch};
-use crate::transaction::{Action, Change, Timer, client, interval, invite_client, invite_server, server};
+use crate::transaction::{Action, Change, Intervals, client, invite_client, invite_server, server};
 
-use super::Timers;
 use super::reason::Cause;
 
 pub(crate) type ServerRef = Ref<ServerTransaction>;
@@ -33,28 +32,29 @@ impl TransactionTimers {
         TransactionTimers { retransmit_at: Instant::NEVER, timeout_at: Instant::NEVER, interval_us: 0 };
 
     /// Applies what a step said. `proceeding` is Timer E's special case (RFC 3261 §17.1.2.2).
-    pub(crate) fn apply(&mut self, action: &Action, now: Instant, proceeding: bool, timers: &Timers) {
+    #[inline]
+    pub(crate) fn apply(&mut self, action: &Action, now: Instant, proceeding: bool, intervals: &Intervals) {
         match action.retransmit {
             Change::Keep => {}
             Change::Stop => self.retransmit_at = Instant::NEVER,
-            Change::Start(timer) => self.arm(timer, None, now, proceeding, timers),
+            Change::Start(timer) => self.repeat_after(intervals.first(timer, proceeding), now),
             Change::Again(timer) => {
-                self.arm(timer, Some(Duration::from_micros(self.interval_us.into())), now, proceeding, timers);
+                self.repeat_after(intervals.next(timer, self.interval_us.into(), proceeding), now);
             }
         }
         match action.timeout {
             Change::Keep => {}
             Change::Stop => self.timeout_at = Instant::NEVER,
             Change::Start(timer) | Change::Again(timer) => {
-                self.timeout_at = now.after(interval(timer, None, proceeding, timers));
+                self.timeout_at = now.after_micros(intervals.first(timer, proceeding));
             }
         }
     }
 
-    fn arm(&mut self, timer: Timer, previous: Option<Duration>, now: Instant, proceeding: bool, timers: &Timers) {
-        let span = interval(timer, previous, proceeding, timers);
-        self.interval_us = u32::try_from(span.as_micros()).unwrap_or(u32::MAX);
-        self.retransmit_at = now.after(span);
+    #[inline]
+    fn repeat_after(&mut self, interval: u64, now: Instant) {
+        self.interval_us = interval.min(u32::MAX.into()) as u32;
+        self.retransmit_at = now.after_micros(interval);
     }
 
     /// The earlier of the two.
@@ -287,6 +287,8 @@ pub(crate) struct Role {
     /// Inside a dialog: which one (callee's tag), and whose request it is.
     pub(crate) dialog: u64,
     pub(crate) sender: Side,
+    /// What the request asks for of the session timer.
+    pub(crate) asked: Asked,
 }
 
 impl Role {

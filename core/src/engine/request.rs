@@ -223,10 +223,14 @@ impl Engine {
         }
     }
 
-    /// RFC 3261 §16.3 steps 3 and 5: why a request may not go on.
+    /// RFC 3261 §16.3 steps 3 and 5, RFC 5393 §5: why a request may not go on.
     pub(crate) fn check(&self, message: &Message<'_>) -> Option<Refusal> {
         if message.max_forwards() == Some(0) {
             return Some(Refusal::new(483));
+        }
+        // RFC 5393 §5.3.3: no branch is left for it.
+        if message.first(Name::MaxBreadth).is_some() && message.number(Name::MaxBreadth) == Some(0) {
+            return Some(Refusal::new(440));
         }
         message.first(Name::ProxyRequire)?;
         // Corelane knows no extension that a proxy must support: all that is asked for is unsupported.
@@ -257,7 +261,7 @@ impl Engine {
         // An INVITE is kept as it came: 408, 487 and 503 of our own are written from it.
         let request = if invite { Some(self.pool.store(incoming.message.bytes())?) } else { None };
         let mut timers = TransactionTimers::idle();
-        timers.apply(&action, turn.now.monotonic, false, &self.settings.timers);
+        timers.apply(&action, turn.now.monotonic, false, &self.intervals);
         let opened = self.servers.insert(ServerTransaction {
             state,
             key: incoming.key,

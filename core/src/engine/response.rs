@@ -104,7 +104,22 @@ impl Engine {
             self.calls.find(at).is_some_and(|call| call.dialogs.known(role.dialog) == Some(Known::Confirmed));
         if confirmed {
             self.refresh_target(at, role.sender.other(), message);
+            self.keep_session(turn, at, &role, message);
             self.drive_call(turn, at, Event::Refresh, EndReason::Refused);
+            self.follow(at, role);
+        }
+    }
+
+    /// Who refreshed the dialog from another host is there from now on (RFC 3261 §12.2.1.2): a gateway's other node, a telephone that
+    /// moved. The same host with another port is left where it was learned: some peers send from any port and listen on one.
+    fn follow(&mut self, at: CallRef, role: Role) {
+        let Some(reply) = role.server.and_then(|server| self.servers.find(server)).map(|server| server.reply) else {
+            return;
+        };
+        let Some(call) = self.calls.find_mut(at) else { return };
+        let leg = call.leg_mut(role.sender);
+        if leg.flow.peer.ip != reply.peer.ip {
+            leg.flow = reply;
         }
     }
 

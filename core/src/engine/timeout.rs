@@ -126,10 +126,13 @@ impl Engine {
     }
 
     /// A peer no longer knows the dialog, or does not answer in it (RFC 3261 §12.2.1.2): the call ends. Not by a request that only
-    /// uses the dialog for a subscription or a message of its own (RFC 5057 §5.1).
+    /// uses the dialog for a subscription or a message of its own (RFC 5057 §5.1), nor by a PRACK: its 481 says that there is nothing to
+    /// acknowledge (RFC 3262 §3), as when it crossed the 2xx.
     pub(crate) fn lose_dialog(&mut self, turn: &mut Turn<'_>, role: Role) {
-        if matches!(role.method, Method::Cancel | Method::Notify | Method::Refer | Method::Subscribe | Method::Message)
-        {
+        if matches!(
+            role.method,
+            Method::Cancel | Method::Notify | Method::Refer | Method::Subscribe | Method::Message | Method::Prack
+        ) {
             return;
         }
         let Some(at) = role.call else { return };

@@ -27,7 +27,7 @@ impl Engine {
         };
         let transaction = self.servers.find_mut(at)?;
         transaction.state = state;
-        transaction.timers.apply(&action, turn.now.monotonic, false, &self.settings.timers);
+        transaction.timers.apply(&action, turn.now.monotonic, false, &self.intervals);
         let reply = transaction.reply;
         let mut out = None;
         match action.send {
@@ -82,7 +82,7 @@ impl Engine {
         let transaction = self.clients.find_mut(at)?;
         let (state, action) = transaction.state.step(event, transaction.flow.transport.reliable())?;
         transaction.state = state;
-        transaction.timers.apply(&action, turn.now.monotonic, state.proceeding(), &self.settings.timers);
+        transaction.timers.apply(&action, turn.now.monotonic, state.proceeding(), &self.intervals);
         let (flow, sent) = (transaction.flow, transaction.sent);
         let mut out = None;
         match action.send {

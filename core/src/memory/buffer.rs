@@ -34,6 +34,10 @@ pub struct BufferRef {
 
 const _: () = assert!(size_of::<BufferRef>() == 8);
 
+/// Names the room that [`BufferPool::room`] gave: its class.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Room(u8);
+
 /// Size of each class in bytes: a response without a body, an ACK or the text of a dialog; a usual INVITE; one with an Identity or a
 /// video offer; the largest message.
 pub const CLASS_SIZES: [usize; CLASSES] = [640, 1408, 2304, crate::limits::MESSAGE_SIZE_MAX];
@@ -84,20 +88,33 @@ impl Class {
     }
 
     /// A free buffer filled with `bytes`, which fit; `None` when the class is empty.
+    #[inline]
     fn store(&mut self, bytes: &[u8]) -> Option<(u32, u16)> {
-        let index = self.free;
-        if index == END {
+        self.room()?[..bytes.len()].copy_from_slice(bytes);
+        Some(self.take(bytes.len()))
+    }
+
+    /// The bytes of the buffer that is the next to be taken; `None` when the class is empty.
+    #[inline]
+    fn room(&mut self) -> Option<&mut [u8]> {
+        if self.free == END {
             return None;
         }
+        let start = self.free as usize * self.size;
+        Some(&mut self.bytes[start..start + self.size])
+    }
+
+    /// Takes that buffer, in which `length` bytes now stand.
+    #[inline]
+    fn take(&mut self, length: usize) -> (u32, u16) {
+        let index = self.free;
         let head = &mut self.heads[index as usize];
         let State::Free { next } = head.state else { unreachable!("the free list runs through free buffers") };
         self.free = next;
-        // The caller compared it with the size of the class, which is 16 bits wide.
-        head.state = State::Owned { owners: 1, length: bytes.len() as u16 };
-        let start = index as usize * self.size;
-        self.bytes[start..start + bytes.len()].copy_from_slice(bytes);
+        // It was compared with the size of the class, which is 16 bits wide.
+        head.state = State::Owned { owners: 1, length: length as u16 };
         self.live += 1;
-        Some((index, head.generation))
+        (index, head.generation)
     }
 
     /// The owner count of a buffer that is owned; never 0.
@@ -161,6 +178,53 @@ impl BufferPool {
             }
         }
         Err(Full(Resource::Buffers))
+    }
+
+    /// Room to write a message of about `estimate` bytes where it stays: the next free buffer of the smallest class for that. It is
+    /// still free; [`BufferPool::keep`] takes it. `None` when that class is empty, or when the estimate is too large for any: then
+    /// [`BufferPool::store`] decides.
+    #[inline]
+    pub fn room(&mut self, estimate: usize) -> Option<(Room, &mut [u8])> {
+        let number = CLASS_SIZES.iter().position(|size| estimate <= *size)?;
+        Some((Room(number as u8), self.classes[number].room()?))
+    }
+
+    /// A buffer of count 1 with the first `length` bytes of what was written into a room, with nothing stored in between. It is the
+    /// buffer that [`BufferPool::store`] would have chosen: what turned out shorter goes to a smaller class, where that has one
+    /// left.
+    ///
+    /// # Panics
+    /// When the room is not there any more, or `length` is more than it had: our bug.
+    #[inline]
+    pub fn keep(&mut self, Room(number): Room, length: usize) -> BufferRef {
+        let place = usize::from(number);
+        if place > 0 && length <= CLASS_SIZES[place - 1] {
+            return self.keep_smaller(number, length);
+        }
+        let class = &mut self.classes[place];
+        assert!(class.free != END && length <= class.size, "what was written stands in the room that was given");
+        let (index, generation) = class.take(length);
+        self.acquired += 1;
+        BufferRef { class: number, generation, index }
+    }
+
+    /// The same for what a smaller class may hold.
+    #[cold]
+    #[inline(never)]
+    fn keep_smaller(&mut self, number: u8, length: usize) -> BufferRef {
+        let (smaller, class) = self.classes.split_at_mut(usize::from(number));
+        let class = &mut class[0];
+        let written = &class.room().expect("it was given")[..length];
+        self.acquired += 1;
+        for (number, smaller) in (0u8..).zip(smaller) {
+            if length <= smaller.size
+                && let Some((index, generation)) = smaller.store(written)
+            {
+                return BufferRef { class: number, generation, index };
+            }
+        }
+        let (index, generation) = class.take(length);
+        BufferRef { class: number, generation, index }
     }
 
     /// One owner more.
@@ -305,6 +369,34 @@ mod tests {
         assert_ne!(third, first);
         pool.release(second);
         pool.release(third);
+        assert_eq!((pool.live(), pool.acquired(), pool.released()), (0, 3, 3));
+    }
+
+    #[test]
+    fn what_is_written_where_it_stays_is_where_store_would_have_put_it() {
+        let write = |pool: &mut BufferPool, estimate: usize, bytes: &[u8]| {
+            let (room, out) = pool.room(estimate)?;
+            out[..bytes.len()].copy_from_slice(bytes);
+            Some(pool.keep(room, bytes.len()))
+        };
+        let mut pool = BufferPool::new([1, 2, 0, 1]);
+        // Room that is not kept was never taken.
+        let size = |pool: &mut BufferPool, estimate| pool.room(estimate).map(|(_, out)| out.len());
+        assert_eq!(size(&mut pool, 0), Some(640));
+        assert_eq!((size(&mut pool, 641), pool.live()), (Some(1408), 0));
+        let large = write(&mut pool, 1000, &[1; 900]).unwrap();
+        let shorter = write(&mut pool, 1000, &[2; 640]).unwrap();
+        let stepped = write(&mut pool, 1000, &[3; 640]).unwrap();
+        assert_eq!((large.class, shorter.class, stepped.class), (1, 0, 1));
+        assert_eq!(
+            (pool.bytes(large), pool.bytes(shorter), pool.bytes(stepped)),
+            (&[1; 900][..], &[2; 640][..], &[3; 640][..])
+        );
+        // An empty class, and what no class holds, are for `store` to judge.
+        assert_eq!([0, 1000, 1409, 8193].map(|estimate| size(&mut pool, estimate)), [None; 4]);
+        for buffer in [large, shorter, stepped] {
+            pool.release(buffer);
+        }
         assert_eq!((pool.live(), pool.acquired(), pool.released()), (0, 3, 3));
     }
 

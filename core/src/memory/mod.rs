@@ -5,7 +5,7 @@ pub mod index;
 pub mod slab;
 pub mod wheel;
 
-pub use buffer::{BufferPool, BufferRef};
+pub use buffer::{BufferPool, BufferRef, Room};
 pub use index::Index;
 pub use slab::{Ref, Slab};
 pub use wheel::TimerWheel;

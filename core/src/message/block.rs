@@ -195,6 +195,28 @@ fn skip_short(bytes: &[u8], at: usize, run: impl Fn(Block) -> Marks) -> usize {
     at + run(Block::short(bytes, at)).run()
 }
 
+/// Whether a byte stands between `start` and `end`: for values, which are short.
+#[inline(never)]
+pub(super) fn contains(bytes: &[u8], start: usize, end: usize, byte: u8) -> bool {
+    let mut at = start;
+    while at < end {
+        // What stands behind the end is looked at too, and mostly has none either.
+        match window::<64>(bytes, at) {
+            Some(chunk) if !is_in(chunk, byte) => at = at.wrapping_add(64),
+            _ => return memchr::memchr(byte, &bytes[at..end]).is_some(),
+        }
+    }
+    false
+}
+
+/// Whether a byte is one of the sixty-four.
+#[inline(always)]
+fn is_in(chunk: &[u8; 64], byte: u8) -> bool {
+    let halves = chunk.as_chunks::<32>().0.iter();
+    let found = halves.fold(u8x32::ZERO, |found, half| found | u8x32::new(*half).simd_eq(u8x32::splat(byte)));
+    found.to_bitmask() != 0
+}
+
 /// Past the usual bytes of a host.
 #[inline(always)]
 pub(super) fn skip_plain(bytes: &[u8], at: usize) -> usize {
@@ -337,6 +359,20 @@ mod tests {
                         let expected = if class(byte) || from > place { 40 } else { place };
                         assert!(end == expected || (!exact && end == place), "{index}: {byte} at {place} from {from}");
                     }
+                }
+            }
+        }
+    }
+
+    /// A byte is found at every place between the ends and at none outside.
+    #[test]
+    fn a_byte_is_contained_between_the_ends_only() {
+        for length in [1, 15, 40, 64, 65, 150] {
+            for place in 0..length {
+                let mut bytes = std::vec![b'a'; length];
+                bytes[place] = b',';
+                for (start, end) in [(0, length), (1, length), (0, length - 1), (place, place + 1), (place, place)] {
+                    assert_eq!(contains(&bytes, start, end, b','), (start..end).contains(&place), "{length} {place}");
                 }
             }
         }

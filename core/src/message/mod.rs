@@ -248,6 +248,12 @@ impl<'a> Message<'a> {
         self.max_forwards
     }
 
+    /// The first field of this name as a decimal number of up to 32 bits; `None` where there is none or it is something else.
+    #[must_use]
+    pub fn number(&self, name: Name) -> Option<u32> {
+        scan::number_in(self.bytes, self.first(name)?.value, u32::MAX)
+    }
+
     /// Reads one Via value, as [`Message::values`] gives them.
     ///
     /// # Errors

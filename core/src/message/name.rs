@@ -95,11 +95,13 @@ macro_rules! names {
     };
 }
 
+// Those that a forwarded request may differ in come first: one comparison tells them from the rest.
 names! {
     Via, "Via", "v";
     Route, "Route";
     RecordRoute, "Record-Route";
     MaxForwards, "Max-Forwards";
+    MaxBreadth, "Max-Breadth";
     From, "From", "f";
     To, "To", "t";
     CallId, "Call-ID", "i";
@@ -113,7 +115,6 @@ names! {
     Supported, "Supported", "k";
     SessionExpires, "Session-Expires", "x";
     MinSe, "Min-SE";
-    MaxBreadth, "Max-Breadth";
     Reason, "Reason";
     RetryAfter, "Retry-After";
     Timestamp, "Timestamp";

@@ -4,6 +4,7 @@
 
 use core::slice;
 
+use super::block::contains;
 use super::scan::{BLANK, blanks, is, quoted};
 use super::{Field, Name, Span};
 
@@ -59,10 +60,11 @@ impl Iterator for Values<'_> {
 /// A field's value is one element, as nearly always: the whole of it, which has no blanks around it.
 #[inline]
 pub(super) fn is_single(bytes: &[u8], value: Span) -> bool {
-    !value.is_empty() && memchr::memchr(b',', value.of(bytes)).is_none()
+    !value.is_empty() && !contains(bytes, value.first(), value.last(), b',')
 }
 
 /// The element at `at` without blanks around it, and the offset after the comma behind it (or after the end).
+#[inline(never)]
 fn element(bytes: &[u8], at: usize) -> (Span, usize) {
     let start = blanks(bytes, at);
     let mut at = start;

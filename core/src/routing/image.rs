@@ -437,6 +437,14 @@ impl<'a> Image<'a> {
         })
     }
 
+    /// `max_cps`, `burst` and `max_calls` of a gateway, for whoever asks for no more: selection asks each candidate.
+    #[must_use]
+    #[inline]
+    pub(crate) fn gateway_limits(&self, slot: GatewaySlot) -> [Option<u32>; 3] {
+        at(self.tables.gateways.as_slice(), slot.0)
+            .map_or([None; 3], |record| [number(&record.max_cps), number(&record.burst), number(&record.max_calls)])
+    }
+
     /// A gateway by slot, disabled or not.
     #[must_use]
     pub fn gateway(&self, slot: GatewaySlot) -> Option<Gateway<'a>> {

@@ -6,7 +6,7 @@
 //!                                                               │     │        │          │
 //!                                    to the flow of the record ◄┘     │        └────┬─────┘
 //!                                    to the proxy core ◄──────────────┘             ▼
-//!                                    one of two places in the wheel: interval(timer, …)
+//!                                    one of two places in the wheel: Intervals
 //! ```
 //!
 //! Each machine has `start(reliable)`, the new transaction, and `step`. A record has two timers: one repeats (A, E, G), one ends
@@ -124,21 +124,57 @@ impl Action {
         Action { send: Send::Nothing, tell: Tell::Nothing, retransmit: Change::Stop, timeout: Change::Stop };
 }
 
-/// How long a timer runs: its first interval where `previous` is `None` ([`Change::Start`]), else the one after `previous`
-/// ([`Change::Again`]). `proceeding` says that a non-INVITE client transaction has had a provisional response. RFC 3261 table 4.
-///
-/// A doubles without limit, since B ends it (§17.1.1.2). E and G double up to T2; E is T2 at once in Proceeding (§17.1.2.2).
-/// D is 64·T1, like B and H, rather than a constant: that is the 32 s that §17.1.1.2 asks for at the usual T1, and it is as long as
-/// a server may repeat its response (H) at any other.
-#[must_use]
-pub fn interval(timer: Timer, previous: Option<Duration>, proceeding: bool, t: &Timers) -> Duration {
-    match (timer, previous) {
-        (Timer::E, _) if proceeding => t.t2,
-        (Timer::A | Timer::E | Timer::G, None) => t.t1,
-        (Timer::A, Some(previous)) => previous.saturating_mul(2),
-        (Timer::E | Timer::G, Some(previous)) => previous.saturating_mul(2).min(t.t2),
-        (Timer::I | Timer::K, _) => t.t4,
-        (Timer::B | Timer::D | Timer::F | Timer::H | Timer::J | Timer::L | Timer::M, _) => t.t1.saturating_mul(64),
+/// The intervals that all timers are made from, in microseconds: made once from the settings, because each message starts a timer.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Intervals {
+    t1: u64,
+    t2: u64,
+    t4: u64,
+    /// 64·T1.
+    linger: u64,
+}
+
+impl Intervals {
+    /// Those of the settings; what is beyond 584,000 years is that long.
+    #[must_use]
+    pub fn new(timers: &Timers) -> Intervals {
+        let micros = |span: Duration| u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
+        Intervals {
+            t1: micros(timers.t1),
+            t2: micros(timers.t2),
+            t4: micros(timers.t4),
+            linger: micros(timers.linger()),
+        }
+    }
+
+    /// How long a timer runs at first ([`Change::Start`]), in microseconds. `proceeding` says that a non-INVITE client transaction has
+    /// had a provisional response. RFC 3261 table 4.
+    ///
+    /// D is 64·T1, like B and H, rather than a constant: that is the 32 s that §17.1.1.2 asks for at the usual T1, and it is as long
+    /// as a server may repeat its response (H) at any other.
+    #[must_use]
+    #[inline]
+    pub const fn first(&self, timer: Timer, proceeding: bool) -> u64 {
+        match timer {
+            Timer::E if proceeding => self.t2,
+            Timer::A | Timer::E | Timer::G => self.t1,
+            Timer::I | Timer::K => self.t4,
+            Timer::B | Timer::D | Timer::F | Timer::H | Timer::J | Timer::L | Timer::M => self.linger,
+        }
+    }
+
+    /// How long it runs after an interval of `previous` microseconds ([`Change::Again`]); a timer that does not repeat runs as at
+    /// first.
+    ///
+    /// A doubles without limit, since B ends it (§17.1.1.2). E and G double up to T2; E is T2 at once in Proceeding (§17.1.2.2).
+    #[must_use]
+    pub fn next(&self, timer: Timer, previous: u64, proceeding: bool) -> u64 {
+        match timer {
+            Timer::E if proceeding => self.t2,
+            Timer::A => previous.saturating_mul(2),
+            Timer::E | Timer::G => previous.saturating_mul(2).min(self.t2),
+            _ => self.first(timer, proceeding),
+        }
     }
 }
 
@@ -148,12 +184,12 @@ mod tests {
     use std::vec::Vec;
 
     /// The first intervals of a repeating timer, in milliseconds.
-    fn repeats(timer: Timer, proceeding: bool, count: usize) -> Vec<u128> {
-        let timers = Timers::default();
-        let next = |previous: &Duration| Some(interval(timer, Some(*previous), proceeding, &timers));
-        core::iter::successors(Some(interval(timer, None, proceeding, &timers)), next)
+    fn repeats(timer: Timer, proceeding: bool, count: usize) -> Vec<u64> {
+        let intervals = Intervals::new(&Timers::default());
+        let next = |previous: &u64| Some(intervals.next(timer, *previous, proceeding));
+        core::iter::successors(Some(intervals.first(timer, proceeding)), next)
             .take(count)
-            .map(|interval| interval.as_millis())
+            .map(|interval| interval / 1_000)
             .collect()
     }
 
@@ -162,8 +198,8 @@ mod tests {
         // RFC 3261 §17.1.1.2: seven INVITEs within 64·T1.
         let sent = repeats(Timer::A, false, 7);
         assert_eq!(sent, [500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000]);
-        assert_eq!(interval(Timer::B, None, false, &Timers::default()).as_millis(), 32_000);
-        assert_eq!(sent.iter().take(6).sum::<u128>(), 31_500);
+        assert_eq!(Intervals::new(&Timers::default()).first(Timer::B, false), 32_000_000);
+        assert_eq!(sent.iter().take(6).sum::<u64>(), 31_500);
     }
 
     #[test]
@@ -184,20 +220,21 @@ mod tests {
             t4: Duration::from_millis(700),
             ..Timers::default()
         };
+        let intervals = Intervals::new(&timers);
         for timer in [Timer::B, Timer::D, Timer::F, Timer::H, Timer::J, Timer::L, Timer::M] {
-            assert_eq!(interval(timer, None, false, &timers).as_millis(), 3_200, "{timer:?}");
+            assert_eq!(intervals.first(timer, false), 3_200_000, "{timer:?}");
         }
         for timer in [Timer::I, Timer::K] {
-            assert_eq!(interval(timer, None, false, &timers).as_millis(), 700, "{timer:?}");
+            assert_eq!(intervals.first(timer, false), 700_000, "{timer:?}");
         }
-        assert_eq!(interval(Timer::E, Some(Duration::from_millis(300)), false, &timers).as_millis(), 400);
+        assert_eq!(intervals.next(Timer::E, 300_000, false), 400_000);
     }
 
     #[test]
     fn absurd_values_do_not_overflow() {
-        let timers = Timers { t1: Duration::MAX, t2: Duration::MAX, ..Timers::default() };
-        assert_eq!(interval(Timer::B, None, false, &timers), Duration::MAX);
-        assert_eq!(interval(Timer::A, Some(Duration::MAX), false, &timers), Duration::MAX);
-        assert_eq!(interval(Timer::G, Some(Duration::MAX), false, &timers), Duration::MAX);
+        let intervals = Intervals::new(&Timers { t1: Duration::MAX, t2: Duration::MAX, ..Timers::default() });
+        assert_eq!(intervals.first(Timer::B, false), u64::MAX);
+        assert_eq!(intervals.next(Timer::A, u64::MAX, false), u64::MAX);
+        assert_eq!(intervals.next(Timer::G, u64::MAX, false), u64::MAX);
     }
 }

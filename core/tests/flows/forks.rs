@@ -4,15 +4,7 @@ use std::time::Duration;
 
 use corelane_core::Counter;
 
-use super::world::{Answered, CALLER, GATEWAY, World, answered, invite, ladder, response};
-
-/// An INVITE that rings in one early dialog, `callee`.
-fn ringing(world: &mut World, call: &str) -> Answered {
-    let invite = invite("4930123456", call);
-    let forwarded = world.deliver(CALLER, &invite.text())[1].clone();
-    let progress = world.deliver(GATEWAY, &response(&forwarded, 180, "callee", &[]));
-    Answered { invite, forwarded, ok: progress[0].clone() }
-}
+use super::world::{Answered, CALLER, GATEWAY, World, answered, invite, ladder, response, ringing};
 
 /// RFC 3261 §15: a BYE in an early dialog ends that dialog; another fork may still answer.
 #[test]

@@ -4,11 +4,14 @@ use std::time::Duration;
 
 use corelane_core::call::EndReason;
 use corelane_core::engine::Command;
+use corelane_core::routing::build::Builder;
+use corelane_core::routing::layout::Refer;
 use corelane_core::{Counter, Input};
 
 use super::world::{Answered, CALLER, GATEWAY, Sent, World, answered, invite, ladder, response};
 
-fn hang_up_all(world: &mut World) -> Vec<Sent> {
+/// The operator ends all calls.
+pub(crate) fn hang_up_all(world: &mut World) -> Vec<Sent> {
     let mut sent = world.handle(Input::Command(Command::HangUpAll));
     sent.extend(world.handle(Input::Timeout));
     sent
@@ -223,13 +226,29 @@ fn drain_refuses_new_calls_only() {
     world.settle();
 }
 
-/// REFER is the provider's choice, 403 unless he has it passed.
+/// REFER is the provider's choice, 403 unless he has it passed (RFC 3515 §2.4.2).
 #[test]
 fn a_refer_is_refused_unless_it_is_wanted() {
-    let mut world = World::new();
-    let call = answered(&mut world, "refer");
-    let sent = world.deliver(CALLER, &call.caller_sends("REFER", "refer-2", 2).text());
-    assert_eq!(ladder(&sent), [format!("{CALLER} 403")]);
-    assert_eq!(world.count(Counter::CallsLive), 1);
-    world.settle();
+    for (refer, refused) in [(Refer::Reject, true), (Refer::Pass, false)] {
+        let mut builder = Builder::new();
+        builder.listener("10.0.0.1:5060");
+        let provider = builder.provider("acme", 1);
+        builder.edit_provider(provider, |provider| provider.refer = refer);
+        builder.address(provider, "192.0.2.10");
+        let gateway = builder.gateway("near", GATEWAY);
+        let carrier = builder.carrier("near", &[gateway]);
+        builder.route(1, "49", carrier);
+        let mut world = World::new().with_routing(builder.finish());
+        let call = answered(&mut world, "refer");
+        let sent = world.deliver(CALLER, &call.caller_sends("REFER", "refer-2", 2).text());
+        if refused {
+            assert_eq!(ladder(&sent), [format!("{CALLER} 403")]);
+        } else {
+            assert_eq!(ladder(&sent), [format!("{GATEWAY} REFER")]);
+            let accepted = world.deliver(GATEWAY, &response(&sent[0], 202, "", &[]));
+            assert_eq!(ladder(&accepted), [format!("{CALLER} 202")]);
+        }
+        assert_eq!(world.count(Counter::CallsLive), 1);
+        world.settle();
+    }
 }

@@ -264,6 +264,21 @@ fn a_late_answer_of_an_abandoned_gateway_is_the_answer() {
     world.settle();
 }
 
+/// The early dialog of the gateway that rings is over when another one answers: its requests go to nobody (RFC 3261 §12.2.2).
+#[test]
+fn an_answer_elsewhere_ends_the_early_dialogs() {
+    let mut world = world();
+    let first = called(&mut world, "early");
+    let second = the_invite(&world.advance(Duration::from_millis(4_010))[3..]);
+    let ringing = world.deliver(SECOND, &response(&second, 183, "b", &[]));
+    let call = Answered { invite: invite("4930123456", "early"), forwarded: second, ok: ringing[0].clone() };
+    world.deliver(FIRST, &response(&first, 200, "a", &[]));
+    let mut prack = call.caller_sends("PRACK", "early-prack", 2);
+    prack.to_tag = "b".into();
+    assert_eq!(ladder(&world.deliver(CALLER, &prack.text())), [format!("{CALLER} 481")]);
+    world.settle();
+}
+
 /// Both answer: the first one's 2xx counts, the other is cancelled "completed elsewhere" or ended.
 #[test]
 fn two_gateways_answer() {
@@ -294,6 +309,31 @@ fn an_answer_after_the_refusal_is_ended() {
     assert_eq!(ladder(&sent), [format!("{THIRD} ACK"), format!("{THIRD} BYE")]);
     assert_eq!(sent[0].start_line(), "ACK sip:198.51.100.3:5060 SIP/2.0", "no Contact: its address");
     assert_eq!(world.count(Counter::CallsLive), 0);
+    world.settle();
+}
+
+/// `ring_timeout` of a gateway is its own: the next one has the provider's again.
+#[test]
+fn each_gateway_has_its_own_ring_timeout() {
+    let mut builder = Builder::new();
+    builder.listener("10.0.0.1:5060");
+    let provider = builder.provider("acme", 1);
+    builder.edit_provider(provider, |provider| provider.ring_timeout_ms = Some(60_000));
+    builder.address(provider, "192.0.2.10");
+    let gateways = [FIRST, SECOND].map(|address| builder.gateway(address, address));
+    builder.edit_gateway(gateways[0], |gateway| gateway.ring_timeout_ms = Some(5_000));
+    let carrier = builder.carrier_weighted("all", &[(gateways[0], 1, 0), (gateways[1], 2, 0)]);
+    builder.route(1, "49", carrier);
+    let mut world = World::new().with_routing(builder.finish());
+    let first = called(&mut world, "own");
+    world.deliver(FIRST, &response(&first, 180, "a", &[]));
+    world.advance(Duration::from_millis(4_900));
+    let second = the_invite(&world.deliver(FIRST, &response(&first, 503, "a", &[])));
+    world.deliver(SECOND, &response(&second, 180, "b", &[]));
+    assert!(world.advance(Duration::from_millis(59_900)).iter().all(|sent| sent.to == FIRST), "not 5 s");
+    assert_eq!(ladder(&world.advance(Duration::from_millis(200))), [format!("{SECOND} CANCEL")]);
+    world.deliver(SECOND, &response(&second, 487, "b", &[]));
+    assert_eq!(world.last_record().reason, EndReason::Unanswered);
     world.settle();
 }
 

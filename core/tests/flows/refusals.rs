@@ -37,6 +37,7 @@ fn a_strangers_request_meets_silence_or_403() {
     let mut world = World::with(corelane_core::Settings { unknown_source: UnknownSource::Forbid, ..settings() });
     assert_eq!(world.deliver(STRANGER, &invite("4930123456", "x").text())[0].status(), 403);
     assert_eq!(world.count(Counter::ServerTransactionsLive), 0, "answered without state");
+    world.settle();
 }
 
 #[test]
@@ -72,6 +73,7 @@ fn methods_that_are_not_served_get_405_or_481() {
             assert!(answer.header("Allow").contains("BYE"));
         }
     }
+    world.settle();
 }
 
 /// RFC 3261 §16.3 steps 2, 3 and 5; RFC 5393 §4.2.
@@ -189,6 +191,7 @@ fn malformed_messages_get_400_or_silence() {
     }
     assert_eq!(world.count(Counter::ParseErrors), 4);
     assert_eq!(world.count(Counter::Rejected400), 1);
+    world.settle();
 }
 
 #[test]
@@ -207,6 +210,7 @@ fn too_large_a_request_gets_513() {
     let sent = world.handle(Input::Datagram { flow, received_at, bytes, truncated: true });
     assert_eq!(sent[0].status(), 513);
     assert_eq!(world.count(Counter::Oversized), 1);
+    world.settle();
 }
 
 /// A retransmission of a statelessly refused request gets the same tag (RFC 3261 §8.2.7).
@@ -217,6 +221,7 @@ fn stateless_answers_are_repeatable() {
     request.max_forwards = 0;
     let first = refused(&mut world, &request);
     assert_eq!(refused(&mut world, &request).text, first.text);
+    world.settle();
 }
 
 /// A forged datagram must not make us answer its victim.
@@ -225,6 +230,7 @@ fn a_strangers_malformed_request_meets_silence() {
     let mut world = World::new();
     let lie = invite("4930123456", "lie").text().replace("Content-Length: 5", "Content-Length: 5000");
     assert!(world.deliver(STRANGER, &lie).is_empty());
+    world.settle();
 }
 
 #[test]
@@ -232,6 +238,7 @@ fn another_version_gets_505() {
     let mut world = World::new();
     let text = invite("4930123456", "v3").text().replacen("SIP/2.0\r\n", "SIP/3.0\r\n", 1);
     assert_eq!(world.deliver(CALLER, &text)[0].status(), 505);
+    world.settle();
 }
 
 /// RFC 4475 §3.2.1: a branch of nothing but the cookie identifies nothing; nor does one branch merge two Call-IDs.

@@ -1,6 +1,7 @@
 //! Full slabs and pools, slow rings, messages at their bounds: always an end, never a leak (I3, I8).
 
 use corelane_core::engine::{Budget, Timers};
+use corelane_core::limits::{HEADERS_ADDED_MAX, HEADERS_MAX};
 use corelane_core::{Counter, Settings};
 
 use super::world::{Answered, CALLER, GATEWAY, World, answered, invite, ladder, response, settings};
@@ -135,11 +136,12 @@ fn a_request_with_too_many_fields_is_refused() {
         request.extra.extend((own..count).map(|number| format!("X-{number}: a")));
         request
     };
-    let sent = world.deliver(CALLER, &fields(124).text());
+    let most = HEADERS_MAX - HEADERS_ADDED_MAX;
+    let sent = world.deliver(CALLER, &fields(most).text());
     assert_eq!(ladder(&sent), [format!("{CALLER} 100"), format!("{GATEWAY} INVITE")]);
     let sent = world.deliver(GATEWAY, &response(&sent[1], 486, "t", &[]));
     assert_eq!(ladder(&sent), [format!("{GATEWAY} ACK"), format!("{CALLER} 486")]);
-    assert_eq!(ladder(&world.deliver(CALLER, &fields(125).text())), [format!("{CALLER} 400")]);
+    assert_eq!(ladder(&world.deliver(CALLER, &fields(most + 1).text())), [format!("{CALLER} 400")]);
     world.settle();
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use corelane_core::admission::{Caps, CapsSize};
 use corelane_core::call::CallRecord;
+use corelane_core::counter::LEDGER;
 use corelane_core::engine::{Budget, Listener, Timers, UnknownSource};
 use corelane_core::routing::build::ImageBytes;
 use corelane_core::routing::{Image, ListenerSlot};
@@ -235,8 +236,9 @@ impl World {
         assert_eq!(self.count(Counter::CallsStarted), self.count(Counter::CallsEnded));
         assert_eq!(self.count(Counter::CallsStarted), self.records.len() as u64, "one record a call");
         assert_eq!(self.caps.held(), [0; 3], "caps");
-        for ledger in self.engine.ledger() {
-            assert!(ledger.balances() && ledger.live == 0, "{ledger:?}");
+        let counters = self.engine.counters();
+        for account in LEDGER {
+            assert!(counters.balances(account) && counters.value(account.live) == 0, "{account:?}");
         }
     }
 }
@@ -369,6 +371,23 @@ impl Answered {
             ..self.invite.as_method(method, branch, cseq)
         }
     }
+}
+
+/// An INVITE that rings in one early dialog, `callee`; `ok` is the 180.
+pub(crate) fn ringing(world: &mut World, call: &str) -> Answered {
+    let invite = invite("4930123456", call);
+    let forwarded = world.deliver(CALLER, &invite.text())[1].clone();
+    let ok = world.deliver(GATEWAY, &response(&forwarded, 180, "callee", &[]))[0].clone();
+    Answered { invite, forwarded, ok }
+}
+
+/// INVITE, 200: the ACK has not come.
+pub(crate) fn unacknowledged(world: &mut World, call: &str) -> Answered {
+    let invite = invite("4930123456", call);
+    let forwarded = world.deliver(CALLER, &invite.text())[1].clone();
+    let ok = response(&forwarded, 200, "callee", &["Contact: <sip:bob@198.51.100.20>"]);
+    let ok = world.deliver(GATEWAY, &ok)[0].clone();
+    Answered { invite, forwarded, ok }
 }
 
 /// INVITE, 180, 200, ACK through the world.

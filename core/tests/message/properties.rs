@@ -106,6 +106,7 @@ const EDITS: RequestEdits<'static> = RequestEdits {
     strip_routes: 0,
     drop_last_route: false,
     max_forwards: 69,
+    max_breadth: true,
     rewrite: Rewrite::NOTHING,
 };
 
@@ -133,7 +134,8 @@ fn kept(message: &Message<'_>) -> Result<(), TestCaseError> {
     let mut out = vec![0; 2 * MESSAGE_SIZE_MAX];
     let mut writer = Writer::new(&mut out);
     let request = matches!(message.start(), StartLine::Request { .. });
-    let skip: &[Name] = if request { &[Name::Via, Name::RecordRoute, Name::MaxForwards] } else { &[Name::Via] };
+    let hop = [Name::Via, Name::RecordRoute, Name::MaxForwards, Name::MaxBreadth];
+    let skip = if request { &hop[..] } else { &[Name::Via] };
     if request {
         write_request(message, &EDITS, &mut writer);
     } else {
@@ -163,6 +165,8 @@ fn kept(message: &Message<'_>) -> Result<(), TestCaseError> {
         prop_assert_eq!(after[0], &b"SIP/2.0/UDP us;branch=z9hG4bKus"[..]);
         prop_assert_eq!(&before[1..], &after[2..]);
         prop_assert_eq!(again.max_forwards(), Some(EDITS.max_forwards));
+        prop_assert_eq!(again.number(Name::MaxBreadth), Some(60));
+        prop_assert!(!again.is_repeated(Name::MaxBreadth));
         let stamped = again.parse_via(again.values(Name::Via).nth(1).expect("theirs")).expect("well-formed");
         prop_assert_eq!(stamped.received.map(|ip| again.text(ip)), Some(&b"192.0.2.9"[..]));
         prop_assert_eq!(stamped.rport, message.via().rport.map(|_| Some(5062)));

@@ -14,6 +14,7 @@ const NO_EDITS: RequestEdits<'static> = RequestEdits {
     strip_routes: 0,
     drop_last_route: false,
     max_forwards: 69,
+    max_breadth: false,
     rewrite: Rewrite::NOTHING,
 };
 
@@ -146,6 +147,44 @@ fn nothing_to_rewrite() {
     }
 }
 
+/// RFC 5393 §5.3.3: one value, in place or with Max-Forwards.
+#[test]
+fn max_breadth_is_set() {
+    let edits = RequestEdits { max_breadth: true, ..NO_EDITS };
+    for (lines, expected) in [
+        ("Max-Forwards: 70\nX: y\n", "Max-Forwards: 69\nMax-Breadth: 60\nX: y\n"),
+        ("Max-Breadth: 9 \nMax-Forwards: 70\nX: y\n", "Max-Breadth: 60 \nMax-Forwards: 69\nX: y\n"),
+        ("X: y\nMax-Breadth: 9\nMax-Forwards: 70\nmax-breadth: 8\n", "X: y\nMax-Breadth: 60\nMax-Forwards: 69\n"),
+    ] {
+        assert_eq!(forwarded(lines, &edits), forwarded(expected, &NO_EDITS), "{lines}");
+        let kept = lines.replace("70", "69");
+        assert_eq!(forwarded(lines, &NO_EDITS), forwarded(&kept, &NO_EDITS), "{lines}");
+    }
+    let none = forwarded("", &edits);
+    assert!(none.contains("Via: SIP/2.0/UDP c\nMax-Forwards: 69\nMax-Breadth: 60\nFrom:"), "{none}");
+}
+
+/// Lines go behind the last field, and stand for those that were dropped.
+#[test]
+fn lines_are_added_and_replaced() {
+    let drop = Names::of(&[Name::SessionExpires]);
+    let lines: &[&[u8]] = &[b"Session-Expires: ", b"90", b"\r\nMin-SE: 90\r\n"];
+    let rewrite = Rewrite { drop, lines, ..Rewrite::NOTHING };
+    let request = invite("x: 1\nMax-Forwards: 70\nSession-Expires: 2\n");
+    let added = "Content-Length: 3\nSession-Expires: 90\nMin-SE: 90\n\nabc";
+    let expected = forwarded("Max-Forwards: 70\n", &NO_EDITS).replace("Content-Length: 3\n\nabc", added);
+    let edits = RequestEdits { rewrite, ..NO_EDITS };
+    assert_eq!(written(&request, |message, out| write_request(message, &edits, out)), expected);
+    // Without a field to rewrite.
+    let edits = RequestEdits { rewrite: Rewrite { lines, ..Rewrite::NOTHING }, ..NO_EDITS };
+    assert_eq!(forwarded("Max-Forwards: 70\n", &edits), expected);
+    let response = format!("SIP/2.0 200 So so\nVia: SIP/2.0/UDP us\nVia: SIP/2.0/UDP a\nx: 9\n{RESPONSE}");
+    let text = written(&response, |message, out| write_response_with(message, &rewrite, out));
+    // The `X` of the response is the compact form of Session-Expires too.
+    let plain = written(&response.replace("x: 9\n", "").replace("X:  kept \n", ""), write_response);
+    assert_eq!(text, plain.replace("\n\nok", "\nSession-Expires: 90\nMin-SE: 90\n\nok"));
+}
+
 /// From and To of the other side, headers that stay behind; wherever they are.
 #[test]
 fn a_rewritten_message() {
@@ -178,7 +217,7 @@ fn a_rewritten_message() {
         let from = message.from().uri;
         // The host of `sip:a@a`.
         let span = Span { start: from.start + 6, end: from.end };
-        let rewrite = Rewrite { from: Some(Patch { span, text: b"us.example" }), to: None, drop };
+        let rewrite = Rewrite { from: Some(Patch { span, text: b"us.example" }), drop, ..Rewrite::NOTHING };
         let edits = RequestEdits {
             rewrite,
             strip_routes: 1,

@@ -1,7 +1,7 @@
 //! One engine, its network and its clock, and what must hold after each step.
 //!
 //! - A datagram that the engine sends is no longer than a message may be and leaves from a listener that exists. A request parses, has our Via on
-//!   top, and goes to a gateway of the image or to an address that spoke to us: Corelane is no open relay. A response goes to a host that spoke.
+//!   top, and goes to a gateway of the image or to a host that spoke to us: Corelane is no open relay. A response goes to a host that spoke.
 //! - `datagrams_out` counts what was sent; calls that began are those that ended and those that live; no gauge is above its budget.
 //! - Due timers are worked off in a bounded number of turns.
 
@@ -312,7 +312,9 @@ impl<'i> World<'i> {
         if compose::is_response(&bytes) {
             assert!(self.heard.iter().any(|peer| peer.ip == flow.peer.ip), "a response to a host that never spoke");
         } else if self.verified {
-            let known = self.heard.contains(&flow.peer) || GATEWAYS.iter().any(|gateway| peer(*gateway) == flow.peer);
+            // The port may be one that its Via named: where it takes responses it takes requests.
+            let spoke = self.heard.iter().any(|peer| peer.ip == flow.peer.ip);
+            let known = spoke || GATEWAYS.iter().any(|gateway| peer(*gateway) == flow.peer);
             assert!(known || !self.ours, "a request to {}, which is nobody", flow.peer);
             self.look_at_request(flow, &bytes);
         }

@@ -52,3 +52,5 @@ pub const T4_MS: Bounds = Bounds::new(5, 60_000);
 pub const TIMEOUT_MS: Bounds = Bounds::new(10, 3_600_000);
 /// Dialog timeout, up to a week.
 pub const TIMEOUT_S: Bounds = Bounds::new(1, 604_800);
+/// Session interval: from RFC 4028's own least value (§5) to a day.
+pub const SESSION_S: Bounds = Bounds::new(90, 86_400);

@@ -62,6 +62,8 @@ pub struct Given {
     pub early_timeout_ms: Option<Sourced<u64>>,
     pub noack_timeout_ms: Option<Sourced<u64>>,
     pub default_timeout_s: Option<Sourced<u64>>,
+    pub session_expires_s: Option<Sourced<u64>>,
+    pub min_se_s: Option<Sourced<u64>>,
     pub hunt_after_ringing: Option<Sourced<bool>>,
     pub remap_503: Option<Sourced<bool>>,
     pub bye_on_expiry: Option<Sourced<bool>>,
@@ -94,6 +96,8 @@ impl Given {
             early_timeout_ms: self.early_timeout_ms.or(under.early_timeout_ms),
             noack_timeout_ms: self.noack_timeout_ms.or(under.noack_timeout_ms),
             default_timeout_s: self.default_timeout_s.or(under.default_timeout_s),
+            session_expires_s: self.session_expires_s.or(under.session_expires_s),
+            min_se_s: self.min_se_s.or(under.min_se_s),
             hunt_after_ringing: self.hunt_after_ringing.or(under.hunt_after_ringing),
             remap_503: self.remap_503.or(under.remap_503),
             bye_on_expiry: self.bye_on_expiry.or(under.bye_on_expiry),
@@ -142,6 +146,9 @@ impl Given {
         let ms = |given: &Option<Sourced<u64>>, default| {
             given.as_ref().map_or(default, |given| Duration::from_millis(given.value))
         };
+        let s = |given: &Option<Sourced<u64>>, default| {
+            given.as_ref().map_or(default, |given| Duration::from_secs(given.value))
+        };
         let timers = Timers {
             t1: ms(&self.t1_ms, defaults.t1),
             t2: ms(&self.t2_ms, defaults.t2),
@@ -152,11 +159,23 @@ impl Given {
             ring_timeout: ms(&self.ring_timeout_ms, defaults.ring_timeout),
             early_timeout: ms(&self.early_timeout_ms, defaults.early_timeout),
             noack_timeout: ms(&self.noack_timeout_ms, defaults.noack_timeout),
-            default_timeout: self
-                .default_timeout_s
-                .as_ref()
-                .map_or(defaults.default_timeout, |given| Duration::from_secs(given.value)),
+            default_timeout: s(&self.default_timeout_s, defaults.default_timeout),
+            session_expires: s(&self.session_expires_s, defaults.session_expires),
+            min_se: s(&self.min_se_s, defaults.min_se),
         };
+        // RFC 4028 §4: what we ask for ourselves must be what we accept.
+        if timers.session_expires < timers.min_se {
+            let place = self.min_se_s.as_ref().or(self.session_expires_s.as_ref());
+            problems.push(Problem::error(
+                place.map_or(Place::Default("session_expires_s"), |timer| timer.place.clone()),
+                format!(
+                    "sessions are asked for {} s while none below {} s is accepted",
+                    timers.session_expires.as_secs(),
+                    timers.min_se.as_secs()
+                ),
+                "raise `session_expires_s` or lower `min_se_s`",
+            ));
+        }
         // RFC 3261 §17.1.2.1: retransmissions double from T1 until they reach T2.
         if timers.t1 > timers.t2 {
             let place =
@@ -281,6 +300,13 @@ mod tests {
         let (config, problems) = from_file("t1_ms = 10\nt2_ms = 80\nnoack_timeout_ms = 1000\n").resolve(&[0, 1]);
         assert_eq!(problems, []);
         assert_eq!(config.timers.t2, Duration::from_millis(80));
+        let (_, problems) = from_file("session_expires_s = 100\nmin_se_s = 120\n").resolve(&[0, 1]);
+        assert!(
+            problems[0].to_string().starts_with("error: c.toml:2: sessions are asked for 100 s while none below 120 s")
+        );
+        let (config, problems) = from_file("session_expires_s = 600\nmin_se_s = 120\n").resolve(&[0, 1]);
+        assert_eq!(problems, []);
+        assert_eq!((config.timers.session_expires.as_secs(), config.timers.min_se.as_secs()), (600, 120));
     }
 
     #[test]

@@ -2,17 +2,19 @@
 //! nothing left at the end.
 
 use std::fmt;
+use std::time::Duration;
 
 use corelane_core::call::{CallRecord, EndReason};
 use corelane_core::engine::UnknownSource;
 use corelane_core::{Counter, Flow};
 
+use super::exchange::{ACK_SERIAL, GIVE_UP};
 use super::ladder::NO_CALL;
 use super::leg::Stage;
 use super::network::{LegIndex, Party, SECOND};
 use super::plan::Scarce;
-use super::wire::{Branch, Method, cseq_method, header, leading_number, read_gateway_tag, tag};
-use super::world::World;
+use super::wire::{Branch, Method, branch_text, cseq_method, header, leading_number, read_gateway_tag, tag};
+use super::world::{Cause, World};
 use crate::wire::{Message, Start};
 
 /// Something that must not happen did.
@@ -78,6 +80,14 @@ impl World<'_> {
                 return Err(Fault::new(format!("shard {shard}: {broken}"), call));
             }
         }
+        let mut holds = [0; 3];
+        for held in self.nodes.iter().map(|node| node.engine.holds()) {
+            holds = [holds[0] + held[0], holds[1] + held[1], holds[2] + held[2]];
+        }
+        if holds != self.caps.held() {
+            let what = format!("calls hold {holds:?} of caps that count {:?}", self.caps.held());
+            return Err(Fault::new(what, self.last_call));
+        }
         Ok(())
     }
 
@@ -95,7 +105,8 @@ impl World<'_> {
         let success = (200..300).contains(&record.status);
         let seen = of(Method::Invite)
             .filter(|client| client.dialog.is_none())
-            .any(|client| client.last_status == record.status || success && (200..300).contains(&client.last_status));
+            .flat_map(|client| [client.final_status, client.last_status])
+            .any(|status| status == record.status || success && (200..300).contains(&status));
         let fits = match record.reason {
             EndReason::Refused | EndReason::Unanswered => !success,
             EndReason::Cancelled => !success && of(Method::Cancel).count() > 0,
@@ -104,10 +115,76 @@ impl World<'_> {
             EndReason::Unacknowledged | EndReason::Expired | EndReason::SessionExpired | EndReason::Lost => success,
             EndReason::HungUp => self.plan.command_every.is_some(),
         };
-        if !seen {
+        // From the first INVITE to now there was no more time, and a redirection brings candidates once.
+        let began = call.legs[0].clients.first().map_or(self.now_us, |client| client.give_up_at - GIVE_UP);
+        let possible = record.duration.as_micros() <= u128::from(self.now_us - began)
+            && usize::from(record.attempts) <= 2 * corelane_core::limits::CANDIDATES_MAX;
+        if !possible {
+            self.break_promise("a record says more than can have happened", number);
+        } else if !self.in_time(record, began) {
+            self.break_promise(
+                &format!("a call ended at another time than that of its timers: {:?}", record.reason),
+                number,
+            );
+        } else if !seen {
             self.break_promise(&format!("a record says {}, which the caller was never sent", record.status), number);
         } else if !fits || record.answered.is_some() != success {
             self.break_promise(&format!("a record says {:?}, which nobody did", record.reason), number);
+        }
+    }
+
+    /// A gateway's response to an INVITE of the engine has been handled.
+    pub(super) fn watch_progress(&mut self, from: Party, status: u16, message: &Message<'_>) {
+        let (now, branch) = (self.now_us, branch_text(message.vias()[0]));
+        let asked = |leg: &&mut super::leg::Leg| {
+            leg.party == from && leg.servers.first().is_some_and(|server| server.branch == branch)
+        };
+        if let Some(leg) = self.calls[message.call as usize].legs[1..].iter_mut().find(asked) {
+            // Later than Timer B nobody waits for a first response any more.
+            leg.heard.progress |= status < 200 && now < leg.heard.began_us + GIVE_UP / 2;
+            leg.heard.answer |= status >= 200;
+        }
+    }
+
+    /// Whether a timer that ended a call was due, and whether one that should have ended it did.
+    fn in_time(&self, record: &CallRecord, began: u64) -> bool {
+        let timers = &self.plan.timers;
+        // Each timer is noticed so late at most; messages travel, and the caller repeats his INVITE until one gets through.
+        let late = Duration::from_micros(4 * self.plan.late_us) + Duration::from_secs(2);
+        let patience = Duration::from_micros(GIVE_UP);
+        match record.reason {
+            EndReason::Unacknowledged => {
+                (timers.noack_timeout..=timers.noack_timeout + late).contains(&record.duration)
+            }
+            EndReason::Expired => record.duration >= timers.default_timeout,
+            EndReason::Refused | EndReason::Cancelled | EndReason::Unanswered => {
+                // A second INVITE, with credentials, begins when the first has ended.
+                let longest = timers.invite_timeout + timers.early_timeout + 3 * patience + late;
+                Duration::from_micros(self.now_us - began) <= 2 * longest
+            }
+            _ => true,
+        }
+    }
+
+    /// The shard that owns it has handled a request of an endpoint, and sent something or not.
+    pub(super) fn watch_handled(&mut self, from: Party, cause: Cause, spoke: bool) {
+        let scarce = self.is_scarce();
+        let call = &mut self.calls[cause.at.call as usize];
+        let strict = !(spoke || scarce || call.tampered);
+        let closing = call.closing;
+        if cause.method == Method::Ack {
+            // That of a refusal ends here; that of a 2xx goes on to the other side.
+            if strict && !closing && cause.serial >= ACK_SERIAL {
+                self.break_promise("an ACK within a standing dialog was not passed on", cause.at.call);
+            }
+            return;
+        }
+        let client = call.legs[usize::from(cause.at.leg)].clients.get_mut(cause.serial as usize);
+        let Some(client) = client.filter(|client| client.method == cause.method) else { return };
+        let first = !std::mem::replace(&mut client.reached, true);
+        // A gateway that the image no longer knows is told nothing about a dialog that is over.
+        if first && strict && (matches!(from, Party::Caller(_)) || !closing) {
+            self.break_promise("a request was met with silence", cause.at.call);
         }
     }
 
@@ -123,7 +200,7 @@ impl World<'_> {
             // Who repeats a message of a call holds its tokens or its branch, and is answered like who wrote it.
             let copied = call != NO_CALL && self.calls[call as usize].tampered;
             let forbidden = message.start == Start::Response(403);
-            if !copied && !(forbidden && self.plan.unknown_source == UnknownSource::Forbid) {
+            if !(copied || forbidden && self.plan.unknown_source == UnknownSource::Forbid) {
                 self.break_promise("a stranger was sent something else than 403", call);
             }
             return Some(party);
@@ -189,7 +266,7 @@ impl World<'_> {
         if opens && before == 0 {
             self.tally.finals[usize::from(status / 100)] += 1;
         }
-        let own = self.cause == Some(super::world::Cause { at, serial: index as u32, method });
+        let own = self.cause == Some(Cause { at, serial: index as u32, method });
         if let Some(dialog) = dialog.filter(|_| own && before == 0 && status >= 400) {
             self.watch_refusal(at, dialog, status);
         }
@@ -230,6 +307,12 @@ impl World<'_> {
         if method == Method::Bye {
             self.calls[call as usize].closing = true;
         }
+        if method == Method::Cancel {
+            let branch = branch_text(message.vias()[0]);
+            let legs = self.calls[call as usize].legs[1..].iter_mut();
+            legs.filter(|leg| leg.servers.first().is_some_and(|server| server.branch == branch))
+                .for_each(|leg| leg.heard.cancelled = true);
+        }
     }
 
     /// Whether records of all kinds are few, so that only the books are promised.
@@ -260,6 +343,10 @@ impl World<'_> {
         for (number, call) in (0u32..).zip(&self.calls) {
             if call.tampered {
                 continue;
+            }
+            let rings_on = |leg: &super::leg::Leg| leg.heard.progress && !leg.heard.answer && !leg.heard.cancelled;
+            if call.legs[1..].iter().any(rings_on) {
+                return Err(Fault::new("a gateway was left ringing, neither answered nor cancelled", number));
             }
             let opening = |client: &&super::leg::Client| client.method == Method::Invite && client.dialog.is_none();
             for client in call.legs[0].clients.iter().filter(opening).filter(|client| client.reached) {

@@ -54,9 +54,13 @@ impl World<'_> {
         hex(&mut from, at.call);
         let to = [b"<", &uri[..], b">"].concat();
         let mut lines = Vec::new();
-        if script.supports_100rel {
-            lines.extend_from_slice(b"Supported: 100rel, timer\r\n");
-        }
+        let supported: &[u8] = match (script.supports_100rel, script.supports_timer) {
+            (true, true) => b"Supported: 100rel, timer\r\n",
+            (true, false) => b"Supported: 100rel\r\n",
+            (false, true) => b"Supported: timer\r\n",
+            (false, false) => b"",
+        };
+        lines.extend_from_slice(supported);
         if let Some(seconds) = script.session_expires {
             lines.extend_from_slice(b"Session-Expires: ");
             decimal(&mut lines, seconds.into());

@@ -15,7 +15,7 @@ pub(super) const T2: u64 = 4 * SECOND;
 pub(super) const GIVE_UP: u64 = 64 * T1;
 
 /// Serials from here on are of ACKs, which get no response.
-const ACK_SERIAL: u32 = 0x8000_0000;
+pub(super) const ACK_SERIAL: u32 = 0x8000_0000;
 
 impl World<'_> {
     pub(super) fn leg(&mut self, at: LegIndex) -> &mut Leg {
@@ -131,7 +131,7 @@ impl World<'_> {
         if now >= server.give_up_at {
             server.waits = Waits::Nothing;
             let (status, dialog) = (server.status, server.dialog);
-            if let Some(dialog) = dialog.filter(|_| status >= 200 && status < 300) {
+            if let Some(dialog) = dialog.filter(|_| (200..300).contains(&status)) {
                 // RFC 3261 §13.3.1.4: no ACK came.
                 self.ask(at, dialog, Method::Bye, b"");
             }

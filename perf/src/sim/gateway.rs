@@ -39,7 +39,8 @@ impl World<'_> {
                     return;
                 }
                 let refused_ack = method == Method::Ack && knows && self.on_refusal_ack(at(leg), branch);
-                if !refused_ack && !(knows && self.on_dialog_request(at(leg), listener, method, message)) {
+                let served = refused_ack || knows && self.on_dialog_request(at(leg), listener, method, message);
+                if !served {
                     self.deny(party, listener, method, message);
                 }
             }
@@ -68,7 +69,10 @@ impl World<'_> {
         legs.push(Leg::new(party, life, Some(script)));
         let at = LegIndex { call: message.call, leg: legs.len() as u16 - 1 };
         let index = self.open_server(at, listener, Method::Invite, message);
-        self.leg(at).servers[usize::from(index)].request = message.bytes.to_vec();
+        let now = self.now_us;
+        let leg = self.leg(at);
+        leg.servers[usize::from(index)].request = message.bytes.to_vec();
+        leg.heard.began_us = now;
         for (number, step) in (0u8..).zip(steps) {
             if let Some(step) = step {
                 self.act(at, step.after_us, Act::Answer(number));
@@ -110,12 +114,15 @@ impl World<'_> {
         }
         let reliable =
             step.reliable && header(&request, b"Supported").is_some_and(|value| value.starts_with(b"100rel"));
+        let session =
+            self.leg(at).script.as_ref().and_then(|script| script.session).map(session_lines).unwrap_or_default();
         let lines: &[u8] = match step.status {
             101..200 if reliable => b"Require: 100rel\r\nRSeq: 7\r\n",
             401 => b"WWW-Authenticate: Digest realm=\"sim\"\r\n",
             407 => b"Proxy-Authenticate: Digest realm=\"sim\"\r\n",
             422 => b"Min-SE: 90\r\n",
             503 => b"Retry-After: 5\r\n",
+            200..300 => &session,
             _ => b"",
         };
         let contact = matches!(step.status, 101..400).then_some(party);
@@ -185,4 +192,10 @@ impl World<'_> {
             self.act(at, talk_us, Act::Ask { dialog, method: Method::Bye });
         }
     }
+}
+
+/// What a 2xx says of its session timer (RFC 4028 §9).
+fn session_lines((seconds, by_caller): (u32, bool)) -> Vec<u8> {
+    let refresher = if by_caller { "uac\r\nRequire: timer" } else { "uas" };
+    format!("Session-Expires: {seconds};refresher={refresher}\r\n").into_bytes()
 }

@@ -25,6 +25,8 @@ pub(super) struct Leg {
     pub(super) vanished: bool,
     /// A gateway's part; none at the caller.
     pub(super) script: Option<CalleeScript>,
+    /// What the engine knows of a gateway's branch.
+    pub(super) heard: Heard,
     pub(super) clients: Vec<Client>,
     pub(super) servers: Vec<Server>,
     pub(super) dialogs: Vec<Dialog>,
@@ -33,7 +35,7 @@ pub(super) struct Leg {
 impl Leg {
     pub(super) fn new(party: Party, life: u16, script: Option<CalleeScript>) -> Leg {
         let (clients, servers, dialogs) = (Vec::new(), Vec::new(), Vec::new());
-        Leg { party, life, vanished: false, script, clients, servers, dialogs }
+        Leg { party, life, vanished: false, script, heard: Heard::default(), clients, servers, dialogs }
     }
 
     /// The dialog whose other side has this tag, or whose own side has.
@@ -42,6 +44,19 @@ impl Leg {
             super::wire::tag(&dialog.local) == Some(own_tag) && super::wire::tag(&dialog.remote) == Some(other_tag)
         })
     }
+}
+
+/// What of a gateway's branch reached the engine, and what the engine did about it.
+#[derive(Copy, Clone, Default, Debug)]
+pub(super) struct Heard {
+    /// When the INVITE came.
+    pub(super) began_us: u64,
+    /// A provisional response arrived while the engine still waited for one.
+    pub(super) progress: bool,
+    /// A final response arrived.
+    pub(super) answer: bool,
+    /// The engine sent a CANCEL.
+    pub(super) cancelled: bool,
 }
 
 /// Where a client transaction stands.

@@ -44,7 +44,7 @@ impl World<'_> {
                 wrong.splice(at..at, line);
             }
             4 => from = self.somebody_else(),
-            5 => replace(&mut wrong, b"CSeq: ", self.random.pick(&[b'0', b'9'])),
+            5 => replace(&mut wrong, b"CSeq: ", self.random.pick(b"09")),
             6 => {
                 let digit = self.random.pick(b"0123456789abcdefx");
                 replace(&mut wrong, b";tag=c", digit);

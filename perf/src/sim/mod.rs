@@ -94,7 +94,7 @@ pub struct Report {
 impl Report {
     /// Calls that got a record in an engine, all of which ended.
     #[must_use]
-    pub fn calls(&self) -> u64 {
+    pub fn ended(&self) -> u64 {
         self.tally.records
     }
 

@@ -19,6 +19,7 @@ pub(super) struct Habits {
     vanish_permille: u32,
     reliable_permille: u32,
     unrouted_permille: u32,
+    session_permille: u32,
     talk_us: u64,
 }
 
@@ -34,6 +35,7 @@ impl Habits {
             refuse_permille: random.pick(&[0, 0, 100, 500]),
             vanish_permille: random.pick(&[0, 0, 10, 100]),
             reliable_permille: random.pick(&[0, 300, 1000]),
+            session_permille: random.pick(&[0, 200, 700]),
             unrouted_permille: random.pick(&[0, 20, 200]),
             talk_us: random.pick(&[100 * MILLISECOND, 2 * SECOND, 20 * SECOND, 90 * SECOND]),
         }
@@ -189,6 +191,7 @@ pub(super) struct CallerScript {
     pub(super) talk_us: u64,
     pub(super) asks: Asks,
     pub(super) supports_100rel: bool,
+    pub(super) supports_timer: bool,
     pub(super) session_expires: Option<u32>,
     /// Comes again with credentials after a challenge.
     pub(super) credentials: bool,
@@ -200,6 +203,8 @@ pub(super) struct CallerScript {
 pub(super) struct CalleeScript {
     pub(super) steps: [Option<Step>; 6],
     pub(super) on_cancel: OnCancel,
+    /// The Session-Expires of its 2xx, and whether the caller is to refresh (RFC 4028).
+    pub(super) session: Option<(u32, bool)>,
     pub(super) vanish_us: Option<u64>,
 }
 
@@ -238,7 +243,10 @@ impl Habits {
             talk_us,
             asks,
             supports_100rel: random.chance(self.reliable_permille),
-            session_expires: random.chance(200).then(|| random.pick(&[1, 89, 90, 120, 1800, 4_000_000_000])),
+            supports_timer: random.chance(self.session_permille),
+            session_expires: random
+                .chance(self.session_permille)
+                .then(|| random.pick(&[1, 89, 90, 120, 1800, 4_000_000_000])),
             credentials: random.chance(700),
             vanish_us: random.chance(self.vanish_permille).then(|| random.below(talk_us + 5 * SECOND)),
         }
@@ -249,6 +257,9 @@ impl Habits {
         let kind = Answering::KINDS[random.weighted(&self.answer)];
         CalleeScript {
             steps: steps(kind, random),
+            session: random
+                .chance(self.session_permille / 2)
+                .then(|| (random.pick(&[1, 90, 120, 1800]), random.chance(500))),
             on_cancel: OnCancel::KINDS[random.weighted(&self.on_cancel)],
             vanish_us: random.chance(self.vanish_permille).then(|| random.below(self.talk_us + 5 * SECOND)),
         }

@@ -32,7 +32,7 @@ use super::network::{Act, Event, LISTENERS, LegIndex, Network, Party, SECOND, tr
 use super::plan::{Every, Plan};
 use super::random::{Random, mix};
 use super::tally::Tally;
-use super::wire::{Branch, Method, check};
+use super::wire::{Branch, Method, check, cseq_method};
 use crate::wire::{Message, Start};
 
 /// Where the wall clock starts: some day in 2027.
@@ -78,6 +78,8 @@ pub(super) struct World<'i> {
     /// How far the wall clock was moved, in microseconds.
     wall_moved: i64,
     pub(super) step: u64,
+    /// Datagrams that the engines sent.
+    emitted: u64,
     pub(super) nodes: Vec<Node>,
     pub(super) steering: Steering,
     /// What the shards count together.
@@ -143,6 +145,7 @@ impl<'i> World<'i> {
             now_us: start.as_micros(),
             wall_moved: 0,
             step: 0,
+            emitted: 0,
             nodes,
             steering,
             caps,
@@ -440,6 +443,7 @@ impl<'i> World<'i> {
             bytes: &packet.bytes,
             truncated: packet.truncated,
         };
+        let before = self.emitted;
         let handed_over = self.handle(shard.into(), input);
         if let Some(to) = handed_over {
             if forwarded.is_some() {
@@ -451,10 +455,14 @@ impl<'i> World<'i> {
                 let event = Event::ToEngine { from, listener, packet: copy, shard: Some(to) };
                 self.network.schedule(self.now_us + after, event);
             }
-        } else if let Some(cause) = self.cause
-            && let Some(client) = self.leg(cause.at).clients.get_mut(cause.serial as usize)
+        } else if let Some(cause) = self.cause {
+            self.watch_handled(from, cause, self.emitted > before);
+        } else if let Some(message) = Message::scan(&packet.bytes)
+            && let Start::Response(status) = message.start
+            && cseq_method(&message) == Method::Invite
+            && self.call_of(&message).is_some()
         {
-            client.reached = true;
+            self.watch_progress(from, status, &message);
         }
         self.network.recycle(packet);
     }
@@ -468,7 +476,7 @@ impl<'i> World<'i> {
         let Branch { call, leg, serial } = Branch::read(message.vias()[0])?;
         let at = LegIndex { call, leg };
         let known = call == message.call && usize::from(leg) < self.calls[call as usize].legs.len();
-        (known && !matches!(method, Method::Ack | Method::Cancel)).then_some(Cause { at, serial, method })
+        (known && method != Method::Cancel).then_some(Cause { at, serial, method })
     }
 
     /// The call of a message, where its Call-ID is one of this world.
@@ -498,6 +506,7 @@ impl<'i> World<'i> {
 
     /// The engine sends.
     fn emit(&mut self, shard: usize, flow: Flow, buffer: BufferRef) {
+        self.emitted += 1;
         let mut bytes = std::mem::take(&mut self.bytes);
         bytes.clear();
         let engine = &mut self.nodes[shard].engine;

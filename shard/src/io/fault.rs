@@ -18,15 +18,17 @@ use std::os::fd::BorrowedFd;
 use arrayvec::ArrayVec;
 use corelane_core::{Endpoint, Flow, ListenerIndex, Transport};
 
-use crate::sys::error_queue;
+use crate::sys::error_queue::{self, QUOTE_BYTES, Quote};
 
-/// A destination that cannot be reached.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+/// A destination that cannot be reached, and the datagram that found it out.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Fault {
     /// Through which listener, which peer.
     pub(crate) flow: Flow,
     /// Who found out.
     pub(crate) source: FaultSource,
+    /// The start of what was sent, as far as it is known.
+    pub(crate) quote: Quote,
 }
 
 /// Who found out that a destination fails.
@@ -39,7 +41,7 @@ pub(crate) enum FaultSource {
     Kernel,
 }
 
-/// Faults waiting for the loop. When they come faster than the loop takes them the rest is forgotten: transactions have timers,
+/// Faults waiting for the loop, one for each datagram. When they come faster than the loop takes them the rest is forgotten: transactions have timers,
 /// and an unreachable peer goes on being unreachable.
 #[derive(Default)]
 pub(crate) struct Faults(ArrayVec<Fault, 64>);
@@ -61,7 +63,9 @@ impl Faults {
     pub(crate) fn drain(&mut self, socket: BorrowedFd<'_>, listener: u8) -> Drained {
         for taken in 0..DRAIN_MAX {
             match error_queue::take(socket) {
-                Ok(Some(error)) if error.unreachable => self.report(listener, error.peer, FaultSource::Network),
+                Ok(Some(error)) if error.unreachable => {
+                    self.report(listener, error.peer, FaultSource::Network, &error.quote);
+                }
                 Ok(Some(_)) => {}
                 // A queue that cannot be read has nothing to tell.
                 Ok(None) | Err(_) => return Drained { any: taken > 0, more: false },
@@ -70,10 +74,12 @@ impl Faults {
         Drained { any: true, more: true }
     }
 
-    pub(crate) fn report(&mut self, listener: u8, peer: Endpoint, source: FaultSource) {
+    /// Notes a fault; `sent` is the datagram, or as much as is left of it.
+    pub(crate) fn report(&mut self, listener: u8, peer: Endpoint, source: FaultSource, sent: &[u8]) {
         let flow = Flow { peer, listener: ListenerIndex(listener), transport: Transport::Udp };
-        let fault = Fault { flow, source };
-        if !self.0.contains(&fault) && !self.0.is_full() {
+        let quote = sent.iter().copied().take(QUOTE_BYTES).collect();
+        let fault = Fault { flow, source, quote };
+        if !self.0.is_full() && !self.0.contains(&fault) {
             self.0.push(fault);
         }
     }

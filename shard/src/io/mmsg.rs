@@ -88,8 +88,8 @@ impl Mmsg {
                 Next::Again => continue,
                 Next::Lost => {}
                 Next::Fault => {
-                    let peer = message(usize::from(places[next])).0.peer;
-                    self.faults.report(listener as u8, peer, FaultSource::Kernel);
+                    let (flow, bytes) = message(usize::from(places[next]));
+                    self.faults.report(listener as u8, flow.peer, FaultSource::Kernel, bytes);
                 }
             }
             (next, lost, refusals) = (next + 1, lost + 1, 0);

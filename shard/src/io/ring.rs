@@ -106,13 +106,13 @@ impl Io for Uring {
             let drained = self.drain_errors(listeners);
             places.clear();
             for (place, refusal) in refused.drain(..) {
-                let (listener, peer, _) = entry(usize::from(place));
+                let (listener, peer, bytes) = entry(usize::from(place));
                 match refusal.next(refusals, drained & 1 << listener != 0) {
                     Next::Again => places.push(place),
                     Next::Lost => lost += 1,
                     Next::Fault => {
                         lost += 1;
-                        self.faults.report(listener, peer, FaultSource::Kernel);
+                        self.faults.report(listener, peer, FaultSource::Kernel, bytes);
                     }
                 }
             }

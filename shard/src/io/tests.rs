@@ -192,6 +192,7 @@ fn a_dead_peer_is_reported_and_hurts_nobody_else<I: Backend>() {
                 io.park(FOREVER).expect("park");
             };
             assert_eq!((fault.flow, fault.source), (flow(0, dead), FaultSource::Network));
+            assert_eq!(fault.quote.as_slice(), b"anybody?", "what did not arrive");
         }
         // In one flush, the dead one first.
         let refused = io.send(6, |index| (if index % 2 == 0 { flow(0, dead) } else { to_alive }, b"mixed".as_slice()));
@@ -220,7 +221,7 @@ fn a_destination_that_the_kernel_refuses_is_reported<I: Backend>() {
     let bad = flow(0, "[::1]:5060".parse().expect("a literal"));
     assert_eq!(io.send(3, |index| (if index == 1 { bad } else { good }, b"x".as_slice())).expect("send"), 1);
     let fault = io.fault().expect("the refusal");
-    assert_eq!((fault.flow, fault.source), (bad, FaultSource::Kernel));
+    assert_eq!((fault.flow, fault.source, fault.quote.as_slice()), (bad, FaultSource::Kernel, &b"x"[..]));
     assert_eq!(io.fault(), None);
     for _ in 0..2 {
         assert_eq!(alive.recv(&mut [0; 8]).expect("the others went out"), 1);

@@ -1,4 +1,4 @@
-//! The error queue of a socket: which destination an ICMP error was about.
+//! The error queue of a socket: which destination an ICMP error was about, and which datagram.
 //!
 //! An unconnected socket with `IP_RECVERR` learns of ICMP errors twice: a *pending error* that fails whatever call comes next,
 //! whoever that call is for, and an entry in the error queue that names the destination. Only the second is knowledge.
@@ -7,17 +7,26 @@ use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
+use arrayvec::ArrayVec;
 use corelane_core::Endpoint;
 
 use super::address::RawAddress;
 
+/// Bytes of a datagram that are kept: its request line and our Via, which stands first in whatever request Corelane sends.
+pub(crate) const QUOTE_BYTES: usize = 384;
+
+/// The start of a datagram that did not arrive.
+pub(crate) type Quote = ArrayVec<u8, QUOTE_BYTES>;
+
 /// One entry of the error queue.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct QueuedError {
     /// The destination that our datagram had.
     pub(crate) peer: Endpoint,
     /// Whether it means that nothing can reach that destination, as opposed to "fragment" or "took too many hops".
     pub(crate) unreachable: bool,
+    /// The start of that datagram, as much of it as the report quoted (RFC 1812 §4.3.2.3: as much as fits into 576 bytes; at least 8).
+    pub(crate) quote: Quote,
 }
 
 /// Space for the control messages of one entry: the extended error and the address of the router that reported it.
@@ -31,10 +40,14 @@ pub(crate) fn take(socket: BorrowedFd<'_>) -> io::Result<Option<QueuedError>> {
     loop {
         let mut name = RawAddress::EMPTY;
         let mut control = Control([0; CONTROL_BYTES]);
+        let mut quote = [0; QUOTE_BYTES];
+        let mut vector = libc::iovec { iov_base: (&raw mut quote).cast(), iov_len: QUOTE_BYTES };
         // SAFETY: all-zero bytes are a valid msghdr (no name, no vectors, no control).
         let mut header: libc::msghdr = unsafe { mem::zeroed() };
         header.msg_name = (&raw mut name).cast();
         header.msg_namelen = RawAddress::SIZE;
+        header.msg_iov = &raw mut vector;
+        header.msg_iovlen = 1;
         header.msg_control = (&raw mut control).cast();
         header.msg_controllen = CONTROL_BYTES as _;
         // SAFETY: the header points at locals that live across the call, with their true sizes.
@@ -51,7 +64,9 @@ pub(crate) fn take(socket: BorrowedFd<'_>) -> io::Result<Option<QueuedError>> {
         let (Some(peer), Some(error)) = (name.endpoint(header.msg_namelen), extended_error(&header)) else {
             continue;
         };
-        return Ok(Some(QueuedError { peer, unreachable: is_unreachable(&error) }));
+        let length = usize::try_from(result).unwrap_or(0).min(QUOTE_BYTES);
+        let quote = quote[..length].iter().copied().collect();
+        return Ok(Some(QueuedError { peer, unreachable: is_unreachable(&error), quote }));
     }
 }
 

@@ -9,13 +9,19 @@
 //! Record-Route: theirs
 //! Route: …                        values taken from the top (and the last one, §16.4); no value left: no line
 //! Max-Forwards: n                 in place, or behind the Vias
+//! Max-Breadth: n                  in place, or behind Max-Forwards
 //! ```
 
 use core::net::IpAddr;
 
 use super::{Copier, Rewrite, Writer};
+use crate::limits::MAX_BREADTH;
 use crate::message::{Field, Message, Name, StartLine, Values, values};
 use crate::token::TOKEN_PARAMETER;
+
+/// A Max-Breadth behind the number of another field, which gives it its line end.
+const NEW_BREADTH: &[u8] = b"\r\nMax-Breadth: 60";
+const _: () = assert!(MAX_BREADTH == 60, "NEW_BREADTH says so");
 
 /// What a forwarded request differs in from the one that came (RFC 3261 §16.6).
 pub struct RequestEdits<'e> {
@@ -35,6 +41,8 @@ pub struct RequestEdits<'e> {
     pub drop_last_route: bool,
     /// The Max-Forwards to write, in place or as a new field.
     pub max_forwards: u8,
+    /// Writes one Max-Breadth of [`MAX_BREADTH`], in place or as a new field; else what is there stays.
+    pub max_breadth: bool,
     /// What of From, To and other headers leaves another way than it came.
     pub rewrite: Rewrite<'e>,
 }
@@ -64,8 +72,8 @@ pub struct OwnRoute<'e> {
 /// # Panics
 /// When `message` is a response: our bug.
 pub fn write_request(message: &Message<'_>, edits: &RequestEdits<'_>, out: &mut Writer<'_>) {
-    // Two of the one: nearly every request has nothing to rewrite, and none of its fields is asked for it.
-    if edits.rewrite.is_nothing() {
+    // Two of the one: nearly every request has no field to rewrite, and none is asked for it.
+    if edits.rewrite.keeps_fields() {
         write::<false>(message, edits, out);
     } else {
         write::<true>(message, edits, out);
@@ -98,10 +106,13 @@ fn write<const REWRITES: bool>(message: &Message<'_>, edits: &RequestEdits<'_>, 
     let mut max_forwards = Some(edits.max_forwards);
     let (mut via_seen, mut in_vias) = (false, false);
     let has = |name| message.first(name).is_some();
+    // It goes in with Max-Forwards where there is none yet.
+    let new_breadth = edits.max_breadth && !has(Name::MaxBreadth);
+    let mut breadth_seen = false;
     for field in fields {
         if !REWRITES
             && !in_vias
-            && !matches!(field.name, Name::Via | Name::RecordRoute | Name::Route | Name::MaxForwards)
+            && !matches!(field.name, Name::Via | Name::RecordRoute | Name::Route | Name::MaxForwards | Name::MaxBreadth)
         {
             continue;
         }
@@ -111,7 +122,7 @@ fn write<const REWRITES: bool>(message: &Message<'_>, edits: &RequestEdits<'_>, 
                 copier.put_record_routes(field.line.first(), record_routes.take());
             }
             if !has(Name::MaxForwards) {
-                copier.put_max_forwards(field.line.first(), max_forwards.take());
+                copier.put_max_forwards(field.line.first(), max_forwards.take(), new_breadth);
             }
         }
         match field.name {
@@ -125,8 +136,20 @@ fn write<const REWRITES: bool>(message: &Message<'_>, edits: &RequestEdits<'_>, 
                 if let Some(hops) = max_forwards.take() {
                     copier.keep_to(field.value.first());
                     copier.put_number(u32::from(hops));
+                    if new_breadth {
+                        copier.put(NEW_BREADTH);
+                    }
                     copier.drop_to(field.value.last());
                 }
+            }
+            Name::MaxBreadth if edits.max_breadth => {
+                let part = if breadth_seen { field.line } else { field.value };
+                copier.keep_to(part.first());
+                if !breadth_seen {
+                    copier.put_number(MAX_BREADTH);
+                }
+                copier.drop_to(part.last());
+                breadth_seen = true;
             }
             _ if REWRITES => edits.rewrite.field(&mut copier, field),
             _ => {}
@@ -135,7 +158,8 @@ fn write<const REWRITES: bool>(message: &Message<'_>, edits: &RequestEdits<'_>, 
     // The Vias were the last fields.
     if let Some(last) = fields.last() {
         copier.put_record_routes(last.line.last(), record_routes.take());
-        copier.put_max_forwards(last.line.last(), max_forwards.take());
+        copier.put_max_forwards(last.line.last(), max_forwards.take(), new_breadth);
+        edits.rewrite.add_lines(&mut copier, last);
     }
     copier.keep_rest();
 }
@@ -157,11 +181,14 @@ impl Copier<'_, '_, '_> {
     }
 
     #[inline(always)]
-    fn put_max_forwards(&mut self, at: usize, hops: Option<u8>) {
+    fn put_max_forwards(&mut self, at: usize, hops: Option<u8>, with_breadth: bool) {
         let Some(hops) = hops else { return };
         self.keep_to(at);
         self.put(b"Max-Forwards: ");
         self.put_number(u32::from(hops));
+        if with_breadth {
+            self.put(NEW_BREADTH);
+        }
         self.put(b"\r\n");
     }
 }

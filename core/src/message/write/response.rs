@@ -31,6 +31,9 @@ pub fn write_response_with(message: &Message<'_>, rewrite: &Rewrite<'_>, out: &m
         }
     }
     assert!(via_seen, "parsing made sure of a Via");
+    if let Some(last) = message.fields().last() {
+        rewrite.add_lines(&mut copier, last);
+    }
     copier.keep_rest();
 }
 

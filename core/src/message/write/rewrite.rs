@@ -25,11 +25,13 @@ pub struct Rewrite<'e> {
     pub to: Option<Patch<'e>>,
     /// Headers that stay behind, every line of them. Not Via, Route, Record-Route or Max-Forwards, which are the hop's own.
     pub drop: Names,
+    /// Complete lines behind the last field, in pieces, each line with its CR LF. With `drop` they stand for what was there.
+    pub lines: &'e [&'e [u8]],
 }
 
 impl<'e> Rewrite<'e> {
     /// Changes nothing.
-    pub const NOTHING: Rewrite<'static> = Rewrite { from: None, to: None, drop: Names::NONE };
+    pub const NOTHING: Rewrite<'static> = Rewrite { from: None, to: None, drop: Names::NONE, lines: &[] };
 
     /// From and To as the other side of the dialog has them, whole values with their tags; `None` keeps what is there.
     #[must_use]
@@ -37,15 +39,24 @@ impl<'e> Rewrite<'e> {
         Rewrite {
             from: from.map(|text| Patch { span: message.from().value, text }),
             to: to.map(|text| Patch { span: message.to().value, text }),
-            drop: Names::NONE,
+            ..Rewrite::NOTHING
         }
     }
 
-    /// Whether it changes nothing.
+    /// Whether no field changes; there may be lines to add.
     #[inline]
     #[must_use]
-    pub const fn is_nothing(&self) -> bool {
+    pub const fn keeps_fields(&self) -> bool {
         self.from.is_none() && self.to.is_none() && self.drop.is_empty()
+    }
+
+    /// Puts in the lines, behind the last field.
+    #[inline(always)]
+    pub(super) fn add_lines(&self, copier: &mut Copier<'_, '_, '_>, last: &Field) {
+        if !self.lines.is_empty() {
+            copier.keep_to(last.line.last());
+            self.lines.iter().for_each(|piece| copier.put(piece));
+        }
     }
 
     /// Treats a field of the message that the copier is about to reach.
