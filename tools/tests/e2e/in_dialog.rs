@@ -25,7 +25,7 @@ fn calls(caller: &str, gateway: &str) -> Counters {
 
 /// A reliable 183 with its PRACK, INFO and UPDATE from the caller, INFO and re-INVITE from the callee.
 #[test]
-fn prack_info_update_and_reinvite_go_both_ways() {
+fn every_kind_of_request_goes_either_way() {
     let _serial = serial();
     let counters = calls("uac_requests", "uas_requests");
     assert_eq!(counters.node("ended_by_caller"), u64::from(CALLS));
