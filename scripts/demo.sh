@@ -51,10 +51,30 @@ bound() {
     grep -q "$(printf ' %02X%02X%02X%02X:%04X ' "$d" "$c" "$b" "$a" "$port")" /proc/net/udp
 }
 
-# scenario NAME WORD VALUE: a scenario with its word filled in; prints where it lies.
+# scenario NAME [WORD=VALUE…]: a scenario with its parts and words filled in, as tools/tests/e2e/sipp.rs does it; prints where it lies.
 scenario() {
-    sed "s/{{$2}}/$3/g" "$scenarios/$1.xml" >"$here/$1-$3.xml"
-    printf '%s' "$here/$1-$3.xml"
+    local name=$1 word
+    local words=()
+    for word in "${@:2}" 'T1=500' 'LINGER=1' 'PROGRESS=180' 'ACKNOWLEDGED=[cseq]' 'PEER=[peer_tag_param]'; do
+        words+=(-e "s/{{${word%%=*}}}/${word#*=}/g")
+    done
+    awk -v parts="$scenarios/parts" '
+        /[{][{]>/ {
+            sub(/^ *[{][{]>/, ""); sub(/[}][}].*/, "")
+            part = $0; sub(/ .*/, "", part)
+            count = sub(/^[^ ]+ /, "") ? split($0, words, "; ") : 0
+            while ((getline line < (parts "/" part ".xml")) > 0) {
+                for (i = 1; i <= count; i++) {
+                    at = index(words[i], "=")
+                    gsub("[{][{]" substr(words[i], 1, at - 1) "[}][}]", substr(words[i], at + 1), line)
+                }
+                print line
+            }
+            close(parts "/" part ".xml")
+            next
+        }
+        { print }' "$scenarios/$name.xml" | sed "${words[@]}" >"$here/$name.xml"
+    printf '%s' "$here/$name.xml"
 }
 
 # sipp_at NAME ADDRESS ARGUMENT…: a SIPp process in the background.
@@ -67,7 +87,7 @@ sipp_at() {
 }
 
 gateway() { # NAME ADDRESS
-    sipp_at "$1" "$2" "$2:9" -p "$port" -sf "$scenarios/uas_basic.xml" -d 50
+    sipp_at "$1" "$2" "$2:9" -p "$port" -sf "$answers" -d 50
     wait_for 10 "$1" bound "$2" || die "gateway $1 did not bind $2:$port" "$here/$1.out"
 }
 
@@ -126,6 +146,7 @@ row() { # WHAT PROMISED CAME-OUT
 rule() { printf '  %s\n' '---------------------------------------------------- --------- ---------   ---'; }
 
 printf 'Corelane demo: gateways, Corelane on two shards, then 1,000 calls and some that must fail.\n\n'
+answers=$(scenario uas_basic) talks=$(scenario uac_basic)
 gateway berlin "$berlin"
 gateway munich "$munich"
 
@@ -139,11 +160,11 @@ grep -qx ready "$here/corelane.out" || die 'Corelane did not get ready' "$here/c
 sed '/^counter /d; s/^/  | /' "$here/corelane.out"
 cpu_before=$(cpu_us)
 
-caller to-berlin "$partner" "$scenarios/uac_basic.xml" 4930123456 400 80
-caller to-munich "$partner" "$scenarios/uac_basic.xml" 4989123456 300 60
-caller to-london "$partner" "$scenarios/uac_basic.xml" 4420123456 300 60
-caller nowhere "$partner" "$(scenario uac_refused CODE 404)" 7712345678 50 10
-caller stranger "$nobody" "$(scenario uac_silence WAIT_MS 1000)" 4930123456 20 10
+caller to-berlin "$partner" "$talks" 4930123456 400 80
+caller to-munich "$partner" "$talks" 4989123456 300 60
+caller to-london "$partner" "$talks" 4420123456 300 60
+caller nowhere "$partner" "$(scenario uac_refused CODE=404)" 7712345678 50 10
+caller stranger "$nobody" "$(scenario uac_silence WAIT_MS=1000)" 4930123456 20 10
 for caller in "${callers[@]}"; do
     # A caller with a failed call ends with an error; the table says how many.
     wait "${caller#*:}" || printf '  %s: see below\n' "${caller%:*}"

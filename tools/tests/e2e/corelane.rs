@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::process::{Process, poll, wait_until};
 use crate::site::{Site, Tables};
+use crate::{claim, let_others_run};
 
 /// RFC 3261 T1 in these tests. Every linger timer is 64 × T1 = 3.2 s.
 pub(crate) const T1_MS: u64 = 50;
@@ -25,8 +26,14 @@ const LINGER: Duration = Duration::from_secs(30);
 const PUBLISHED: Duration = Duration::from_millis(1_200);
 
 /// Every gauge that counts a slot in use. All are 0 when nothing goes on.
-const SLOTS: [&str; 5] =
-    ["calls_live", "server_transactions_live", "client_transactions_live", "buffers_live", "timers_live"];
+const SLOTS: [&str; 6] = [
+    "calls_live",
+    "call_records_live",
+    "server_transactions_live",
+    "client_transactions_live",
+    "buffers_live",
+    "timers_live",
+];
 
 /// The last line of a dump of counters starts so: scopes come in the order shards, node, names in the order of core's table.
 const LAST_SCOPE: &str = "node";
@@ -39,7 +46,11 @@ pub(crate) struct Options {
     pub(crate) io: &'static str,
     pub(crate) unknown_source: &'static str,
     pub(crate) calls_max: u32,
+    pub(crate) fr_timer_ms: u64,
+    pub(crate) progress_timeout_ms: u64,
     pub(crate) ring_timeout_ms: u64,
+    pub(crate) noack_timeout_ms: u64,
+    pub(crate) default_timeout_s: u64,
 }
 
 impl Default for Options {
@@ -50,7 +61,11 @@ impl Default for Options {
             io: "mmsg",
             unknown_source: "drop",
             calls_max: 4000,
+            fr_timer_ms: 4_000,
+            progress_timeout_ms: 10_000,
             ring_timeout_ms: 60_000,
+            noack_timeout_ms: 5_000,
+            default_timeout_s: 60,
         }
     }
 }
@@ -65,6 +80,7 @@ pub(crate) struct Corelane {
 impl Corelane {
     /// Starts it on `tables` and waits until it says that it is ready.
     pub(crate) fn start(site: &Site, tables: &Tables, options: &Options) -> Corelane {
+        claim();
         let routes = tables.write(site);
         let complaints = site.path().join("corelane.log");
         let mut command = Command::new(env!("CARGO_BIN_EXE_corelane"));
@@ -78,7 +94,11 @@ impl Corelane {
             .args(["--steering", options.steering, "--io", options.io, "--unknown-source", options.unknown_source])
             .args(["--calls-max", &options.calls_max.to_string(), "--cps-max", "1000"])
             .args(["--t1-ms", &T1_MS.to_string(), "--t2-ms", "400", "--t4-ms", "500"])
-            .args(["--ring-timeout-ms", &options.ring_timeout_ms.to_string(), "--noack-timeout-ms", "5000"])
+            .args(["--fr-timer-ms", &options.fr_timer_ms.to_string()])
+            .args(["--progress-timeout-ms", &options.progress_timeout_ms.to_string()])
+            .args(["--ring-timeout-ms", &options.ring_timeout_ms.to_string()])
+            .args(["--noack-timeout-ms", &options.noack_timeout_ms.to_string()])
+            .args(["--default-timeout-s", &options.default_timeout_s.to_string()])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(File::create(&complaints).expect("a log file"));
@@ -139,8 +159,10 @@ impl Corelane {
         empty.unwrap_or_else(|| panic!("slots are still in use after {LINGER:?}: {:?}\n{}", last.slots(), self.log()))
     }
 
-    /// The end of every good test: slabs empty, the ledger even, and a clean exit on SIGTERM with the same counters.
+    /// The end of every good test: slabs empty, the ledger even, and a clean exit on SIGTERM with the same counters. Whoever still
+    /// talks to it must be as good as silent.
     pub(crate) fn stop_empty(mut self) -> Counters {
+        let_others_run();
         self.await_empty();
         let from = self.lines_from(0).len();
         self.process.signal("TERM");

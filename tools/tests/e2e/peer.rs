@@ -66,6 +66,18 @@ impl Peer {
         !came
     }
 
+    /// All messages that wait to be read.
+    pub(crate) fn all_waiting(&self) -> Vec<Message> {
+        self.socket.set_nonblocking(true).expect("a socket can be asked without waiting");
+        let mut bytes = vec![0; 65_536];
+        let mut messages = Vec::new();
+        while let Ok(length) = self.socket.recv(&mut bytes) {
+            messages.push(Message(String::from_utf8_lossy(&bytes[..length]).into_owned()));
+        }
+        self.socket.set_nonblocking(false).expect("and set back");
+        messages
+    }
+
     /// The final response to `request`. Provisional ones come before it, and so may a repeated answer to an earlier request.
     pub(crate) fn receive_final(&self, request: &Request) -> Message {
         loop {
@@ -116,10 +128,24 @@ impl Peer {
         self.answered(invite)
     }
 
+    /// Same, where the call may be refused: then the status.
+    pub(crate) fn try_call(&self, number: &str) -> Result<Dialog, u16> {
+        let invite = self.request("INVITE", number);
+        let answer = self.ask(&invite);
+        match answer.code() {
+            Some(200) => Ok(self.acknowledge(invite, answer)),
+            code => Err(code.unwrap_or(0)),
+        }
+    }
+
     /// Waits until an INVITE that was sent is answered, and acknowledges that.
     pub(crate) fn answered(&self, invite: Request) -> Dialog {
         let answer = self.receive_final(&invite);
         assert_eq!(answer.code(), Some(200), "{}", answer.0);
+        self.acknowledge(invite, answer)
+    }
+
+    fn acknowledge(&self, invite: Request, answer: Message) -> Dialog {
         let dialog = Dialog { invite, answer };
         self.send(dialog.request("ACK", 1).text());
         dialog

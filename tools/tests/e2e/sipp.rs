@@ -1,7 +1,15 @@
 //! SIPp processes: callers that place a bounded number of calls, gateways that serve until they are told to stop.
 //!
-//! Scenarios are the XML files of `scenarios/`, with `{{NAME}}` replaced. When a process does not end as it should, its
-//! message ladder (SIPp's scenario screen: what was sent, received, repeated, unexpected) and the tail of its errors are shown.
+//! Scenarios are the XML files of `scenarios/`. They say only what is their own; messages that many of them send are in `scenarios/parts/`:
+//!
+//! ```text
+//!   {{>acknowledge}}                    the file parts/acknowledge.xml
+//!   {{>request METHOD=INFO; LINE=…}}    the same, with {{METHOD}} and {{LINE}} in it replaced
+//!   {{CODE}}                            a word that the test gives, or one of WORDS
+//! ```
+//!
+//! When a process does not end as it should, its message ladder (SIPp's scenario screen: what was sent, received, repeated,
+//! unexpected) and the tail of its errors are shown.
 
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
@@ -10,11 +18,17 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use crate::corelane::T1_MS;
 use crate::process::{Process, wait_until};
 use crate::site::{Site, free_port};
 
 /// Length of each `<pause />`: talk time of a caller, ring time of a gateway.
-const PAUSE_MS: &str = "20";
+const PAUSE_MS: u64 = 20;
+
+/// Words that a scenario has without the test's doing: SIPp's own T1, how long a call that is over answers repetitions (both in
+/// milliseconds), what a gateway says first, the CSeq of an ACK, the To tag of a caller's request.
+const WORDS: [(&str, &str); 5] =
+    [("T1", "500"), ("LINGER", "1"), ("PROGRESS", "180"), ("ACKNOWLEDGED", "[cseq]"), ("PEER", "[peer_tag_param]")];
 
 /// Lines of an error file worth showing.
 const TAIL: usize = 25;
@@ -30,6 +44,7 @@ pub(crate) struct Sipp {
     calls: Option<u32>,
     rate: u32,
     many_sockets: bool,
+    pause_ms: u64,
     limit: Duration,
 }
 
@@ -58,6 +73,7 @@ impl Sipp {
             calls: None,
             rate: 100,
             many_sockets: false,
+            pause_ms: PAUSE_MS,
             limit: Duration::from_secs(60),
         }
     }
@@ -87,6 +103,22 @@ impl Sipp {
         self
     }
 
+    /// The length of each `<pause />`.
+    pub(crate) fn pausing(mut self, pause_ms: u64) -> Sipp {
+        self.pause_ms = pause_ms;
+        self
+    }
+
+    /// On a path that loses datagrams: repeats at Corelane's pace, and goes on answering what comes again.
+    pub(crate) fn patient(self) -> Sipp {
+        self.word("T1", T1_MS as u16).word("LINGER", 2_000)
+    }
+
+    /// Its address.
+    pub(crate) fn local(&self) -> SocketAddr {
+        self.local
+    }
+
     /// The longest that this process may live.
     pub(crate) fn within(mut self, limit: Duration) -> Sipp {
         self.limit = limit;
@@ -114,11 +146,9 @@ impl Sipp {
     }
 
     fn command(&self) -> Command {
-        let mut text = fs::read_to_string(
-            Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/scenarios").join(format!("{}.xml", self.scenario)),
-        )
-        .unwrap_or_else(|error| panic!("scenario {}: {error}", self.scenario));
-        for (name, value) in &self.words {
+        let mut text = with_parts(&read_scenario(&self.scenario));
+        let given = self.words.iter().map(|(name, value)| (*name, value.as_str()));
+        for (name, value) in given.chain(WORDS) {
             text = text.replace(&format!("{{{{{name}}}}}"), value);
         }
         assert!(!text.contains("{{"), "scenario {} wants a word that the test did not give", self.scenario);
@@ -132,7 +162,7 @@ impl Sipp {
             .arg("-sf")
             .arg(scenario)
             .args(["-i", &ip, "-mi", &ip, "-bind_local", "-p", &self.local.port().to_string()])
-            .args(["-d", PAUSE_MS, "-nostdin"])
+            .args(["-d", &self.pause_ms.to_string(), "-nostdin"])
             .args(["-timeout", &self.limit.as_secs().to_string(), "-timeout_error"])
             .args(["-trace_err", "-error_file", "errors.log", "-trace_screen", "-screen_file", "screen.log"])
             .args(["-trace_stat", "-stf", "statistics.csv", "-fd", "1"]);
@@ -149,6 +179,29 @@ impl Sipp {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         command
     }
+}
+
+/// A file of the scenarios.
+fn read_scenario(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/scenarios").join(format!("{name}.xml"));
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("scenario {name}: {error}"))
+}
+
+/// `{{>part NAME=value; …}}` replaced by the part, one level deep.
+fn with_parts(text: &str) -> String {
+    let mut pieces = text.split("{{>");
+    let mut whole = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let (named, rest) = piece.split_once("}}").expect("a part's name ends");
+        let (part, words) = named.split_once(' ').unwrap_or((named, ""));
+        let mut part = read_scenario(&format!("parts/{part}"));
+        for (name, value) in words.split("; ").filter_map(|word| word.split_once('=')) {
+            part = part.replace(&format!("{{{{{name}}}}}"), value);
+        }
+        whole.push_str(part.trim());
+        whole.push_str(rest);
+    }
+    whole
 }
 
 /// Whether a UDP socket is bound to `address`, as the kernel lists it.
@@ -186,6 +239,13 @@ impl Running {
         self.process.signal("USR1");
         let status = self.process.finish(Duration::from_secs(10));
         self.judge(status)
+    }
+
+    /// Waits for the end of a caller that may not have had its way: what its calls came to.
+    pub(crate) fn end(mut self) -> Tally {
+        let status = self.process.finish(self.sipp.limit + Duration::from_secs(5));
+        assert!(status.is_some(), "{}", self.report("it did not end", status));
+        Tally::read(&self.sipp.directory.join("statistics.csv"))
     }
 
     fn judge(self, status: Option<ExitStatus>) -> Tally {

@@ -67,8 +67,19 @@ pub(crate) fn free_port(ip: IpAddr) -> SocketAddr {
 pub(crate) struct Tables {
     listeners: Vec<SocketAddr>,
     sources: Vec<(String, Option<usize>)>,
-    gateways: Vec<(SocketAddr, Option<usize>)>,
+    /// Columns of the provider beyond the usual ones.
+    provider: Vec<(&'static str, u32)>,
+    gateways: Vec<Gateway>,
     routes: Vec<(String, usize)>,
+}
+
+/// A row of `gateway`, and its place with its carrier.
+struct Gateway {
+    address: SocketAddr,
+    listener: Option<usize>,
+    max_calls: Option<u32>,
+    carrier: usize,
+    priority: usize,
 }
 
 impl Tables {
@@ -97,8 +108,29 @@ impl Tables {
 
     /// Same, with requests to it leaving by the listener with this id.
     pub(crate) fn gateway_behind(mut self, prefix: &str, address: SocketAddr, listener: Option<usize>) -> Tables {
-        self.gateways.push((address, listener));
-        self.routes.push((prefix.to_owned(), self.gateways.len()));
+        let carrier = self.routes.len() + 1;
+        self.gateways.push(Gateway { address, listener, max_calls: None, carrier, priority: 0 });
+        self.routes.push((prefix.to_owned(), carrier));
+        self
+    }
+
+    /// Adds a gateway to the carrier added last: it is tried after those that the carrier has.
+    pub(crate) fn then(mut self, address: SocketAddr) -> Tables {
+        let before = self.gateways.last().expect("a gateway to come after");
+        let next = Gateway { address, max_calls: None, priority: before.priority + 1, ..*before };
+        self.gateways.push(next);
+        self
+    }
+
+    /// Sets the `max_calls` of the gateway added last.
+    pub(crate) fn max_calls(mut self, max_calls: u32) -> Tables {
+        self.gateways.last_mut().expect("a gateway to cap").max_calls = Some(max_calls);
+        self
+    }
+
+    /// Sets a column of the provider.
+    pub(crate) fn provider(mut self, column: &'static str, value: u32) -> Tables {
+        self.provider.push((column, value));
         self
     }
 
@@ -111,7 +143,10 @@ impl Tables {
                 text
             })
         };
-        let numbered = |head: &str, row: &dyn Fn(usize) -> String| rows(head, &mut (1..=self.gateways.len()).map(row));
+        let numbered = |head: &str, count, row: &dyn Fn(usize) -> String| rows(head, &mut (1..=count).map(row));
+        let (gateways, carriers) = (self.gateways.len(), self.routes.len());
+        let columns = self.provider.iter().map(|(column, _)| format!(",{column}")).collect::<String>();
+        let values = self.provider.iter().map(|(_, value)| format!(",{value}")).collect::<String>();
         let files = [
             (
                 "listener",
@@ -122,7 +157,7 @@ impl Tables {
                     }),
                 ),
             ),
-            ("provider", "id,name,enabled,routing_group\n1,partner,1,1\n".to_owned()),
+            ("provider", format!("id,name,enabled,routing_group{columns}\n1,partner,1,1{values}\n")),
             (
                 "provider_address",
                 rows(
@@ -132,13 +167,20 @@ impl Tables {
             ),
             (
                 "gateway",
-                numbered("id,name,enabled,listener_id,host,port,transport", &|n| {
-                    let (address, listener) = &self.gateways[n - 1];
-                    format!("{n},gateway-{n},1,{},{},{},udp", id(listener), address.ip(), address.port())
+                numbered("id,name,enabled,listener_id,host,port,transport,max_calls", gateways, &|n| {
+                    let Gateway { address, listener, max_calls, .. } = &self.gateways[n - 1];
+                    let cap = max_calls.map_or(String::new(), |calls| calls.to_string());
+                    format!("{n},gateway-{n},1,{},{},{},udp,{cap}", id(listener), address.ip(), address.port())
                 }),
             ),
-            ("carrier", numbered("id,name,enabled", &|n| format!("{n},carrier-{n},1"))),
-            ("carrier_gateway", numbered("carrier_id,gateway_id,priority,weight", &|n| format!("{n},{n},1,100"))),
+            ("carrier", numbered("id,name,enabled", carriers, &|n| format!("{n},carrier-{n},1"))),
+            (
+                "carrier_gateway",
+                numbered("carrier_id,gateway_id,priority,weight", gateways, &|n| {
+                    let Gateway { carrier, priority, .. } = &self.gateways[n - 1];
+                    format!("{carrier},{n},{priority},100")
+                }),
+            ),
             (
                 "route",
                 rows(

@@ -1,0 +1,129 @@
+//! Caps over real sockets and threads: exact whatever the number of shards (SPEC §2 row 6).
+
+use std::net::SocketAddr;
+use std::thread;
+use std::time::Instant;
+
+use crate::corelane::{Corelane, Options, listener};
+use crate::peer::{Dialog, Peer};
+use crate::serial;
+use crate::sipp::Sipp;
+use crate::site::{Site, Tables};
+
+/// Callers that dial at once, and the calls that each of them tries.
+const CALLERS: u32 = 4;
+const TRIES: u32 = 8;
+
+/// Calls that may be held.
+const CAP: u32 = 11;
+
+/// The status of a refusal for a cap in these tests.
+const REFUSED: u16 = 480;
+
+/// Callers that dial at once and hold what they get: the held calls with their callers, and how many were refused with [`REFUSED`].
+fn dial_at_once(site: &Site, corelane: SocketAddr) -> (Vec<(Peer, Vec<Dialog>)>, usize) {
+    let ip = site.caller();
+    let caller = move || {
+        let peer = Peer::new(ip, corelane);
+        let mut refused = 0;
+        let mut held = Vec::new();
+        for _ in 0..TRIES {
+            match peer.try_call("4912345") {
+                Ok(dialog) => held.push(dialog),
+                Err(REFUSED) => refused += 1,
+                Err(other) => panic!("refused with {other}"),
+            }
+        }
+        ((peer, held), refused)
+    };
+    let callers: Vec<_> = (0..CALLERS).map(|_| thread::spawn(caller)).collect();
+    let ends: Vec<_> = callers.into_iter().map(|caller| caller.join().expect("a caller's own checks hold")).collect();
+    let refused = ends.iter().map(|(_, refused)| refused).sum();
+    (ends.into_iter().map(|(held, _)| held).collect(), refused)
+}
+
+fn count(held: &[(Peer, Vec<Dialog>)]) -> usize {
+    held.iter().map(|(_, dialogs)| dialogs.len()).sum()
+}
+
+fn hang_up(held: Vec<(Peer, Vec<Dialog>)>) {
+    for (peer, dialogs) in held {
+        dialogs.iter().for_each(|dialog| peer.hang_up(dialog));
+    }
+}
+
+/// Twice, so that what was given back is there again, to the last one and as soon as the caller has his 200 to the BYE.
+fn a_cap_of_the_provider_is_exact(shards: usize) {
+    let _serial = serial();
+    let site = Site::new();
+    let (address, place) = (listener(&site), site.address(21));
+    let tables = Tables::new(address, site.caller()).gateway("49", place);
+    let tables = tables.provider("max_calls", CAP).provider("refuse_code", REFUSED.into());
+    let corelane = Corelane::start(&site, &tables, &Options { shards, ..Options::default() });
+    let gateway = Sipp::uas(&site, "uas_basic", place).start();
+    let refusals = (CALLERS * TRIES - CAP) as usize;
+    for round in 0..2 {
+        let (held, refused) = dial_at_once(&site, address);
+        assert_eq!((count(&held), refused), (CAP as usize, refusals), "round {round}, {shards} shards");
+        hang_up(held);
+    }
+    assert_eq!(gateway.stop().successful, u64::from(2 * CAP), "nobody else reached the gateway");
+    let counters = corelane.stop_empty();
+    assert_eq!(counters.node("provider_capped"), 2 * refusals as u64);
+    assert_eq!(counters.node("calls_answered"), u64::from(2 * CAP));
+}
+
+#[test]
+fn a_cap_of_the_provider_is_exact_on_one_shard() {
+    a_cap_of_the_provider_is_exact(1);
+}
+
+#[test]
+fn a_cap_of_the_provider_is_exact_on_two_shards() {
+    a_cap_of_the_provider_is_exact(2);
+}
+
+#[test]
+fn a_cap_of_the_provider_is_exact_on_four_shards() {
+    a_cap_of_the_provider_is_exact(4);
+}
+
+#[test]
+fn a_full_gateway_is_skipped_for_the_next_one() {
+    let _serial = serial();
+    let site = Site::new();
+    let (address, first, second) = (listener(&site), site.address(21), site.address(22));
+    let tables = Tables::new(address, site.caller()).gateway("49", first).max_calls(CAP).then(second);
+    let corelane = Corelane::start(&site, &tables, &Options::default());
+    let gateways = [first, second].map(|place| Sipp::uas(&site, "uas_basic", place).start());
+    let (held, refused) = dial_at_once(&site, address);
+    assert_eq!((count(&held), refused), ((CALLERS * TRIES) as usize, 0));
+    hang_up(held);
+    let taken = gateways.map(|gateway| gateway.stop().successful);
+    assert_eq!(taken, [CAP, CALLERS * TRIES - CAP].map(u64::from), "calls that each gateway took");
+    assert_eq!(corelane.stop_empty().node("calls_answered"), u64::from(CALLERS * TRIES));
+}
+
+/// The rate bounds what gets through by the time that passed, however slow the machine is; the burst is there at once.
+#[test]
+fn a_rate_lets_through_what_it_says() {
+    const CALLS: u32 = 100;
+    const CPS: u32 = 20;
+    const BURST: u32 = 5;
+    let _serial = serial();
+    let site = Site::new();
+    let (address, place) = (listener(&site), site.address(21));
+    let tables = Tables::new(address, site.caller()).gateway("49", place);
+    let tables = tables.provider("max_cps", CPS).provider("burst", BURST).provider("refuse_code", REFUSED.into());
+    let corelane = Corelane::start(&site, &tables, &Options::default());
+    let gateway = Sipp::uas(&site, "uas_basic", place).start();
+    let caller = Sipp::uac(&site, "uac_admitted_or_not", site.caller(), address).word("CODE", REFUSED);
+    let start = Instant::now();
+    caller.dial(&["4912345"]).calls(CALLS, 100).many_sockets().run();
+    let most = f64::from(BURST) + 1.0 + f64::from(CPS) * start.elapsed().as_secs_f64();
+    let through = gateway.stop().successful;
+    assert!(through >= u64::from(BURST), "{through} calls are less than the burst");
+    assert!(through as f64 <= most, "{through} calls are more than {most}");
+    let counters = corelane.stop_empty();
+    assert_eq!(counters.node("provider_capped"), u64::from(CALLS) - through);
+}
