@@ -163,7 +163,7 @@ impl Engine {
             }
         };
         let buffer = self.count_full(written)?;
-        if self.pool.bytes(buffer).len() > UDP_REQUEST_SIZE {
+        if self.pool.length(buffer) > UDP_REQUEST_SIZE {
             self.counters.count(Counter::SizeException);
         }
         Ok(buffer)
