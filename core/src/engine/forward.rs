@@ -88,7 +88,7 @@ impl Engine {
                     transaction.branch = branch;
                     transaction.sent = Some(buffer);
                 }
-                self.wheel_client(at);
+                self.set_wheel(self.places.client(at), timers.next());
                 self.send(turn, forward.to, buffer);
                 Ok(at)
             }
