@@ -114,6 +114,14 @@ impl Dialled {
         let mut dialled =
             Dialled { text: [0; DIALLED_MAX], len: 0, plus: false, phone: false, longer: false, ported: Ported::NOT };
         let mut rest = user;
+        // Digits behind a plus or none, as nearly always; then, or instead, whatever comes.
+        if let [b'+', digits @ ..] = rest {
+            (dialled.plus, rest) = (true, digits);
+        }
+        let digits = copy_digits(rest, &mut dialled.text);
+        // DIALLED_MAX at most.
+        dialled.len = digits as u8;
+        rest = &rest[digits..];
         while let Some((first, tail)) = rest.split_first() {
             rest = tail;
             match (first, tail) {
@@ -163,7 +171,10 @@ impl Dialled {
             _ => (self.plus && tech_prefix == 0, rest),
         };
         let mut number = Number { plus, phone: self.phone, ported: self.ported, ..Number::EMPTY };
-        rest.iter().try_for_each(|byte| number.push(symbol(*byte).ok_or(NumberFault::NotANumber)?))?;
+        let digits = copy_digits(rest, &mut number.symbols);
+        // DIGITS_MAX at most.
+        number.len = digits as u8;
+        rest[digits..].iter().try_for_each(|byte| number.push(symbol(*byte).ok_or(NumberFault::NotANumber)?))?;
         if self.longer {
             return Err(NumberFault::TooLong);
         }
@@ -332,6 +343,16 @@ fn global_number(text: &[u8]) -> Option<u64> {
         }
     }
     (count > 0).then_some(number)
+}
+
+/// Copies the digits that `from` begins with, as far as there is room, and says how many.
+fn copy_digits(from: &[u8], to: &mut [u8]) -> usize {
+    let mut count = 0;
+    for (digit, place) in from.iter().zip(to).take_while(|(byte, _)| byte.is_ascii_digit()) {
+        *place = *digit;
+        count += 1;
+    }
+    count
 }
 
 /// The key of a telephone that a byte is.

@@ -40,10 +40,12 @@ impl<'t> DialogText<'t> {
     /// Writes the texts.
     pub fn write(&self, out: &mut Writer<'_>) {
         let parts = self.parts();
-        for part in parts {
+        let mut head = [0; HEAD];
+        for (length, part) in head.as_chunks_mut().0.iter_mut().zip(parts) {
             // No part is longer than the message it came from.
-            out.put(&(part.len() as u16).to_le_bytes());
+            *length = (part.len() as u16).to_le_bytes();
         }
+        out.put(&head);
         for part in parts {
             out.put(part);
         }

@@ -92,7 +92,7 @@ impl Engine {
                     transaction.branch = branch;
                     transaction.sent = Some(buffer);
                 }
-                self.wheel_client(at);
+                self.set_wheel(self.places.client(at), timers.next());
                 self.send(turn, forward.to, buffer);
                 Ok(at)
             }
@@ -168,7 +168,7 @@ impl Engine {
             }
         };
         let buffer = self.count_full(written)?;
-        if self.pool.bytes(buffer).len() > UDP_REQUEST_SIZE {
+        if self.pool.length(buffer) > UDP_REQUEST_SIZE {
             self.counters.count(Counter::SizeException);
         }
         Ok(buffer)

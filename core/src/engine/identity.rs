@@ -107,10 +107,9 @@ impl Engine {
 /// Whether a side of a call is one that we trust. One that a new image no longer has is not.
 fn trust(turn: &Turn<'_>, call: &Call, side: Side, candidate: Option<Candidate>) -> Privacy {
     let known = match side {
-        Side::Caller => turn.image.provider(call.provider).map(|provider| provider.privacy),
+        Side::Caller => turn.image.provider_privacy(call.provider),
         Side::Callee => {
-            let gateway = candidate.or(call.candidate).and_then(|candidate| turn.image.gateway(candidate.gateway));
-            gateway.map(|gateway| gateway.privacy)
+            candidate.or(call.candidate).and_then(|candidate| turn.image.gateway_privacy(candidate.gateway))
         }
     };
     known.unwrap_or(Privacy::Untrusted)

@@ -6,7 +6,7 @@ use crate::admission::GatewayHold;
 use crate::call::session::Asked;
 use crate::call::{CallRef, Side};
 use crate::flow::Flow;
-use crate::memory::{BufferRef, Ref};
+use crate::memory::{BufferRef, Ref, TimerWheel};
 use crate::message::Method;
 use crate::routing::Candidate;
 use crate::time::Instant;
@@ -46,7 +46,9 @@ impl TransactionTimers {
             Change::Keep => {}
             Change::Stop => self.timeout_at = Instant::NEVER,
             Change::Start(timer) | Change::Again(timer) => {
-                self.timeout_at = now.after_micros(intervals.first(timer, proceeding));
+                let at = now.after_micros(intervals.first(timer, proceeding));
+                // Nobody waits for those to the millisecond, and four of them fire in each call.
+                self.timeout_at = if timer.lingers() { TimerWheel::coarse(at) } else { at };
             }
         }
     }

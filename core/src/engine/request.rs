@@ -18,7 +18,8 @@ use crate::transaction::{Tell, invite_server, server};
 impl Engine {
     pub(crate) fn on_datagram(&mut self, turn: &mut Turn<'_>, flow: Flow, bytes: &[u8], truncated: bool) {
         self.counters.count(Counter::DatagramsIn);
-        if bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n')) {
+        let line_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
+        if bytes.first().is_none_or(line_end) && bytes.iter().all(line_end) {
             self.counters.count(Counter::Keepalives);
             return;
         }
@@ -279,7 +280,9 @@ impl Engine {
         match opened {
             Ok(at) => {
                 self.server_index.insert(incoming.key, at.index());
-                self.wheel_server(at);
+                if action.touches_timers() {
+                    self.wheel_server(at);
+                }
             }
             Err(_) => request.into_iter().for_each(|buffer| self.pool.release(buffer)),
         }

@@ -17,18 +17,17 @@ impl Engine {
         event: ServerEvent,
         new: Option<BufferRef>,
     ) -> Option<Tell> {
-        let stepped = self.servers.find(at).and_then(|transaction| {
+        let stepped = self.servers.find_mut(at).and_then(|transaction| {
             let (state, action) = transaction.state.step(event, transaction.reply.transport.reliable())?;
-            Some((state, action))
+            Some((transaction, state, action))
         });
-        let Some((state, action)) = stepped else {
+        let Some((transaction, state, action)) = stepped else {
             new.into_iter().for_each(|buffer| self.pool.release(buffer));
             return None;
         };
-        let transaction = self.servers.find_mut(at)?;
         transaction.state = state;
         transaction.timers.apply(&action, turn.now.monotonic, false, &self.intervals);
-        let reply = transaction.reply;
+        let (reply, next) = (transaction.reply, transaction.timers.next());
         let mut out = None;
         match action.send {
             Send::New => {
@@ -63,7 +62,7 @@ impl Engine {
         if state.terminated() {
             self.remove_server(at);
         } else if action.touches_timers() {
-            self.wheel_server(at);
+            self.set_wheel(self.places.server(at), next);
         }
         if let Some(buffer) = out {
             self.send(turn, reply, buffer);
@@ -83,7 +82,7 @@ impl Engine {
         let (state, action) = transaction.state.step(event, transaction.flow.transport.reliable())?;
         transaction.state = state;
         transaction.timers.apply(&action, turn.now.monotonic, state.proceeding(), &self.intervals);
-        let (flow, sent) = (transaction.flow, transaction.sent);
+        let (flow, sent, next) = (transaction.flow, transaction.sent, transaction.timers.next());
         let mut out = None;
         match action.send {
             Send::Again => {
@@ -104,19 +103,20 @@ impl Engine {
                 transaction.sent = if state.terminated() { None } else { ack };
                 out = ack;
             }
-            Send::New | Send::Nothing => {}
-        }
-        let completed = state == ClientState::Invite(invite_client::State::Completed);
-        if !state.needs_request()
-            && !completed
-            && let Some(buffer) = self.clients.find_mut(at)?.sent.take()
-        {
-            self.pool.release(buffer);
+            Send::New | Send::Nothing => {
+                // In Completed it is the ACK.
+                if !state.needs_request()
+                    && state != ClientState::Invite(invite_client::State::Completed)
+                    && let Some(buffer) = transaction.sent.take()
+                {
+                    self.pool.release(buffer);
+                }
+            }
         }
         if state.terminated() {
             self.remove_client(at);
         } else if action.touches_timers() {
-            self.wheel_client(at);
+            self.set_wheel(self.places.client(at), next);
         }
         if let Some(buffer) = out {
             self.send(turn, flow, buffer);

@@ -262,6 +262,16 @@ impl BufferPool {
         &class.bytes[start..start + usize::from(length)]
     }
 
+    /// How long the message is.
+    ///
+    /// # Panics
+    /// When the buffer is no longer owned.
+    #[must_use]
+    #[inline]
+    pub fn length(&self, buffer: BufferRef) -> usize {
+        self.owned(buffer).1.into()
+    }
+
     /// How many own the buffer.
     ///
     /// # Panics
@@ -272,6 +282,7 @@ impl BufferPool {
     }
 
     /// Owners and length of a buffer that is owned.
+    #[inline]
     fn owned(&self, buffer: BufferRef) -> (u32, u16) {
         match self.classes[usize::from(buffer.class)].heads[buffer.index as usize] {
             Head { state: State::Owned { owners, length }, generation } if generation == buffer.generation => {

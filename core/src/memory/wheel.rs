@@ -15,17 +15,18 @@
 //! per slot and one for the **pending** ring. A bitmap per level says which slots hold anything.
 //!
 //! When the clock reaches the start of a slot of level 1 or above, the slot's ring is spliced into the pending ring as a whole,
-//! and its timers are placed again one level or more below. This *cascade* is cut into portions: one [`TimerWheel::pop`] moves at
-//! most [`CASCADE_MAX`] timers, because at ten thousand calls a second a slot of level 2 holds a hundred thousand lingering
-//! transactions, and moving them at once would hold up messages for milliseconds.
+//! and its timers fire where they are due just then ([`TimerWheel::coarse`] makes such times), or are placed again one level or more
+//! below. This *cascade* is cut into portions: one [`TimerWheel::pop`] moves at most [`CASCADE_MAX`] timers, because at ten thousand
+//! calls a second a slot of level 2 holds a hundred thousand lingering transactions, and moving them at once would hold up messages
+//! for milliseconds.
 //!
 //! A timer that is moved to a later time stays where it is, and is placed again when its slot's time has come: nearly every timer of
 //! a transaction is moved before it fires, most of them several times, and a move is so a store and no more.
 //!
 //! Invariants: a bit is set exactly where the ring is not empty; a timer sits in a slot that starts no later than it is due, at the
 //! level whose span its distance fits (its distance when it was placed), so that it is placed at most four times, plus once per
-//! 12.4 days and once where it was moved; no slot lies before the clock; nothing fires while the pending ring holds anything,
-//! because it may hold the next due.
+//! 12.4 days and once where it was moved; no slot lies before the clock; nothing in a slot fires while the pending ring
+//! holds anything, because that may hold the next due.
 //!
 //! Deadlines are rounded up to the next millisecond, so a timer is never early and at most 1 ms late. Nothing here visits a
 //! tick at which nothing happens: a jump of hours costs what the timers in it cost.
@@ -115,6 +116,15 @@ impl TimerWheel {
         self.put(place, at);
     }
 
+    /// `at` rounded up to the start of a slot of level 1, at most 64 ms later: a timer that is set for such a time, and nobody waits
+    /// for to the millisecond, fires out of that slot and is placed once less.
+    #[must_use]
+    #[inline]
+    pub const fn coarse(at: Instant) -> Instant {
+        const SLOT_US: u64 = TICK_US << SLOT_BITS;
+        Instant::from_micros(at.as_micros().saturating_add(SLOT_US - 1) / SLOT_US * SLOT_US)
+    }
+
     /// Stops the timer of `place`, if it runs.
     ///
     /// # Panics
@@ -137,24 +147,27 @@ impl TimerWheel {
         let mut portion = CASCADE_MAX;
         loop {
             while let Some((place, deadline)) = self.first(PENDING) {
-                if portion == 0 {
+                // What was due at the start of its slot is due now.
+                let due = self.is_due(deadline);
+                if !due && portion == 0 {
                     return None;
                 }
-                portion -= 1;
                 self.take_first(PENDING, place);
+                if due {
+                    return Some(self.fire(place));
+                }
+                portion -= 1;
                 self.put(place, deadline);
             }
             let slot = self.slot_of(0);
             while let Some((place, deadline)) = self.first(slot) {
-                let due = deadline.as_micros() <= self.clock.saturating_mul(TICK_US);
+                let due = self.is_due(deadline);
                 if !due && portion == 0 {
                     return None;
                 }
                 self.take_first(slot, place);
                 if due {
-                    self.nodes[place as usize].next = IDLE;
-                    self.live -= 1;
-                    return Some(place);
+                    return Some(self.fire(place));
                 }
                 // It was moved.
                 portion -= 1;
@@ -199,6 +212,19 @@ impl TimerWheel {
     #[must_use]
     pub const fn bytes(capacity: u32) -> usize {
         (capacity as usize + SENTINELS as usize) * size_of::<Node>()
+    }
+
+    #[inline]
+    fn is_due(&self, deadline: Instant) -> bool {
+        deadline.as_micros() <= self.clock.saturating_mul(TICK_US)
+    }
+
+    /// A place that was taken out of its ring runs no more.
+    #[inline]
+    fn fire(&mut self, place: u32) -> u32 {
+        self.nodes[place as usize].next = IDLE;
+        self.live -= 1;
+        place
     }
 
     /// The start of the first slot that holds a timer, at any level.
@@ -452,6 +478,25 @@ mod tests {
         assert_eq!(wheel.pop(at(10_000)), None);
         assert!(drain(&mut wheel, at(DAY - 1)).is_empty());
         assert_eq!(drain(&mut wheel, at(DAY)).len() as u32, CROWD);
+    }
+
+    #[test]
+    fn what_is_due_at_the_start_of_its_slot_fires_out_of_it() {
+        assert_eq!(TimerWheel::coarse(at(64_000)), at(64_000));
+        assert_eq!(TimerWheel::coarse(at(64_001)), at(128_000));
+        let coarse = TimerWheel::coarse(at(32_000_500));
+        let mut wheel = TimerWheel::new(2, at(0));
+        wheel.set(0, coarse);
+        wheel.set(1, at(coarse.as_micros() + 1));
+        let mut wakes = 0;
+        while let Some(next) = wheel.next().filter(|next| *next < coarse) {
+            assert!(drain(&mut wheel, next).is_empty());
+            wakes += 1;
+        }
+        assert_eq!((wakes, wheel.next()), (1, Some(coarse)), "from level 2 to level 1 and no further");
+        assert_eq!(drain(&mut wheel, coarse), [0]);
+        assert_eq!(drain(&mut wheel, at(coarse.as_micros() + 1_000)), [1]);
+        audit(&wheel);
     }
 
     #[test]

@@ -173,6 +173,21 @@ impl<'a> Message<'a> {
         self.fields.get(usize::from(self.places[name as usize])).copied()
     }
 
+    /// The fields up to the last that has one of these names; all of them where one of the names is there more than once.
+    #[inline(always)]
+    fn fields_up_to(&self, names: &[Name]) -> &[Field] {
+        let (mut mask, mut end) = (0, 0);
+        for name in names {
+            mask |= 1 << (*name as usize);
+            // One behind its place, which is 0 for one that is not there.
+            end = end.max(self.places[*name as usize].wrapping_add(1));
+        }
+        match self.fields.get(..end.into()) {
+            Some(fields) if self.repeated & mask == 0 => fields,
+            _ => &self.fields,
+        }
+    }
+
     /// Every comma-separated value of this header over all its fields, in order, blanks trimmed, empty elements passed over.
     /// Commas in quotes or angle brackets separate nothing. Of use for headers that are lists (RFC 3261 §7.3.1) only.
     #[inline]

@@ -437,6 +437,20 @@ impl<'a> Image<'a> {
         })
     }
 
+    /// [`Provider::privacy`] alone.
+    #[must_use]
+    #[inline]
+    pub(crate) fn provider_privacy(&self, slot: ProviderSlot) -> Option<Privacy> {
+        at(self.tables.providers.as_slice(), slot.0).map(|record| (&record.privacy).into())
+    }
+
+    /// [`Gateway::privacy`] alone.
+    #[must_use]
+    #[inline]
+    pub(crate) fn gateway_privacy(&self, slot: GatewaySlot) -> Option<Privacy> {
+        at(self.tables.gateways.as_slice(), slot.0).map(|record| (&record.privacy).into())
+    }
+
     /// `max_cps`, `burst` and `max_calls` of a gateway, for whoever asks for no more: selection asks each candidate.
     #[must_use]
     #[inline]

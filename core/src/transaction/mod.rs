@@ -56,6 +56,15 @@ pub enum Timer {
     M,
 }
 
+impl Timer {
+    /// It only waits for what may come again, and its end is seen by nobody.
+    #[must_use]
+    #[inline]
+    pub const fn lingers(self) -> bool {
+        matches!(self, Timer::D | Timer::I | Timer::J | Timer::K | Timer::L | Timer::M)
+    }
+}
+
 /// What becomes of one of a transaction's two timers.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub enum Change {

@@ -21,12 +21,14 @@ pub struct Answer<'e> {
     pub lines: &'e [u8],
 }
 
-/// The names of the fields that an answer has from its request, a bit each.
+/// The names of the fields that an answer has from its request.
+const NAMES: [Name; 6] = [Name::Via, Name::From, Name::To, Name::CallId, Name::CSeq, Name::Timestamp];
+
+/// The same, a bit each.
 const COPIED: u64 = {
-    let names = [Name::Via, Name::From, Name::To, Name::CallId, Name::CSeq, Name::Timestamp];
     let (mut bits, mut at) = (0, 0);
-    while at < names.len() {
-        bits |= 1u64 << names[at] as u8;
+    while at < NAMES.len() {
+        bits |= 1u64 << NAMES[at] as u8;
         at += 1;
     }
     bits
@@ -43,7 +45,7 @@ pub fn write_answer(request: &Message<'_>, answer: &Answer<'_>, out: &mut Writer
     out.put(b"\r\n");
     let mut copier = Copier::new(request, out);
     let mut written = 0u64;
-    for field in request.fields() {
+    for field in request.fields_up_to(&NAMES) {
         let bit = 1u64 << (field.name as u8 % 64);
         if COPIED & bit == 0 {
             continue;

@@ -85,7 +85,11 @@ fn write<const REWRITES: bool>(message: &Message<'_>, edits: &RequestEdits<'_>, 
     let StartLine::Request { uri, .. } = message.start() else {
         panic!("a response is not forwarded as a request");
     };
-    let fields = message.fields();
+    // Nothing happens to the fields behind the last that changes.
+    let fields = match REWRITES {
+        true => message.fields(),
+        false => message.fields_up_to(&[Name::Via, Name::RecordRoute, Name::Route, Name::MaxForwards]),
+    };
     let mut copier = Copier::new(message, out);
     if let Some(new) = edits.request_uri {
         copier.keep_to(uri.first());
