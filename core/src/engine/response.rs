@@ -119,7 +119,7 @@ impl Engine {
     fn follow(&mut self, turn: &Turn<'_>, at: CallRef, role: Role) {
         let Some(server) = role.server.and_then(|server| self.servers.find(server)) else { return };
         let (source, reply) = (server.source, server.reply);
-        if !self.calls.find(at).is_some_and(|call| call.leg(role.sender).flow.peer.ip != reply.peer.ip) {
+        if self.calls.find(at).is_none_or(|call| call.leg(role.sender).flow.peer.ip == reply.peer.ip) {
             return;
         }
         if self.known_source(turn, source)

@@ -88,7 +88,9 @@ fn write<const REWRITES: bool>(message: &Message<'_>, edits: &RequestEdits<'_>, 
     // Nothing happens to the fields behind the last that changes.
     let fields = match REWRITES {
         true => message.fields(),
-        false => message.fields_up_to(&[Name::Via, Name::RecordRoute, Name::Route, Name::MaxForwards]),
+        false => {
+            message.fields_up_to(&[Name::Via, Name::RecordRoute, Name::Route, Name::MaxForwards, Name::MaxBreadth])
+        }
     };
     let mut copier = Copier::new(message, out);
     if let Some(new) = edits.request_uri {
