@@ -12,8 +12,8 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use corelane_core::limits::MESSAGE_SIZE_MAX;
 use corelane_core::message::{
-    Answer, Malformed, Message, Name, Names, OwnRoute, OwnVia, ParseError, RequestEdits, Rewrite, Span, StartLine, Writer, write_ack,
-    write_answer, write_cancel, write_request, write_response, write_response_with,
+    Answer, Malformed, Message, Name, Names, OwnRoute, OwnVia, ParseError, RequestEdits, Rewrite, Span, StartLine,
+    Writer, write_ack, write_answer, write_cancel, write_request, write_response, write_response_with,
 };
 
 /// Room for a message at the limit and all that is added to it.
@@ -126,9 +126,10 @@ fn forwarding(message: &Message<'_>, edits: &RequestEdits<'_>, forwarded: &Messa
     assert_eq!(stamped.rport, rport, "filled in where it was asked for");
 
     let record_routes = texts(message, Name::RecordRoute);
-    let ours = edits.record_routes.iter().map(|OwnRoute { sent_by, token }| {
-        [b"<sip:", *sent_by, b";lr;cl=", *token, b">"].concat()
-    });
+    let ours = edits
+        .record_routes
+        .iter()
+        .map(|OwnRoute { sent_by, token }| [b"<sip:", *sent_by, b";lr;cl=", *token, b">"].concat());
     assert_eq!(texts(forwarded, Name::RecordRoute), ours.chain(record_routes).collect::<Vec<_>>());
     let mut routes = texts(message, Name::Route);
     if edits.drop_last_route {
