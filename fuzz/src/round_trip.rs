@@ -10,7 +10,7 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use corelane_core::limits::MESSAGE_SIZE_MAX;
+use corelane_core::limits::{MAX_BREADTH, MESSAGE_SIZE_MAX};
 use corelane_core::message::{
     Answer, Malformed, Message, Name, Names, OwnRoute, OwnVia, ParseError, RequestEdits, Rewrite, Span, StartLine,
     Writer, write_ack, write_answer, write_cancel, write_request, write_response, write_response_with,
@@ -36,6 +36,7 @@ const EDITS: [RequestEdits<'static>; 3] = [
         strip_routes: 0,
         drop_last_route: false,
         max_forwards: 69,
+        max_breadth: true,
         rewrite: Rewrite::NOTHING,
     },
     RequestEdits {
@@ -47,6 +48,7 @@ const EDITS: [RequestEdits<'static>; 3] = [
         strip_routes: 1,
         drop_last_route: true,
         max_forwards: 0,
+        max_breadth: false,
         rewrite: Rewrite::NOTHING,
     },
     RequestEdits {
@@ -58,6 +60,7 @@ const EDITS: [RequestEdits<'static>; 3] = [
         strip_routes: 2,
         drop_last_route: false,
         max_forwards: 255,
+        max_breadth: true,
         rewrite: Rewrite::NOTHING,
     },
 ];
@@ -103,8 +106,9 @@ fn request(message: &Message<'_>) {
 
 /// What forwarding changes, and that it changes nothing else (RFC 3261 §16.6).
 fn forwarding(message: &Message<'_>, edits: &RequestEdits<'_>, forwarded: &Message<'_>) {
-    let touched = [Name::Via, Name::RecordRoute, Name::MaxForwards, Name::Route];
-    assert_eq!(untouched(message, &touched), untouched(forwarded, &touched));
+    let touched = [Name::Via, Name::RecordRoute, Name::MaxForwards, Name::Route, Name::MaxBreadth];
+    let touched = &touched[..if edits.max_breadth { 5 } else { 4 }];
+    assert_eq!(untouched(message, touched), untouched(forwarded, touched));
     assert_eq!(message.body(), forwarded.body());
     let uri = |message: &Message<'_>| match message.start() {
         StartLine::Request { uri, .. } => uri,
@@ -112,6 +116,9 @@ fn forwarding(message: &Message<'_>, edits: &RequestEdits<'_>, forwarded: &Messa
     };
     assert_eq!(forwarded.text(uri(forwarded)), edits.request_uri.unwrap_or(message.text(uri(message))));
     assert_eq!(forwarded.max_forwards(), Some(edits.max_forwards));
+    if edits.max_breadth {
+        assert_eq!(texts(forwarded, Name::MaxBreadth), [MAX_BREADTH.to_string().into_bytes()]);
+    }
 
     let (before, after) = (vias(message), vias(forwarded));
     let OwnVia { transport, sent_by, branch } = edits.via;

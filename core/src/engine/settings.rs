@@ -61,11 +61,11 @@ pub enum UnknownSource {
 /// Choices of the operator that hold for the whole node.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub struct Policy {
-    /// Another gateway may be tried after a 101–199 went upstream [on].
+    /// Another gateway may be tried after a 101–199 went upstream.
     pub hunt_after_ringing: bool,
-    /// A gateway's 503 goes upstream as 500 (RFC 3261 §16.7 step 6) [on].
+    /// A gateway's 503 goes upstream as 500 (RFC 3261 §16.7 step 6).
     pub remap_503: bool,
-    /// An expired session is ended with BYE both ways (exception to RFC 4028 §8.3) [on].
+    /// An expired session is ended with BYE both ways (exception to RFC 4028 §8.3).
     pub bye_on_expiry: bool,
 }
 

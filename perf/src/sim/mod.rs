@@ -8,13 +8,13 @@
 //!
 //! A run is a row of worlds with the seeds S, S + 1, …; each world has [`WORLD_CALLS`] calls. What a world does follows from its
 //! seed alone, so that a fault is replayed by that one number. Which faults occur, how strong they are and how the peers behave is
-//! drawn per world ([`plan`]): some have no loss, some lose every fifth message; some have room for four calls.
+//! drawn per world (`plan.rs`): some have no loss, some lose every fifth message; some have room for four calls.
 //!
-//! The peers have their own wire code ([`wire`], and [`crate::wire`]): they share no parser and no writer with the engine. Media
+//! The peers have their own wire code (`sim/wire.rs`, and [`crate::wire`]): they share no parser and no writer with the engine. Media
 //! relays and the control core will be further hosts of the same network.
 //!
 //! What it refuses to do: forgive. There is no retry and no tolerance by number; what a promise does not cover is named where it
-//! is checked ([`audit`]).
+//! is checked (`audit.rs`).
 
 mod audit;
 mod caller;
