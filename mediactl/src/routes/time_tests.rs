@@ -29,7 +29,7 @@ fn at(text: &str) -> WallTime {
 /// One provider in each zone, and a window of `rows` with id 1.
 fn image(zones: &[&str], rows: &[(WindowRow, &str)]) -> ImageBytes {
     let providers = zones.iter().zip(1..).map(|(zone, id)| {
-        let record = ProviderRecord { id, ..ProviderRecord::default() };
+        let record = ProviderRecord { id, refuse_code: 503, ..ProviderRecord::default() };
         Row { line: 1, row: Provider { record, zone: (*zone).to_string(), listener_id: None } }
     });
     let windows =
