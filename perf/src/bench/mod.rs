@@ -25,9 +25,12 @@ use target::{Kind, Target};
 /// What is compared, and how.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Settings {
-    /// The `corelane` binary; without it only the floor and the generator are measured.
+    /// The `corelane` binary [the one beside this program].
     #[arg(long, value_name = "PATH")]
     pub corelane: Option<PathBuf>,
+    /// Measures the floor and the generator alone.
+    #[arg(long)]
+    pub floor_only: bool,
     /// Further arguments for `corelane run`, one each.
     #[arg(long, value_name = "ARGUMENT", allow_hyphen_values = true)]
     pub corelane_arg: Vec<String>,
@@ -131,14 +134,12 @@ pub fn run(settings: &Settings, say: &mut dyn FnMut(&str)) -> Result<bool, Box<d
     if settings.target_cpu == settings.generator_cpu {
         return Err("the generator needs a CPU of its own: --target-cpu and --generator-cpu are the same".into());
     }
+    let kinds = if settings.floor_only { &[Kind::Floor][..] } else { &[Kind::Floor, Kind::Corelane] };
     let mut runs = Vec::new();
     for cps in &settings.cps {
         for round in 1..=settings.rounds {
-            for kind in [Kind::Floor, Kind::Corelane] {
-                if kind == Kind::Corelane && settings.corelane.is_none() {
-                    continue;
-                }
-                let run = measure(settings, kind, *cps, round)?;
+            for kind in kinds {
+                let run = measure(settings, *kind, *cps, round)?;
                 say(&table::progress(&run));
                 runs.push(run);
             }

@@ -57,9 +57,15 @@ impl Target {
     pub(super) fn start(settings: &Settings, kind: Kind, cps: u32) -> Result<Target, Box<dyn Error>> {
         let directory = std::env::temp_dir().join(format!("corelane-perf-{}", std::process::id()));
         fs::create_dir_all(&directory)?;
-        let mut command = match (kind, &settings.corelane) {
-            (Kind::Corelane, Some(binary)) => corelane(settings, binary, &directory, cps)?,
-            _ => {
+        let mut command = match kind {
+            Kind::Corelane => {
+                let binary = match &settings.corelane {
+                    Some(binary) => binary.clone(),
+                    None => std::env::current_exe()?.with_file_name("corelane"),
+                };
+                corelane(settings, &binary, &directory, cps)?
+            }
+            Kind::Floor => {
                 let mut command = Command::new(std::env::current_exe()?);
                 command.args(["floor", "--listen", &settings.target.to_string()]);
                 command.args(["--callee", &settings.uas_bind.to_string()]);
