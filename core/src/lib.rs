@@ -23,6 +23,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod admission;
+pub mod bus;
 pub mod call;
 pub mod counter;
 pub mod engine;
