@@ -42,6 +42,7 @@ use alloc::vec;
 use arrayvec::ArrayVec;
 
 use crate::admission::Overload;
+use crate::bus::MediaReply;
 use crate::call::{Call, CallRecord};
 use crate::counter::{Counter, Counters};
 use crate::flow::Flow;
@@ -87,6 +88,8 @@ pub enum Input<'a> {
     },
     /// The control core wants something.
     Command(Command),
+    /// What came of a request to a media node.
+    Media(MediaReply<'a>),
     /// Time passed: due timers fire, as many as the effects can hold. Repeat while [`Engine::next_timeout`] is not later than now.
     Timeout,
 }
@@ -101,6 +104,12 @@ pub enum Effect {
         /// Where to.
         flow: Flow,
         /// What.
+        buffer: BufferRef,
+    },
+    /// Hand the bytes of [`Engine::buffer`], a [`MediaRequest`](crate::bus::MediaRequest), to the control core, then
+    /// [`Engine::release`] it. Where that has no room the reply is [`MediaOutcome::NoNode`](crate::bus::MediaOutcome::NoNode), at once.
+    Media {
+        /// The request.
         buffer: BufferRef,
     },
     /// The datagram of this input belongs to a call of another shard: hand it over. The engine did nothing else with it.
@@ -147,6 +156,8 @@ pub struct Engine {
     pub(crate) overload: Overload,
     /// No new calls are taken.
     pub(crate) draining: bool,
+    /// No new calls are taken, because there is no room for the records of their ends.
+    pub(crate) holding: bool,
     /// The next call record that a hang-up of all calls has to look at, and when.
     pub(crate) sweep: Option<(u32, Instant)>,
     random: u64,
@@ -177,6 +188,7 @@ impl Engine {
             reread: vec![0; MESSAGE_SIZE_MAX].into_boxed_slice(),
             overload: Overload::new(),
             draining: false,
+            holding: false,
             sweep: None,
             random: settings.seed,
             #[cfg(feature = "canary")]
@@ -198,6 +210,7 @@ impl Engine {
             Input::Unreachable { flow, sent } => self.on_unreachable(&mut turn, flow, sent),
             Input::Timeout => self.on_timeout(&mut turn),
             Input::Command(command) => self.on_command(&mut turn, command),
+            Input::Media(_) => {}
         }
     }
 
@@ -245,6 +258,12 @@ impl Engine {
         let live = self.counters.value(Counter::CallsStarted) - self.counters.value(Counter::CallsEnded);
         self.counters.set(Counter::CallsLive, live);
         &mut self.counters
+    }
+
+    /// Calls that have a record: no fewer than those whose end is still to come.
+    #[must_use]
+    pub fn call_records(&self) -> u32 {
+        self.calls.live()
     }
 
     /// The ledger of every resource: what was taken, what came back, what is live.
