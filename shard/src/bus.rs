@@ -16,7 +16,7 @@
 //! turn, one at the end of the control core's, and each only where the other side is parked (`waker.rs`).
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use corelane_core::bus::{ExchangeId, MEDIA_REQUEST_MAX, MediaOutcome, MediaReply};
@@ -24,7 +24,6 @@ use corelane_core::limits::MESSAGE_SIZE_MAX;
 use corelane_core::steering::ShardIndex;
 use rtrb::{Consumer, Producer, RingBuffer};
 
-use crate::sys::event::EventFd;
 use crate::waker::Waker;
 
 /// Bytes of requests that may wait for the control core, for each shard: what 10,000 calls a second ask in a tenth of a second.
@@ -203,32 +202,13 @@ impl ControlBus {
         self.bell.awake();
     }
 
-    /// What becomes readable when a shard has written something while this end was parked.
-    #[must_use]
-    pub fn bell(&self) -> Bell {
-        Bell(Arc::clone(&self.bell.event))
-    }
-}
-
-/// An eventfd that an event loop can wait for. Reading it never blocks.
-pub struct Bell(Arc<EventFd>);
-
-impl Bell {
-    /// Takes what is pending, so that the next ring is news again.
-    pub fn clear(&self) {
-        self.0.clear();
-    }
-}
-
-impl AsFd for Bell {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-}
-
-impl AsRawFd for Bell {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.as_fd().as_raw_fd()
+    /// An eventfd that becomes readable when a shard has written something while this end was parked. Reading it never blocks, and takes
+    /// what is pending, so that the next ring is news again.
+    ///
+    /// # Errors
+    /// No descriptor left.
+    pub fn bell(&self) -> io::Result<OwnedFd> {
+        self.bell.event.as_fd().try_clone_to_owned()
     }
 }
 
@@ -265,6 +245,9 @@ pub(crate) fn lines(shards: Vec<Arc<Waker>>) -> io::Result<(Vec<BusEnd>, Control
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+    use std::io::Read;
+
     use super::*;
 
     fn two() -> (Vec<Arc<Waker>>, Vec<BusEnd>, ControlBus) {
@@ -340,7 +323,7 @@ mod tests {
     #[test]
     fn the_bell_is_rung_once_and_only_for_who_waits() {
         let (_, mut ends, mut bus) = two();
-        let bell = bus.bell();
+        let bell = bus.bell().expect("descriptors");
         ends[0].push(b"x").expect("room");
         ends[0].wake();
         assert!(!rung(&bell), "nobody waits");
@@ -355,9 +338,10 @@ mod tests {
             end.wake();
         }
         assert!(rung(&bell));
-        bell.clear();
+        let mut count = [0; 8];
+        assert_eq!(File::from(bell.try_clone().expect("descriptors")).read(&mut count).expect("it was rung"), 8);
+        assert_eq!(u64::from_ne_bytes(count), 1, "once for both shards");
         assert!(!rung(&bell));
-        bell.clear();
         bus.awake();
         ends[1].mark();
         ends[1].wake();

@@ -41,7 +41,7 @@ pub mod steer;
 mod sys;
 mod waker;
 
-pub use bus::{BUS_BYTES, Bell, ControlBus};
+pub use bus::{BUS_BYTES, ControlBus};
 pub use error::{ShardFailed, StartError};
 pub use inbox::SHARDS_MAX;
 pub use io::IoKind;
