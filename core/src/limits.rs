@@ -45,6 +45,21 @@ pub const ROUTES_SIZE_MAX: usize = 1024;
 /// Above this a request should leave by a congestion-controlled transport (RFC 3261 §18.1.1); counted until TCP exists.
 pub const UDP_REQUEST_SIZE: usize = 1300;
 
+/// How deep multiparts may be nested in a body whose SDP is looked for.
+pub const BODY_DEPTH_MAX: usize = 3;
+
+/// Parts of a body that is looked into for its SDP, at all depths.
+pub const BODY_PARTS_MAX: usize = 16;
+
+/// Column `media_flags` of a provider and of a gateway together, with a blank between them, in bytes.
+pub const MEDIA_FLAGS_MAX: usize = 512;
+
+/// Responses of one branch that may wait behind one whose SDP is with a media node.
+pub const WAITING_RESPONSES_MAX: usize = 8;
+
+/// Seconds that a message is planned to wait for a media node; buys the exchanges.
+pub const EXCHANGE_SECONDS: u32 = 1;
+
 /// Seconds that a call is planned to be without a final answer, on average over all calls; buys the buffers of pending INVITEs.
 pub const RINGING_SECONDS: u32 = 12;
 
