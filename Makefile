@@ -11,7 +11,7 @@ CARGO ?= cargo
 OUTPUT := $(or $(CARGO_TARGET_DIR),target)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check tidy sim fuzz bench soak
+.PHONY: help run demo test check tidy sim fuzz bench goodput soak
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,6 +54,11 @@ bench: ## CPU per call against the floor, instructions and allocations per call
 	$(OUTPUT)/release/corelane-perf bench
 	$(OUTPUT)/release/corelane-perf engine --calls 20000
 	scripts/count-instructions.sh
+
+goodput: ## calls answered at 1, 2 and 3 times the capacity of a fifth of a core, and the calls in progress meanwhile (root)
+	@scripts/setup.sh build
+	$(CARGO) build --release --locked -p corelane-tools -p corelane-perf --bins
+	@scripts/goodput.sh
 
 soak: ## CALLS=100000 calls of every outcome by SIPp; afterwards every slab is empty
 	@scripts/setup.sh build sipp

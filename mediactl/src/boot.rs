@@ -110,11 +110,13 @@ fn summary(bill: &Bill, listeners: &[Bound]) -> String {
 }
 
 impl Prepared {
-    /// Tells the operator what is about to start: image, memory bill, listeners.
+    /// Tells the operator what is about to start: node, image, memory bill, listeners.
     ///
     /// # Errors
     /// Those of the writer.
     pub fn write_summary(&self, out: &mut dyn Write) -> io::Result<()> {
+        let Identity { node, boot } = self.identity;
+        writeln!(out, "node: id {node}, start {boot}")?;
         write!(out, "routes: {}\n{}", self.image.summary, summary(&self.bill, &self.listeners))
     }
 

@@ -105,6 +105,7 @@ fn ended(number: u64) -> CallRecord {
         ended: WallTime(4),
         duration: Duration::ZERO,
         reason: EndReason::ByCaller,
+        media: true,
     }
 }
 

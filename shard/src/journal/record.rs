@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   word  0  sequence, from 1
-//!         1  version 16 │ reason 8 │ attempts 8 │ status 16 │ which of gateway, carrier and answered there are 16
+//!         1  version 16 │ reason 8 │ attempts 8 │ status 16 │ which of gateway, carrier, answered and media there are 16
 //!         2  keyed hash of the Call-ID
 //!         3  pass 32 │ provider 16 │ zero 16
 //!         4  gateway 16 │ carrier 16 │ zero 32
@@ -28,6 +28,7 @@ const VERSION: u64 = 1;
 const GATEWAY: u64 = 1;
 const CARRIER: u64 = 2;
 const ANSWERED: u64 = 4;
+const MEDIA: u64 = 8;
 
 /// Each reason's code.
 const REASONS: [(EndReason, u64); 10] = [
@@ -50,7 +51,8 @@ pub(super) fn write(sequence: u64, record: &CallRecord) -> [u64; RECORD_WORDS] {
     let there = |is: bool, flag| if is { flag } else { 0 };
     let parts = there(record.gateway.is_some(), GATEWAY)
         | there(record.carrier.is_some(), CARRIER)
-        | there(record.answered.is_some(), ANSWERED);
+        | there(record.answered.is_some(), ANSWERED)
+        | there(record.media, MEDIA);
     words[0] = sequence;
     words[1] = VERSION | reason << 16 | u64::from(record.attempts) << 24 | u64::from(record.status) << 32 | parts << 48;
     words[2] = record.call_hash;
@@ -89,6 +91,7 @@ pub(super) fn read(words: &[u64; RECORD_WORDS]) -> Option<CallRecord> {
         ended: WallTime(words[7]),
         duration: Duration::from_micros(words[8]),
         reason,
+        media: there(MEDIA).is_some(),
     })
 }
 
@@ -118,6 +121,7 @@ pub(super) mod tests {
             answered: number.is_multiple_of(5).then_some(WallTime(1_795_392_000_500_000)),
             ended: WallTime(u64::MAX),
             duration: Duration::from_micros(number),
+            media: number.is_multiple_of(7),
             reason: REASONS[number as usize % REASONS.len()].0,
         }
     }

@@ -196,6 +196,7 @@ pub fn ended(number: u64) -> CallRecord {
         ended: WallTime(4),
         duration: Duration::from_micros(number),
         reason: EndReason::ByCaller,
+        media: true,
     }
 }
 
