@@ -110,14 +110,14 @@ fn summary(bill: &Bill, listeners: &[Bound]) -> String {
 }
 
 impl Prepared {
-    /// Tells the operator what is about to start: node, image, memory bill, listeners.
+    /// Tells the operator what is about to start: image, node, memory bill, listeners.
     ///
     /// # Errors
     /// Those of the writer.
     pub fn write_summary(&self, out: &mut dyn Write) -> io::Result<()> {
         let Identity { node, boot } = self.identity;
-        writeln!(out, "node: id {node}, start {boot}")?;
-        write!(out, "routes: {}\n{}", self.image.summary, summary(&self.bill, &self.listeners))
+        writeln!(out, "routes: {}\nnode: id {node}, start {boot}", self.image.summary)?;
+        write!(out, "{}", summary(&self.bill, &self.listeners))
     }
 
     /// Opens journals and listeners, starts the shards, and has the control core serve them. The second part of the result are warnings.

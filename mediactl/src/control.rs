@@ -8,7 +8,7 @@
 //!
 //! | file | what |
 //! | --- | --- |
-//! | `media.rs` | the media task, and what it expects of whoever decides |
+//! | `media.rs`, `machine.rs` | the media task, and who decides in it |
 //! | `sockets.rs`, `names.rs` | towards media nodes |
 //! | [`counter`] | what is counted here |
 //!
@@ -19,6 +19,7 @@
 //! thread sees the requests end. Slow work (slow.rs) is treated alike. Everywhere else a panic aborts the process ([`abort_on_panic`]): a shard whose engine is in an unknown state must not answer another datagram.
 
 pub mod counter;
+mod machine;
 mod media;
 mod names;
 mod sockets;
@@ -39,7 +40,8 @@ use tokio::task::{LocalSet, spawn_local};
 use crate::problem::{Place, Problem};
 use crate::slow;
 
-pub use media::{MediaHandle, MediaMachine, MediaNode, MediaParts, NoNodes, Output};
+pub use machine::{MediaMachine, MediaNode, NoNodes, Output};
+pub use media::{MediaHandle, MediaParts};
 
 /// Name of the control core's thread.
 pub const THREAD_NAME: &str = "control";

@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant as Stopwatch};
 
@@ -22,16 +22,30 @@ use corelane_mediactl::control::counter::Counter;
 use corelane_mediactl::control::{ControlCore, MediaHandle, MediaMachine, MediaNode, MediaParts, Output};
 use corelane_shard::{IoKind, Journals, Layout, Node, Protocol, SteeringMode};
 
-/// A shard that asks for media what a datagram says, answers it with what came back, and ends a call where it says `end N`.
+/// A shard that asks for media what a datagram says, answers it with what came back, and ends a call where it says `end N`. `hold` makes it
+/// stand still until somebody says `go`; `flood N` asks N times for something large, and the N-th reply is answered.
 struct Asker {
     pool: BufferPool,
     counters: Counters,
     waiting: Vec<Flow>,
+    large: usize,
+    go: mpsc::Receiver<()>,
 }
 
 impl Asker {
-    fn new() -> Asker {
-        Asker { pool: BufferPool::new([512, 64, 64, 64]), counters: Counters::default(), waiting: Vec::new() }
+    fn new(go: mpsc::Receiver<()>) -> Asker {
+        let (pool, counters) = (BufferPool::new([512, 64, 64, 64]), Counters::default());
+        Asker { pool, counters, waiting: Vec::new(), large: 0, go }
+    }
+
+    fn ask(&mut self, flow: Flow, sdp: &[u8], effects: &mut Effects) {
+        self.waiting.push(flow);
+        let exchange = ExchangeId { index: self.waiting.len() as u32 - 1, generation: 1 };
+        let mut bytes = [0; MESSAGE_SIZE_MAX];
+        let mut writer = Writer::new(&mut bytes);
+        MediaRequest { exchange, sdp, ..REQUEST }.write(&mut writer);
+        let buffer = self.pool.store(writer.finish().expect("it fits")).expect("room");
+        effects.push(Effect::Media { buffer });
     }
 
     fn send(&mut self, flow: Flow, bytes: &[u8], effects: &mut Effects) {
@@ -45,17 +59,19 @@ impl Protocol for Asker {
         match input {
             Input::Datagram { flow, bytes, .. } => match std::str::from_utf8(bytes).expect("text").split_once(' ') {
                 Some(("end", number)) => effects.push(Effect::Ended(ended(number.parse().expect("a number")))),
-                Some(("ask", sdp)) => {
-                    self.waiting.push(flow);
-                    let exchange = ExchangeId { index: self.waiting.len() as u32 - 1, generation: 1 };
-                    let mut bytes = [0; MESSAGE_SIZE_MAX];
-                    let mut writer = Writer::new(&mut bytes);
-                    MediaRequest { exchange, sdp: sdp.as_bytes(), ..REQUEST }.write(&mut writer);
-                    let buffer = self.pool.store(writer.finish().expect("it fits")).expect("room");
-                    effects.push(Effect::Media { buffer });
+                Some(("ask", sdp)) => self.ask(flow, sdp.as_bytes(), effects),
+                Some(("flood", count)) => {
+                    (0..count.parse().expect("a number")).for_each(|_| self.ask(flow, LARGE, effects));
                 }
+                _ if bytes == b"hold" => self.go.recv().expect("the test says it"),
                 _ => self.send(flow, bytes, effects),
             },
+            Input::Media(MediaReply { exchange, sdp, .. }) if sdp.len() == MESSAGE_SIZE_MAX => {
+                self.large += 1;
+                if self.large == FLOOD {
+                    self.send(self.waiting[exchange.index as usize], b"all", effects);
+                }
+            }
             Input::Media(MediaReply { exchange, outcome, node, sdp }) => {
                 let text = format!("{outcome:?} {node} {}", String::from_utf8_lossy(sdp));
                 self.send(self.waiting[exchange.index as usize], text.as_bytes(), effects);
@@ -76,6 +92,11 @@ impl Protocol for Asker {
         &mut self.counters
     }
 }
+
+/// What is answered with as much as a message can carry.
+const LARGE: &[u8] = b"large";
+/// So many of those: more than a ring takes.
+const FLOOD: usize = 600;
 
 const REQUEST: MediaRequest<'_> = MediaRequest {
     exchange: ExchangeId::NOBODY,
@@ -146,6 +167,10 @@ impl MediaMachine for Machine {
     fn on_request(&mut self, _: Instant, shard: ShardIndex, request: &MediaRequest<'_>) {
         assert!(request.sdp != b"panic", "on purpose");
         let MediaRequest { exchange, sdp, .. } = *request;
+        if sdp == LARGE {
+            let (outcome, sdp) = (MediaOutcome::Done, vec![b's'; MESSAGE_SIZE_MAX]);
+            return self.out.push_back(Out::Reply { shard, exchange, outcome, node: 0, sdp });
+        }
         match self.nodes.first() {
             Some((node, _)) => {
                 self.asked.push((shard, exchange));
@@ -200,6 +225,7 @@ struct World {
     media: MediaHandle,
     seen: Arc<Mutex<Seen>>,
     peer: UdpSocket,
+    go: mpsc::Sender<()>,
 }
 
 impl World {
@@ -214,7 +240,13 @@ impl World {
             io: IoKind::Mmsg,
             journals: journals.writers,
         };
-        let mut node = Node::start_with(layout, |_, _| |_| Asker::new()).expect("loopback");
+        let (go, going) = mpsc::channel();
+        let mut going = Some(going);
+        let make = |_: ShardIndex, _: &[SocketAddr]| {
+            let going = going.take().expect("one shard");
+            move |_| Asker::new(going)
+        };
+        let mut node = Node::start_with(layout, make).expect("loopback");
         let seen: Arc<Mutex<Seen>> = Arc::default();
         let machines = Arc::clone(&seen);
         let parts = MediaParts {
@@ -227,7 +259,7 @@ impl World {
         let media = control.serve_media(parts).expect("the first");
         let peer = UdpSocket::bind("127.0.0.1:0").expect("loopback");
         peer.set_read_timeout(Some(Duration::from_secs(30))).expect("a timeout");
-        World { control, node, media, seen, peer }
+        World { control, node, media, seen, peer, go }
     }
 
     fn say(&self, text: &str) {
@@ -333,6 +365,20 @@ fn a_dead_node_is_told_by_the_kernel_and_delays_no_shard() {
         world.say("ask again");
     }
     world.stop();
+}
+
+/// The control core keeps what a shard has no room for, and loses none of it.
+#[test]
+fn replies_wait_for_a_shard_that_stands_still() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let world = World::start(directory.path(), Vec::new());
+    (0..FLOOD / 30).for_each(|_| world.say("flood 30"));
+    world.say("hold");
+    world.until(|world| world.control.counters().value(Counter::RepliesKept) > 0);
+    world.go.send(()).expect("the shard listens");
+    assert_eq!(world.hear(), "all");
+    let counters = world.stop();
+    assert_eq!(counters.value(Counter::RepliesWaiting), 0);
 }
 
 #[test]
