@@ -8,6 +8,7 @@
 //! | [`routes`] | the tables (CSV) and their compiler |
 //! | [`image`] | the node's routing image: compiled, verified, or the last good one |
 //! | [`listeners`] | what this node binds and advertises |
+//! | [`rtpengine`] | media control |
 //! | [`boot`] | all of that in the one safe order, up to running shards |
 //! | [`control`] | the control core's thread; signals |
 //! | [`report`] | memory bill and counter lines |
@@ -22,6 +23,7 @@ pub mod machine;
 pub mod problem;
 pub mod report;
 pub mod routes;
+pub mod rtpengine;
 pub mod state;
 
 pub use problem::{Place, Problem, Severity, Sourced};
