@@ -3,9 +3,13 @@
 //! | file | what |
 //! | --- | --- |
 //! | [`bencode`] | the encoding |
+//! | [`node`], [`select`] | whether a node can be asked, and which one is |
 //! | [`id`], [`flags`], [`command`], [`reply`] | what is said |
 pub mod bencode;
 pub mod command;
+pub mod counter;
 pub mod flags;
 pub mod id;
+pub mod node;
 pub mod reply;
+pub mod select;
