@@ -78,7 +78,12 @@ pub fn prepare(config: Config) -> Result<(Prepared, Vec<Problem>), Vec<Problem>>
         problems.extend(found);
         problems.extend(listeners::try_bind(&bound, InUse::Error));
     }
-    let bill = Bill { caps: image.as_ref().map(|image| image.caps), ..Bill::of(&config) };
+    let relayed = image.as_ref().is_some_and(|image| !image.media_nodes.is_empty());
+    let bill = Bill {
+        caps: image.as_ref().map(|image| image.caps),
+        media_sessions: relayed.then(|| ClientSpec::bytes(config.calls_max.value)),
+        ..Bill::of(&config)
+    };
     problems.extend(bill.against(&config, machine::memory_bytes(), machine::memory_available_bytes()));
     match (state, secret, identity, image) {
         (Some(state), Some(secret), Some(identity), Some(image)) if !any_error(&problems) => {

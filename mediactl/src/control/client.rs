@@ -81,8 +81,13 @@ impl ClientSpec {
     /// Sessions in `directory`, for a node that holds `calls` calls. A quarter of the calls may have been offered to a second node.
     #[must_use]
     pub fn new(directory: &Path, calls: u32, origin: Origin, sockets: u8, deadline: Duration) -> ClientSpec {
-        let records = calls.saturating_add(calls / 4).saturating_add(OWED);
-        ClientSpec { path: directory.join(FILE), bytes: RECORD * records as usize, origin, sockets, deadline }
+        ClientSpec { path: directory.join(FILE), bytes: ClientSpec::bytes(calls), origin, sockets, deadline }
+    }
+
+    /// Bytes of the table for so many calls, for the memory bill.
+    #[must_use]
+    pub const fn bytes(calls: u32) -> usize {
+        RECORD * calls.saturating_add(calls / 4).saturating_add(OWED) as usize
     }
 
     /// The table of sessions.
