@@ -21,8 +21,8 @@ demo: ## 1,000 real calls by SIPp through Corelane to two gateways, with a table
 	$(CARGO) build --release --locked -p corelane-tools --bin corelane
 	@scripts/demo.sh $(OUTPUT)/release/corelane
 
-test: ## everything that can fail: units, state tables, end to end with SIPp on 1, 2 and 4 shards, the instruction count, the simulator and its canary, fuzz targets
-	@scripts/setup.sh build sipp valgrind fuzz
+test: ## everything that can fail: units, state tables, end to end with SIPp and rtpengine on 1, 2 and 4 shards, the instruction count, the simulator and its canary, fuzz targets
+	@scripts/setup.sh build sipp media valgrind fuzz
 	$(CARGO) test --locked --workspace --all-targets
 	$(CARGO) test --locked --workspace --doc
 	$(CARGO) test --locked -p corelane-perf --features canary --test canary
