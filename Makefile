@@ -11,10 +11,10 @@ CARGO ?= cargo
 OUTPUT := $(or $(CARGO_TARGET_DIR),target)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check tidy sim fuzz bench soak
+.PHONY: help run demo test check tidy sim fuzz bench bench-media soak
 
 help: ## what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## 1,000 real calls by SIPp through Corelane to two gateways, with a table of what happened
 	@scripts/setup.sh build sipp
@@ -54,6 +54,11 @@ bench: ## CPU per call against the floor, instructions and allocations per call
 	$(OUTPUT)/release/corelane-perf bench
 	$(OUTPUT)/release/corelane-perf engine --calls 20000
 	scripts/count-instructions.sh
+
+bench-media: ## CPU per call of shard and control core with media through stand-in relays; what frozen, killed and silent nodes cost
+	@scripts/setup.sh build
+	$(CARGO) build --profile bench --locked --workspace --bins
+	$(OUTPUT)/release/corelane-perf media
 
 soak: ## CALLS=100000 calls of every outcome by SIPp; afterwards every slab is empty
 	@scripts/setup.sh build sipp

@@ -21,6 +21,7 @@ pub mod floor;
 pub mod histogram;
 pub mod kernel;
 pub mod load;
+pub mod media;
 pub mod relay;
 pub mod sim;
 pub mod sys;
