@@ -77,7 +77,10 @@ impl Series {
         if self.slice.is_zero() {
             return &[];
         }
-        let place = |at: Duration| (at.as_nanos().div_ceil(self.slice.as_nanos()) as usize).min(self.slices.len());
+        let place = |at: Duration| {
+            let place = at.as_nanos().div_ceil(self.slice.as_nanos());
+            usize::try_from(place).unwrap_or(usize::MAX).min(self.slices.len())
+        };
         &self.slices[place(from)..place(to).max(place(from))]
     }
 }
@@ -115,6 +118,7 @@ mod tests {
         assert_eq!((series.slices[0].unavailable, series.slices[0].failed), (1, 1));
         let part = series.between(Duration::from_millis(150), Duration::from_secs(9));
         assert_eq!((part.len(), part[0].started), (1, 1), "the slice at 100 ms began before, that at 200 ms did not");
+        assert_eq!(series.between(Duration::ZERO, Duration::MAX).len(), 3, "to the end");
         let mut none = Series::new(0);
         none.start(5);
         assert!(none.slices.is_empty() && none.between(Duration::ZERO, Duration::MAX).is_empty());
