@@ -11,7 +11,7 @@ CARGO ?= cargo
 OUTPUT := $(or $(CARGO_TARGET_DIR),target)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check tidy sim fuzz bench bench-media soak
+.PHONY: help run demo test check tidy sim fuzz bench bench-media goodput soak
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +59,11 @@ bench-media: ## CPU per call of shard and control core with media through stand-
 	@scripts/setup.sh build
 	$(CARGO) build --profile bench --locked --workspace --bins
 	$(OUTPUT)/release/corelane-perf media
+
+goodput: ## calls answered at 1, 2 and 3 times the capacity of a fifth of a core, and the calls in progress meanwhile (root)
+	@scripts/setup.sh build
+	$(CARGO) build --release --locked -p corelane-tools -p corelane-perf --bins
+	@scripts/goodput.sh
 
 soak: ## CALLS=100000 calls of every outcome by SIPp; afterwards every slab is empty
 	@scripts/setup.sh build sipp

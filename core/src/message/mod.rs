@@ -5,6 +5,7 @@
 //!            scan.rs     │            name.rs, method.rs
 //!                        ├─► via(), from(), to(), call_id(), cseq(), max_forwards(): read once, while parsing
 //!                        ├─► values(), parse_via(), parse_name_addr(), parse_uri(): read when asked for
+//!                        ├─► body.rs: the SDP, also where it is a part of a multipart
 //!                        └─► write/: request, response, answer, ACK, CANCEL
 //! ```
 //!
@@ -18,6 +19,7 @@
 //! end them, UTF-8 in a display name without quotes, Call-IDs of any visible bytes.
 
 mod block;
+mod body;
 mod cseq;
 mod error;
 mod method;
@@ -41,6 +43,7 @@ use arrayvec::ArrayVec;
 
 use crate::limits::HEADERS_MAX;
 
+pub use body::{Body, find_sdp, write_with_sdp, write_without_body};
 pub use cseq::CSeq;
 pub use error::{Fault, Malformed, ParseError};
 pub use method::Method;

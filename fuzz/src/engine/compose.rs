@@ -256,7 +256,7 @@ pub(super) fn is_request(message: &[u8]) -> bool {
 }
 
 pub(super) fn is_response(message: &[u8]) -> bool {
-    message.starts_with(b"SIP/2.0 ")
+    message.get(..8).is_some_and(|start| start.eq_ignore_ascii_case(b"SIP/2.0 "))
 }
 
 /// The values of all fields of this name, as they stand.

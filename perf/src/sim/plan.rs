@@ -160,6 +160,7 @@ fn draw_budget(random: &mut Random, scarce: Scarce, calls: u32, calls_per_second
             calls: few(random, ample.calls),
             server_transactions: few(random, ample.server_transactions),
             client_transactions: few(random, ample.client_transactions),
+            exchanges: ample.exchanges,
             buffers: ample.buffers.map(|count| few(random, count)),
         },
     }

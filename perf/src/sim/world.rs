@@ -496,6 +496,8 @@ impl<'i> World<'i> {
         for effect in std::mem::take(&mut self.effects) {
             match effect {
                 Effect::Send { flow, buffer } => self.emit(shard, flow, buffer),
+                // No image of the simulator has media nodes.
+                Effect::Media { .. } => unreachable!("media goes from end to end"),
                 Effect::Ended(record) => self.settle_call(shard, &record),
                 Effect::Forward { shard } => handed_over = Some(shard.0),
             }

@@ -6,9 +6,10 @@
 //!
 //! `request.rs` forwards a request, `response.rs` a response, `answer.rs` writes our own responses, `hop.rs` the two requests
 //! that are made from another one for one hop: ACK and CANCEL, `own.rs` those by which Corelane ends a call; `rewrite.rs` is what of
-//! From, To and others leaves another way than it came.
+//! From, To and others leaves another way than it came; `body.rs` is a message with another body.
 
 mod answer;
+mod body;
 mod hop;
 mod own;
 mod request;
@@ -21,6 +22,7 @@ use core::net::IpAddr;
 use super::{Message, Via};
 
 pub use answer::{Answer, write_answer};
+pub(crate) use body::write_body;
 pub use hop::{write_ack, write_cancel};
 pub use own::{OwnRequest, write_own_request};
 pub use request::{OwnRoute, OwnVia, RequestEdits, write_request};

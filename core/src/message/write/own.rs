@@ -1,6 +1,7 @@
 //! Requests of Corelane's own inside a dialog: the ACK and the BYE by which it ends a call (RFC 3261 §12.2.1.1).
 
 use super::Writer;
+use crate::message::is_request_uri;
 
 /// A request inside a dialog.
 #[derive(Copy, Clone, Debug)]
@@ -70,7 +71,8 @@ pub fn write_own_request(request: &OwnRequest<'_>, out: &mut Writer<'_>) {
     out.put(b"Content-Length: 0\r\n\r\n");
 }
 
-/// The URI of the first route and the values behind it, where the first route is a strict router.
+/// The URI of the first route and the values behind it, where the first route is a strict router. What is no Request-URI (a peer wrote it)
+/// stays a route: the next hop is the learned peer in any case.
 fn strict_router(routes: &[u8]) -> Option<(&[u8], &[u8])> {
     let start = routes.iter().position(|byte| *byte == b'<')? + 1;
     let end = start + routes[start..].iter().position(|byte| *byte == b'>')?;
@@ -79,7 +81,7 @@ fn strict_router(routes: &[u8]) -> Option<(&[u8], &[u8])> {
         let name = param.split(|byte| *byte == b'=').next().unwrap_or_default();
         name.eq_ignore_ascii_case(b"lr")
     });
-    if loose {
+    if loose || !is_request_uri(uri) {
         return None;
     }
     let behind = routes[end..].iter().position(|byte| *byte == b',').map_or(routes.len(), |comma| end + comma + 1);
@@ -131,6 +133,8 @@ mod tests {
         assert!(strict.contains("Route: <sip:p2;lr>, <sip:bob@192.0.2.2>\r\n"));
         let alone = written(b"<sip:p1>");
         assert!(alone.contains("Route: <sip:bob@192.0.2.2>\r\n"));
+        let broken = written(b"<sip:p1:5060Ilr;x=1>");
+        assert!(broken.starts_with("BYE sip:bob@192.0.2.2 "), "what is no URI does not become the Request-URI");
         assert!(written(b"<sip:p;lr=on>").starts_with("BYE sip:bob"), "lr with a value is loose");
     }
 }

@@ -1,0 +1,360 @@
+//! The SDP in a message's body: found, replaced, or taken out (RFC 3261 §7.4, RFC 2046 §5.1, RFC 5621).
+//!
+//! ```text
+//!   Content-Type: application/sdp                          Content-Type: multipart/mixed;boundary=b
+//!   ┌───────────────────────────┐                          --b
+//!   │ v=0 …                     │  ◄── the span            Content-Type: application/isup … (stays byte for byte)
+//!   └───────────────────────────┘                          --b
+//!                                                          Content-Type: application/sdp
+//!                                                          ┌─────────────┐
+//!                                                          │ v=0 …       │  ◄── the span
+//!                                                          └─────────────┘
+//!                                                          --b--
+//! ```
+//!
+//! What cannot be read for sure is [`Body::Unreadable`], never "no SDP": an encoded body, a multipart without boundary or with too many
+//! or too deeply nested parts, two descriptions in one message. A body without a Content-Type counts as SDP when it begins like one.
+
+use super::write::{Writer, write_body};
+use super::{Field, Message, Name, Span};
+use crate::limits::{BODY_DEPTH_MAX, BODY_PARTS_MAX};
+
+/// What a message has for a session description.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Body {
+    /// None; there may be a body of another kind.
+    None,
+    /// One, here.
+    Sdp(Span),
+    /// There may be one, but not where it can be read for sure.
+    Unreadable,
+}
+
+/// Finds the session description of a message.
+#[must_use]
+pub fn find_sdp(message: &Message<'_>) -> Body {
+    let body = message.body;
+    if body.is_empty() {
+        return Body::None;
+    }
+    let kind = match message.first(Name::ContentType) {
+        Some(field) => message.text(field.value),
+        // RFC 3261 §20.15 wants a Content-Type. Without one the other side may still take this for a description.
+        None if message.text(body).starts_with(b"v=") => b"application/sdp",
+        None => return Body::None,
+    };
+    let encoded = message.fields().iter().any(|field| is_encoding(message, field));
+    let mut search = Search { bytes: message.bytes(), found: Body::None, parts: 0 };
+    search.look(kind, encoded, body, 0);
+    search.found
+}
+
+/// Whether a field says that the body is encoded.
+fn is_encoding(message: &Message<'_>, field: &Field) -> bool {
+    let line = message.text(field.line);
+    field.name == Name::Other
+        && (has_name(line, b"content-encoding") || has_name(line, b"e"))
+        && !message.text(field.value).eq_ignore_ascii_case(b"identity")
+}
+
+/// Whether a header line has this name.
+fn has_name(line: &[u8], name: &[u8]) -> bool {
+    line.split_at_checked(name.len())
+        .is_some_and(|(start, rest)| start.eq_ignore_ascii_case(name) && rest.trim_ascii_start().starts_with(b":"))
+}
+
+struct Search<'a> {
+    bytes: &'a [u8],
+    found: Body,
+    /// Parts met so far, at all depths.
+    parts: usize,
+}
+
+impl<'a> Search<'a> {
+    /// Looks at a body, or a part, of this media type.
+    fn look(&mut self, kind: &'a [u8], encoded: bool, body: Span, depth: usize) {
+        let essence = kind.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+        let is_multipart =
+            essence.split_at_checked(10).is_some_and(|(start, _)| start.eq_ignore_ascii_case(b"multipart/"));
+        if essence.eq_ignore_ascii_case(b"application/sdp") {
+            // Two of them are alternatives that no relay can be asked for.
+            let again = self.found != Body::None;
+            self.found = if encoded || again { Body::Unreadable } else { Body::Sdp(body) };
+        } else if is_multipart {
+            match boundary(kind).filter(|_| !encoded && depth < BODY_DEPTH_MAX) {
+                Some(boundary) => self.parts_of(boundary, body, depth),
+                None => self.found = Body::Unreadable,
+            }
+        }
+    }
+
+    /// The parts of a multipart (RFC 2046 §5.1.1).
+    fn parts_of(&mut self, boundary: &[u8], body: Span, depth: usize) {
+        let mut at = self.delimiter(boundary, body.first(), body.last());
+        // What is called a multipart and has no part may be anything.
+        if at.is_none() {
+            self.found = Body::Unreadable;
+        }
+        while let Some((_, start)) = at.filter(|_| self.found != Body::Unreadable) {
+            let next = self.delimiter(boundary, start, body.last());
+            let Some((end, _)) = next else {
+                // Either the closing delimiter, or a part without an end, which nobody can tell from the epilogue.
+                if !self.bytes[..start].ends_with(b"--") && start < body.last() {
+                    self.part(start, body.last(), depth);
+                }
+                return;
+            };
+            self.parts += 1;
+            if self.parts > BODY_PARTS_MAX {
+                self.found = Body::Unreadable;
+                return;
+            }
+            self.part(start, end, depth);
+            at = next;
+        }
+    }
+
+    /// One part: its header lines, an empty line, its body.
+    fn part(&mut self, start: usize, end: usize, depth: usize) {
+        let mut at = start;
+        let (mut kind, mut encoded) = (&b"text/plain"[..], false);
+        while at < end {
+            let line_end = memchr::memchr(b'\n', &self.bytes[at..end]).map_or(end, |found| at + found + 1);
+            let line = self.bytes[at..line_end].trim_ascii_end();
+            at = line_end;
+            if line.is_empty() {
+                break;
+            }
+            let value = || line.splitn(2, |byte| *byte == b':').nth(1).unwrap_or_default().trim_ascii();
+            if has_name(line, b"content-type") || has_name(line, b"c") {
+                // The parameters of a folded one are on the next line; those of a description do not matter.
+                kind = value();
+                // A boundary on the next line is not looked for: see `boundary`.
+            } else if has_name(line, b"content-encoding") || has_name(line, b"e") {
+                encoded |= !value().eq_ignore_ascii_case(b"identity");
+            } else if has_name(line, b"content-transfer-encoding") {
+                let plain = [&b"binary"[..], b"8bit", b"7bit"].iter().any(|plain| value().eq_ignore_ascii_case(plain));
+                encoded |= !plain;
+            }
+        }
+        self.look(kind, encoded, Span::new(at, end), depth + 1);
+    }
+
+    /// The next delimiter line from `from` on: where the part before it ends, and where the one behind it starts (for the closing
+    /// delimiter: behind its two dashes).
+    fn delimiter(&self, boundary: &[u8], from: usize, end: usize) -> Option<(usize, usize)> {
+        let mut at = from;
+        loop {
+            let line = &self.bytes[at..end];
+            if let Some(rest) = line.strip_prefix(b"--").and_then(|rest| rest.strip_prefix(boundary)) {
+                let behind = end - rest.len();
+                let tail = memchr::memchr(b'\n', rest).map_or(rest, |found| &rest[..=found]);
+                if tail.starts_with(b"--") {
+                    return Some((line_end_before(self.bytes, from, at), behind + 2));
+                }
+                if tail.trim_ascii().is_empty() && tail.ends_with(b"\n") {
+                    return Some((line_end_before(self.bytes, from, at), behind + tail.len()));
+                }
+            }
+            at += memchr::memchr(b'\n', line)? + 1;
+        }
+    }
+}
+
+/// The line end before a delimiter belongs to the delimiter.
+fn line_end_before(bytes: &[u8], from: usize, at: usize) -> usize {
+    let line = &bytes[from..at];
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    from + line.strip_suffix(b"\r").unwrap_or(line).len()
+}
+
+/// The `boundary` of a media type, without its quotes. One with an escape in it is none: nobody writes that.
+fn boundary(kind: &[u8]) -> Option<&[u8]> {
+    let mut rest = kind;
+    loop {
+        rest = &rest[memchr::memchr(b';', rest)? + 1..];
+        let parameter = rest.trim_ascii_start();
+        let Some((name, value)) = parameter.split_at_checked(8) else { continue };
+        let value = value.trim_ascii_start().strip_prefix(b"=").map(<[u8]>::trim_ascii_start);
+        let (true, Some(value)) = (name.eq_ignore_ascii_case(b"boundary"), value) else { continue };
+        let text = match value.strip_prefix(b"\"") {
+            Some(quoted) => &quoted[..memchr::memchr(b'"', quoted)?],
+            None => value.split(|byte| matches!(byte, b';' | b' ' | b'\t' | b'\r' | b'\n')).next().unwrap_or_default(),
+        };
+        // RFC 2046 §5.1.1: 1 to 70 characters.
+        return (matches!(text.len(), 1..=70) && !text.contains(&b'\\')).then_some(text);
+    }
+}
+
+/// Writes the message once more with another description in the place of its own, and the Content-Length that this makes.
+///
+/// # Panics
+/// When `sdp` is no span of the message's body: our bug.
+pub fn write_with_sdp(message: &Message<'_>, sdp: Span, new: &[u8], out: &mut Writer<'_>) {
+    let body = message.body;
+    assert!(body.start <= sdp.start && sdp.end <= body.end, "a description is part of the body");
+    let length = body.len() - sdp.len() + new.len();
+    write_body(message, length, Some((sdp, new)), out);
+}
+
+/// Writes the message once more without its body and the header fields that describe it (RFC 3261 §20.11 to §20.15).
+pub fn write_without_body(message: &Message<'_>, out: &mut Writer<'_>) {
+    write_body(message, 0, None, out);
+}
+
+/// Whether a field describes the body, its length apart.
+pub(super) fn describes_body(message: &Message<'_>, field: &Field) -> bool {
+    let line = message.text(field.line);
+    match field.name {
+        Name::ContentType => true,
+        Name::Other => {
+            line.split_at_checked(8).is_some_and(|(start, _)| start.eq_ignore_ascii_case(b"content-"))
+                || has_name(line, b"e")
+                || has_name(line, b"mime-version")
+        }
+        _ => false,
+    }
+}
+
+/// Where the body is.
+pub(super) const fn body_of(message: &Message<'_>) -> Span {
+    message.body
+}
+
+#[cfg(test)]
+mod tests {
+    use std::format;
+    use std::string::String;
+    use std::vec::Vec;
+
+    use super::*;
+
+    const SDP: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\n";
+
+    fn message(headers: &str, body: &str) -> String {
+        format!(
+            "INVITE sip:1@h SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nFrom: <sip:a@h>;tag=a\r\nTo: <sip:b@h>\r\n\
+             Call-ID: c@h\r\nCSeq: 1 INVITE\r\n{headers}\r\n{body}"
+        )
+    }
+
+    fn found(text: &str) -> Option<&str> {
+        let message = Message::parse(text.as_bytes()).expect("it parses");
+        match find_sdp(&message) {
+            Body::Sdp(span) => Some(core::str::from_utf8(span.of(text.as_bytes())).expect("text")),
+            Body::None => None,
+            Body::Unreadable => Some("unreadable"),
+        }
+    }
+
+    #[test]
+    fn a_plain_description() {
+        for kind in ["application/sdp", "APPLICATION/Sdp ; charset=utf-8"] {
+            for name in ["Content-Type", "c", "content-TYPE"] {
+                assert_eq!(found(&message(&format!("{name}: {kind}\r\n"), SDP)), Some(SDP));
+            }
+        }
+        assert_eq!(found(&message("Content-Type: application/sdp\r\n", "")), None);
+        assert_eq!(found(&message("Content-Type: application/sdpx\r\n", SDP)), None);
+        assert_eq!(found(&message("Content-Type: text/plain\r\n", SDP)), None);
+        assert_eq!(found(&message("", SDP)), Some(SDP), "what looks like one is one");
+        assert_eq!(found(&message("", "hello")), None);
+        assert_eq!(found(&message("Content-Type: application/sdp\r\ne: gzip\r\n", SDP)), Some("unreadable"));
+        let identity = "Content-Type: application/sdp\r\nContent-Encoding: identity\r\n";
+        assert_eq!(found(&message(identity, SDP)), Some(SDP));
+    }
+
+    #[test]
+    fn a_part_of_a_multipart() {
+        let isup = "Content-Type: application/isup\r\nContent-Disposition: signal\r\n\r\n\x01\x02--b\r\n";
+        let part = format!("Content-Type: application/sdp\r\n\r\n{SDP}");
+        for boundary in ["b", "\"b\"", "\"b\"; type=\"x;boundary=c\""] {
+            let kind = format!("Content-Type: multipart/mixed ; boundary={boundary}\r\n");
+            for body in [
+                format!("--b\r\n{isup}\r\n--b\r\n{part}\r\n--b--\r\n"),
+                format!("preamble\r\n--b \t\r\n{part}\r\n--b\r\n{isup}\r\n--b--\r\nepilogue"),
+                format!("--b\n{}\n--b--", part.replace("\r\n", "\n")),
+            ] {
+                assert_eq!(found(&message(&kind, &body)).map(|sdp| sdp.replace("\r\n", "\n").trim_end().len()), {
+                    Some(SDP.replace("\r\n", "\n").trim_end().len())
+                });
+            }
+            assert_eq!(found(&message(&kind, &format!("--b\r\n{isup}\r\n--b--\r\n"))), None);
+            let two = format!("--b\r\n{part}\r\n--b\r\n{part}\r\n--b--\r\n");
+            assert_eq!(found(&message(&kind, &two)), Some("unreadable"));
+            let encoded = format!("--b\r\nContent-Transfer-Encoding: base64\r\n{part}\r\n--b--\r\n");
+            assert_eq!(found(&message(&kind, &encoded)), Some("unreadable"));
+            assert_eq!(found(&message(&kind, SDP)), Some("unreadable"), "no delimiter");
+        }
+        assert_eq!(found(&message("Content-Type: multipart/mixed\r\n", SDP)), Some("unreadable"), "no boundary");
+    }
+
+    #[test]
+    fn a_part_without_an_end_is_a_part() {
+        let body = format!("--b\r\nContent-Type: application/sdp\r\n\r\n{SDP}");
+        assert_eq!(found(&message("Content-Type: multipart/mixed;boundary=b\r\n", &body)), Some(SDP));
+    }
+
+    #[test]
+    fn depth_and_number_of_parts_are_bounded() {
+        let mut body = format!("Content-Type: application/sdp\r\n\r\n{SDP}");
+        for depth in 1..=BODY_DEPTH_MAX + 1 {
+            body = format!("--b{depth}\r\n{body}\r\n--b{depth}--");
+            let text = message(&format!("Content-Type: multipart/mixed;boundary=b{depth}\r\n"), &body);
+            assert_eq!(found(&text), Some(if depth <= BODY_DEPTH_MAX { SDP } else { "unreadable" }), "{depth}");
+            body = format!("Content-Type: multipart/mixed;boundary=b{depth}\r\n\r\n{body}");
+        }
+        let kind = "Content-Type: multipart/mixed;boundary=b\r\n";
+        for (parts, expected) in [(BODY_PARTS_MAX - 1, SDP), (BODY_PARTS_MAX, "unreadable")] {
+            let body = "--b\r\n\r\nx\r\n".repeat(parts);
+            let body = format!("{body}--b\r\nContent-Type: application/sdp\r\n\r\n{SDP}\r\n--b--");
+            assert_eq!(found(&message(kind, &body)), Some(expected), "{parts} parts before it");
+        }
+    }
+
+    fn rewritten(text: &str, new: &str) -> String {
+        let message = Message::parse(text.as_bytes()).expect("it parses");
+        let Body::Sdp(span) = find_sdp(&message) else { panic!("no description in {text}") };
+        let mut out = [0; 4096];
+        let mut writer = Writer::new(&mut out);
+        write_with_sdp(&message, span, new.as_bytes(), &mut writer);
+        String::from_utf8(writer.finish().expect("it fits").to_vec()).expect("text")
+    }
+
+    /// Content-Length is right however it was written, and the rest stays byte for byte.
+    #[test]
+    fn another_description_in_its_place() {
+        let length = SDP.len();
+        let new = "v=0\r\nc=IN IP4 203.0.113.1\r\n";
+        for (line, then) in [
+            (format!("Content-Length: {length}\r\n"), format!("Content-Length: {}\r\n", new.len())),
+            (format!("l:{length}\r\n"), format!("l:{}\r\n", new.len())),
+            (format!("Content-Length:\r\n {length}\r\n"), format!("Content-Length:\r\n {}\r\n", new.len())),
+            (String::new(), format!("Content-Length: {}\r\n", new.len())),
+        ] {
+            let text = message(&format!("{line}c: application/sdp\r\nX-Last: 1\r\n"), SDP);
+            let expected = match line.is_empty() {
+                true => message(&format!("c: application/sdp\r\nX-Last: 1\r\n{then}"), new),
+                false => message(&format!("{then}c: application/sdp\r\nX-Last: 1\r\n"), new),
+            };
+            assert_eq!(rewritten(&text, new), expected);
+        }
+        let body = |sdp| format!("--b\r\nContent-Type: application/sdp\r\n\r\n{sdp}\r\n--b--");
+        let text = message("c: multipart/mixed;boundary=b\r\n", &body(SDP));
+        let new_text = rewritten(&text, new);
+        assert!(new_text.ends_with(&body(new)) && new_text.contains(&format!("Content-Length: {}", body(new).len())));
+        assert_eq!(found(&new_text), Some(new), "it is found again");
+    }
+
+    #[test]
+    fn a_message_without_its_body() {
+        let headers = "Content-Disposition: session\r\nc: application/sdp\r\nX-Last: 1\r\nContent-Length: 31\r\n";
+        let text = message(headers, &SDP[..31]);
+        let read = Message::parse(text.as_bytes()).expect("it parses");
+        let mut out = [0; 1024];
+        let mut writer = Writer::new(&mut out);
+        write_without_body(&read, &mut writer);
+        let written: Vec<u8> = writer.finish().expect("it fits").to_vec();
+        assert_eq!(String::from_utf8(written), Ok(message("X-Last: 1\r\nContent-Length: 0\r\n", "")));
+    }
+}

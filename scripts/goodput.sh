@@ -1,0 +1,120 @@
+#!/bin/bash
+# Goodput of one shard below, at and above its capacity, and what becomes of the calls in progress meanwhile.
+#
+# A generator on a small machine cannot bring three times what a whole core takes. So Corelane gets a fifth of a core: a control group with a
+# quota of 1 ms in 5 ms. Its figures are ratios to its own capacity; 4 ms of standing still in each 5 ms stay below the 5 ms that mean
+# overload. Capacity is the most calls a second that it answers when more and more are offered; goodput is what it answers in the
+# middle of a run at a multiple of that. Forty calls a second of another provider, set up before and held over the overload, are the calls in
+# progress: each of them must end as if nothing had been.
+#
+# usage: scripts/goodput.sh [multiple …]      default 1 2 3; needs root for the control group
+set -eu
+cd "$(dirname "$0")/.."
+
+[ $# -gt 0 ] || set -- 1 2 3
+out=${CARGO_TARGET_DIR:-target}/release
+work=$(mktemp -d)
+target=127.0.0.1:26060
+pid=
+
+group=
+for root in /sys/fs/cgroup/cpu /sys/fs/cgroup; do
+    [ -e "$root/cgroup.procs" ] && [ -w "$root/cgroup.procs" ] && { group=$root/corelane-goodput.$$; break; }
+done
+[ -n "$group" ] && mkdir "$group" 2>"$work/why" || { echo "goodput: no control group can be made (root? /sys/fs/cgroup mounted?): $(cat "$work/why" 2>&1)" >&2; exit 2; }
+
+finish() {
+    [ -z "$pid" ] || { kill "$pid" 2>/dev/null || :; wait "$pid" 2>/dev/null || :; }
+    rmdir "$group" 2>/dev/null || :
+    rm -rf "$work"
+}
+trap finish EXIT
+
+if [ -e "$group/cpu.max" ]; then
+    echo "1000 5000" >"$group/cpu.max"
+elif [ -e "$group/cpu.cfs_quota_us" ]; then
+    echo 5000 >"$group/cpu.cfs_period_us"
+    echo 1000 >"$group/cpu.cfs_quota_us"
+else
+    echo "goodput: $group has no CPU quota (version 2: add +cpu to the parent's cgroup.subtree_control)" >&2
+    exit 2
+fi
+
+mkdir "$work/routes"
+table() { printf '%b' "$2" >"$work/routes/$1.csv"; }
+table listener 'id,name,address,port,transport\n1,goodput,127.0.0.1,26060,udp\n'
+table provider 'id,name,enabled,routing_group\n1,crowd,true,1\n2,standing,true,2\n'
+table provider_address 'provider_id,cidr\n1,127.0.0.2/32\n2,127.0.0.4/32\n'
+table gateway 'id,name,host,port\n1,callee,127.0.0.3,26070\n2,standing,127.0.0.5,26070\n'
+table carrier 'id,name\n1,callee\n2,standing\n'
+table carrier_gateway 'carrier_id,gateway_id,priority,weight\n1,1,1,100\n2,2,1,100\n'
+table route 'id,routing_group,prefix,carrier_id,priority,weight\n1,1,4930,1,1,100\n2,2,4930,2,1,100\n'
+
+start() {
+    rm -rf "$work/state"
+    taskset -c 1 "$out/corelane" run --routes "$work/routes" --state-dir "$work/state" --shards 1 --cpus 1 --control-cpu 1 \
+        --calls-max 60000 --cps-max 12000 >"$work/log" 2>&1 &
+    pid=$!
+    for _ in $(seq 100); do
+        grep -q '^ready' "$work/log" && break
+        kill -0 "$pid" || { cat "$work/log" >&2; exit 2; }
+        sleep 0.1
+    done
+    echo "$pid" >"$group/cgroup.procs"
+}
+
+stop() { kill "$pid"; wait "$pid" || :; pid=; }
+
+# The last value of a counter that Corelane printed.
+counter() { sed -n "s/^counter node $1=//p" "$work/log" | tail -n 1; }
+
+# Waits for one more report and prints a counter of it.
+sample() {
+    seen=$(grep -c '^counter node calls_answered=' "$work/log" || :)
+    kill -USR1 "$pid"
+    for _ in $(seq 50); do
+        [ "$(grep -c '^counter node calls_answered=' "$work/log" || :)" -gt "$seen" ] && break
+        sleep 0.02
+    done
+    counter calls_answered
+}
+
+# One run at $1 calls a second: sets answered (a second, in the middle), shed, standing (calls in progress that ended well, of how many).
+offer() {
+    start
+    "$out/corelane-perf" load --target $target --uac-bind 127.0.0.4:0 --uas-bind 127.0.0.5:26070 --cps 40 --calls 160 --hold-ms 14000 --drain-ms 0 \
+        >"$work/standing" 2>&1 &
+    standing_pid=$!
+    sleep 5
+    taskset -c 0 "$out/corelane-perf" load --target $target --uac-bind 127.0.0.2:0 --uas-bind 127.0.0.3:26070 --cps "$1" --calls $(($1 * 8)) \
+        --sources 4 --late-ms 500 --drain-ms 0 >"$work/crowd" 2>&1 &
+    crowd_pid=$!
+    # Past the first 100 ms that tell overload from a burst, and before the crowd's last call.
+    sleep 2
+    before=$(sample); at=$(date +%s%N)
+    sleep 5
+    after=$(sample); to=$(date +%s%N)
+    wait $crowd_pid || :
+    wait $standing_pid || :
+    stop
+    answered=$(((after - before) * 1000000000 / (to - at)))
+    shed=$(counter shed)
+    late=$(sed -n 's/.*latest start \([0-9.]*\) .*/\1/p' "$work/crowd")
+    standing=$(sed -n 's/^calls .*started \([0-9]*\).* ok \([0-9]*\).*/\2 of \1/p' "$work/standing")
+    dropped=$(sed -n 's/^FAULT *\([0-9]*\) datagrams were dropped at the sockets.*/\1/p' "$work/crowd")
+    printf '%9s %9s %7s %10s %12s %14s %16s\n' "$2" "$1" "$answered" "$shed" "${dropped:-0}" "$standing" "$late"
+}
+
+printf '%9s %9s %7s %10s %12s %14s %16s\n' offered calls/s answered shed 'socket drops' 'in progress ok' 'generator late µs'
+capacity=0
+for rate in 3000 4000 5000 6000 7000; do
+    offer $rate search
+    [ "$answered" -gt "$capacity" ] && capacity=$answered
+    # Past the knee more is shed and no more is answered.
+    [ "$answered" -lt $((rate * 9 / 10)) ] && break
+done
+echo "capacity $capacity calls/s of a fifth of a core"
+for multiple in "$@"; do
+    offer $((capacity * multiple)) "${multiple} x"
+    echo "goodput at $multiple x capacity: $((answered * 100 / capacity)) %"
+done
