@@ -20,7 +20,7 @@ use std::time::Duration;
 use crate::kernel::Machine;
 use crate::load::{self, Report};
 use crate::sys::process;
-use target::{Kind, Target};
+use target::{Fleet, Kind, Target};
 
 /// Where the system under test runs, and what calls it gets: the same for every run that is compared.
 #[derive(Clone, Debug, clap::Args)]
@@ -183,7 +183,7 @@ fn measure(settings: &Settings, kind: Kind, cps: u32, round: u32) -> Result<Run,
     let started = match (kind, &settings.routes) {
         (Kind::Floor, _) => Target::floor(stand),
         (Kind::Corelane, Some(routes)) => Target::corelane_on(stand, cps, routes),
-        (Kind::Corelane, None) => Target::corelane(stand, cps, &[]),
+        (Kind::Corelane, None) => Target::corelane(stand, cps, Fleet::NONE),
     };
     process::pin(stand.generator_cpu)?;
     let mut target = started?;

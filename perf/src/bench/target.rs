@@ -37,6 +37,20 @@ impl Kind {
     }
 }
 
+/// Media nodes of one set and one weight; none for direct media.
+#[derive(Copy, Clone)]
+pub(crate) struct Fleet<'a> {
+    /// Where they answer ng.
+    pub(crate) nodes: &'a [SocketAddr],
+    /// Sessions that each takes.
+    pub(crate) max_sessions: u32,
+}
+
+impl Fleet<'_> {
+    /// Direct media.
+    pub(crate) const NONE: Fleet<'static> = Fleet { nodes: &[], max_sessions: 0 };
+}
+
 /// A running child. Dropping it kills it, so that a bench that fails leaves nothing behind.
 pub(crate) struct Target {
     child: Child,
@@ -62,7 +76,7 @@ impl Target {
     }
 
     /// Corelane with one route to the callee, its media through these nodes, or direct where there are none.
-    pub(crate) fn corelane(stand: &Stand, cps: u32, media: &[SocketAddr]) -> Result<Target, Box<dyn Error>> {
+    pub(crate) fn corelane(stand: &Stand, cps: u32, media: Fleet<'_>) -> Result<Target, Box<dyn Error>> {
         let directory = directory(stand)?;
         let routes = directory.join("routes");
         fs::create_dir_all(&routes)?;
@@ -181,7 +195,7 @@ fn corelane(stand: &Stand, routes: &Path, directory: &Path, cps: u32) -> io::Res
 
 /// One provider (the caller), one gateway (the callee), one route for what the generator dials, and some neighbours; media nodes of one
 /// set and one weight, if any.
-fn routing_set(stand: &Stand, media: &[SocketAddr]) -> Vec<(&'static str, String)> {
+fn routing_set(stand: &Stand, media: Fleet<'_>) -> Vec<(&'static str, String)> {
     let Stand { target, uac_bind, uas_bind, .. } = stand;
     let (host, port) = (target.ip(), target.port());
     let bits = if uac_bind.is_ipv4() { 32 } else { 128 };
@@ -197,11 +211,11 @@ fn routing_set(stand: &Stand, media: &[SocketAddr]) -> Vec<(&'static str, String
             "id,routing_group,prefix,carrier_id,priority,weight\n1,1,49,1,1,100\n2,1,4930,1,1,100\n".to_owned(),
         ),
     ];
-    if !media.is_empty() {
+    if !media.nodes.is_empty() {
         tables[1].1 = "id,name,enabled,routing_group,media_set\n1,caller,true,1,1\n".to_owned();
         let mut nodes = "id,set,host,port,weight,max_sessions,enabled\n".to_owned();
-        for (place, node) in media.iter().enumerate() {
-            nodes.push_str(&format!("{},1,{},{},100,100000,1\n", place + 1, node.ip(), node.port()));
+        for (place, node) in media.nodes.iter().enumerate() {
+            nodes.push_str(&format!("{},1,{},{},100,{},1\n", place + 1, node.ip(), node.port(), media.max_sessions));
         }
         tables.push(("media_node.csv", nodes));
     }

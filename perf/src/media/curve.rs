@@ -13,9 +13,9 @@ use std::fmt;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::Settings;
 use super::relays::{Left, Node};
-use crate::bench::target::Target;
+use super::{SESSIONS_MAX, Settings};
+use crate::bench::target::{Fleet, Target};
 use crate::load::series::{Slice, p99};
 use crate::load::{self, Report};
 use crate::sys::process;
@@ -168,9 +168,9 @@ pub(super) fn measure(settings: &Settings, fault: Fault) -> Result<Curve, Box<dy
     let (stand, cps) = (&settings.stand, settings.curve_cps);
     process::pin(stand.generator_cpu)?;
     let places = &settings.nodes[..2];
-    let mut nodes = places.iter().map(|place| Node::start(*place)).collect::<Result<Vec<_>, _>>()?;
+    let mut nodes = places.iter().map(|place| Node::start(*place, SESSIONS_MAX)).collect::<Result<Vec<_>, _>>()?;
     process::pin(stand.target_cpu)?;
-    let started = Target::corelane(stand, cps, places);
+    let started = Target::corelane(stand, cps, Fleet { nodes: places, max_sessions: SESSIONS_MAX });
     process::pin(stand.generator_cpu)?;
     let mut target = started?;
     target.wait_until_ready(stand)?;

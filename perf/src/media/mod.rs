@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   pairs:  direct, media, direct, media …      CPU per call of shard and control core, each by its thread; the ratio of each pair
+//!   held:   60,000 calls at once on four nodes    one node is killed meanwhile: no call fails
 //!   curve:  before │ one node faulty │ both faulty │ both back        by 100 ms: p99 to the 100; by second: failures, 503s
 //!
 //!   load ◄─SIP─► corelane (shard-0, control) ◄─ng─► relay × 2        generator and relays share a CPU
@@ -11,6 +12,7 @@
 //! generator was late, the kernel dropped datagrams or a call failed is no figure: a rate that it was to show reads *not met*.
 
 mod curve;
+mod held;
 mod pairs;
 mod relays;
 mod table;
@@ -25,25 +27,48 @@ use crate::kernel::Machine;
 
 pub use curve::Fault;
 
+/// Sessions that a node of pairs and curves takes: more than there ever are.
+const SESSIONS_MAX: u32 = 100_000;
+
+/// What may be measured.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub enum Question {
+    /// What media control costs.
+    Pairs,
+    /// What failing nodes cost.
+    Curves,
+    /// Whether a fleet carries its sessions with one node lost.
+    Held,
+}
+
 /// What is measured, and how.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Settings {
     /// The stand.
     #[command(flatten)]
     pub stand: Stand,
-    /// Calls per second of the pairs, one table row each; an empty list leaves them out.
+    /// What is asked.
+    #[arg(long, value_delimiter = ',', default_value = "pairs,curves")]
+    pub ask: Vec<Question>,
+    /// Calls per second of the pairs, one table row each.
     #[arg(long, value_delimiter = ',', default_value = "1000,3000")]
     pub cps: Vec<u32>,
-    /// Faults of the curves, one curve each; an empty list leaves them out.
+    /// Faults of the curves, one curve each.
     #[arg(long, value_delimiter = ',', default_value = "freeze,kill,blackhole")]
     pub faults: Vec<Fault>,
-    /// Calls per second of the curves.
+    /// Calls per second of curves and held calls.
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub curve_cps: u32,
     /// Length of each of a curve's four parts.
     #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u32).range(2..=600))]
     pub part_seconds: u32,
-    /// Where the two media nodes answer ng; their control sockets are one port higher.
+    /// Calls in progress at once.
+    #[arg(long, default_value_t = 60_000, value_parser = clap::value_parser!(u32).range(10..=1_000_000))]
+    pub held_calls: u32,
+    /// Sessions that each of the four nodes takes then.
+    #[arg(long, default_value_t = 20_000)]
+    pub held_node_sessions: u32,
+    /// Where the two media nodes answer ng; their control sockets are one port higher. Held calls have four, from the first host on.
     #[arg(long, value_delimiter = ',', value_name = "ADDR:PORT", default_value = "127.0.1.1:25222,127.0.1.2:25222")]
     pub nodes: Vec<SocketAddr>,
     /// Also write the result as Markdown.
@@ -71,7 +96,8 @@ pub fn run(settings: &Settings, say: &mut dyn FnMut(&str)) -> Result<bool, Box<d
     let mut text = format!("```text\n{head}\n```\n\n");
     let mut sound = true;
     let mut pairs = Vec::new();
-    for cps in settings.cps.iter().filter(|cps| **cps > 0) {
+    let asked = |question| settings.ask.contains(&question);
+    for cps in settings.cps.iter().filter(|_| asked(Question::Pairs)) {
         for round in 1..=settings.stand.rounds {
             let pair = pairs::measure(settings, *cps, round)?;
             sound &= pair.holds();
@@ -80,14 +106,23 @@ pub fn run(settings: &Settings, say: &mut dyn FnMut(&str)) -> Result<bool, Box<d
         }
     }
     text.push_str(&table::pairs(settings, &pairs));
-    for fault in &settings.faults {
+    for fault in settings.faults.iter().filter(|_| asked(Question::Curves)) {
         let curve = curve::measure(settings, *fault)?;
         sound &= curve.holds();
         let drawn = table::curve(settings, &curve);
         say(&drawn);
         text.push_str(&drawn);
     }
-    say(&table::pairs(settings, &pairs));
+    if asked(Question::Held) {
+        let held = held::measure(settings)?;
+        sound &= held.faults().is_empty();
+        let told = table::held(&held);
+        say(&told);
+        text.push_str(&told);
+    }
+    if !pairs.is_empty() {
+        say(&table::pairs(settings, &pairs));
+    }
     if let Some(path) = &settings.markdown {
         std::fs::write(path, &text).map_err(|error| format!("{}: {error}", path.display()))?;
     }

@@ -3,9 +3,9 @@
 use std::error::Error;
 use std::time::Duration;
 
-use super::Settings;
 use super::relays::{Left, Node};
-use crate::bench::target::Target;
+use super::{SESSIONS_MAX, Settings};
+use crate::bench::target::{Fleet, Target};
 use crate::kernel;
 use crate::load::{self, Report};
 use crate::sys::process;
@@ -67,9 +67,9 @@ fn one(settings: &Settings, cps: u32, media: bool) -> Result<Run, Box<dyn Error>
     // The relays stand for other machines: they run with the generator, not with the target.
     process::pin(stand.generator_cpu)?;
     let places = if media { &settings.nodes[..] } else { &[] };
-    let nodes = places.iter().map(|place| Node::start(*place)).collect::<Result<Vec<_>, _>>()?;
+    let nodes = places.iter().map(|place| Node::start(*place, SESSIONS_MAX)).collect::<Result<Vec<_>, _>>()?;
     process::pin(stand.target_cpu)?;
-    let started = Target::corelane(stand, cps, places);
+    let started = Target::corelane(stand, cps, Fleet { nodes: places, max_sessions: SESSIONS_MAX });
     process::pin(stand.generator_cpu)?;
     let mut target = started?;
     target.wait_until_ready(stand)?;

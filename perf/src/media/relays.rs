@@ -19,6 +19,7 @@ const POLL: Duration = Duration::from_millis(5);
 pub(super) struct Node {
     child: Option<Child>,
     ng: SocketAddr,
+    sessions_max: u32,
     output: PathBuf,
 }
 
@@ -31,10 +32,10 @@ impl Drop for Node {
 }
 
 impl Node {
-    /// A node that answers at `ng`; it runs where the calling thread runs.
-    pub(super) fn start(ng: SocketAddr) -> Result<Node, Box<dyn Error>> {
+    /// A node that answers at `ng` for so many sessions; it runs where the calling thread runs.
+    pub(super) fn start(ng: SocketAddr, sessions_max: u32) -> Result<Node, Box<dyn Error>> {
         let name = format!("corelane-perf-relay-{}-{}", std::process::id(), ng.ip());
-        let mut node = Node { child: None, ng, output: std::env::temp_dir().join(name) };
+        let mut node = Node { child: None, ng, sessions_max, output: std::env::temp_dir().join(name) };
         node.start_again()?;
         Ok(node)
     }
@@ -43,6 +44,7 @@ impl Node {
     pub(super) fn start_again(&mut self) -> Result<(), Box<dyn Error>> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["relay", "--listen", &self.ng.to_string(), "--control", &self.control().to_string()]);
+        command.args(["--sessions-max", &self.sessions_max.to_string()]);
         let output = File::create(&self.output)?;
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
         self.child = Some(command.spawn()?);
@@ -82,6 +84,15 @@ impl Node {
             Some(counts) => Ok(counts.to_owned()),
             None => Err(answer.into()),
         }
+    }
+
+    /// Sessions that it has now.
+    ///
+    /// # Errors
+    /// No answer.
+    pub(super) fn sessions(&self) -> Result<u64, Box<dyn Error>> {
+        counts::read(&self.line("counters")?, "sessions")
+            .ok_or_else(|| "a relay that does not count its sessions".into())
     }
 
     /// Ends it and reads the counters that it printed: sessions left, and the most at once.

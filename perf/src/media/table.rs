@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Settings;
 use super::curve::{Curve, SLICE_MS};
+use super::held::Held;
 use super::pairs::{Pair, Run};
 use crate::bench::table::{median, number};
 use crate::load::report::micros;
@@ -103,6 +104,28 @@ pub(super) fn curve(settings: &Settings, curve: &Curve) -> String {
         let _ = writeln!(text, "- {count} calls: {failure}");
     }
     for fault in curve.faults() {
+        let _ = writeln!(text, "- not met: {fault}");
+    }
+    text.push('\n');
+    text
+}
+
+/// What became of many calls at once.
+pub(super) fn held(held: &Held) -> String {
+    let [before, together] = &held.sessions;
+    let list = |sessions: &[u64]| sessions.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
+    let tally = &held.report.tally;
+    let mut text = format!(
+        "{} calls at once over four nodes of {} sessions, the first killed meanwhile.\n\n\
+         - ended well {} of {}\n- sessions by node before the kill: {}\n- of the three others with all calls there: {}\n",
+        held.calls,
+        held.node_sessions,
+        tally.ok,
+        tally.started,
+        list(before),
+        list(together),
+    );
+    for fault in held.faults() {
         let _ = writeln!(text, "- not met: {fault}");
     }
     text.push('\n');
