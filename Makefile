@@ -65,9 +65,11 @@ goodput: ## calls answered at 1, 2 and 3 times the capacity of a fifth of a core
 	$(CARGO) build --release --locked -p corelane-tools -p corelane-perf --bins
 	@scripts/goodput.sh
 
-soak: ## CALLS=100000 calls of every outcome by SIPp; afterwards every slab is empty
+soak: ## CALLS=100000 calls of every outcome by SIPp; afterwards every slab is empty; 60,000 calls at once over four media nodes, one lost
 	@scripts/setup.sh build sipp
 	CORELANE_SOAK_CALLS=$(SOAK_CALLS) $(CARGO) test --locked --release -p corelane-tools --test e2e soak -- --nocapture
+	$(CARGO) build --release --locked -p corelane-tools -p corelane-perf --bins
+	$(OUTPUT)/release/corelane-perf media --ask held
 
 run: ## Corelane in the foreground on the demo's tables (127.0.50.1:15060)
 	@scripts/setup.sh build
