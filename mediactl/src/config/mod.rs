@@ -16,7 +16,7 @@ mod cpus;
 pub mod file;
 mod listen;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use corelane_core::engine::{Policy, Timers, UnknownSource};
@@ -36,12 +36,19 @@ pub const CALLS_MAX_DEFAULT: u32 = 60_000;
 /// New calls a second unless told otherwise.
 pub const CPS_MAX_DEFAULT: u32 = 1_000;
 
+/// From a question to a media node, other nodes included, to giving up, unless told otherwise.
+pub const MEDIA_DEADLINE_MS_DEFAULT: u64 = 2_000;
+/// Sockets towards each media node unless told otherwise: rtpengine may serve each from another thread.
+pub const MEDIA_SOCKETS_DEFAULT: u8 = 4;
+
 /// What somebody set, in a file or by flags.
 #[derive(Clone, Default, Debug)]
 #[allow(missing_docs, reason = "each field is the setting of the same name in docs/operating.md")]
 pub struct Given {
     pub routes: Option<Sourced<PathBuf>>,
     pub state_dir: Option<Sourced<PathBuf>>,
+    pub journal_dir: Option<Sourced<PathBuf>>,
+    pub node_id: Option<Sourced<u32>>,
     pub listen: Vec<Sourced<Listen>>,
     pub advertise: Vec<Sourced<Advertise>>,
     pub shards: Option<Sourced<u8>>,
@@ -66,6 +73,8 @@ pub struct Given {
     pub min_se_s: Option<Sourced<u64>>,
     pub hunt_after_ringing: Option<Sourced<bool>>,
     pub remap_503: Option<Sourced<bool>>,
+    pub media_deadline_ms: Option<Sourced<u64>>,
+    pub media_sockets: Option<Sourced<u8>>,
     pub bye_on_expiry: Option<Sourced<bool>>,
 }
 
@@ -76,6 +85,8 @@ impl Given {
         Given {
             routes: self.routes.or(under.routes),
             state_dir: self.state_dir.or(under.state_dir),
+            journal_dir: self.journal_dir.or(under.journal_dir),
+            node_id: self.node_id.or(under.node_id),
             listen: if self.listen.is_empty() { under.listen } else { self.listen },
             advertise: if self.advertise.is_empty() { under.advertise } else { self.advertise },
             shards: self.shards.or(under.shards),
@@ -100,6 +111,8 @@ impl Given {
             min_se_s: self.min_se_s.or(under.min_se_s),
             hunt_after_ringing: self.hunt_after_ringing.or(under.hunt_after_ringing),
             remap_503: self.remap_503.or(under.remap_503),
+            media_deadline_ms: self.media_deadline_ms.or(under.media_deadline_ms),
+            media_sockets: self.media_sockets.or(under.media_sockets),
             bye_on_expiry: self.bye_on_expiry.or(under.bye_on_expiry),
         }
     }
@@ -111,12 +124,20 @@ impl Given {
         let placement = cpus::place(&self, machine, &mut problems);
         let timers = self.timers(&mut problems);
         let policy = self.policy();
+        let media = Media {
+            deadline: Duration::from_millis(
+                self.media_deadline_ms.map_or(MEDIA_DEADLINE_MS_DEFAULT, |given| given.value),
+            ),
+            sockets: self.media_sockets.map_or(MEDIA_SOCKETS_DEFAULT, |given| given.value),
+        };
         let path = |given: Option<Sourced<PathBuf>>, default: &str, setting: &'static str| {
             given.unwrap_or_else(|| Sourced::new(default.into(), Place::Default(setting)))
         };
         let config = Config {
             routes: path(self.routes, ROUTES_DEFAULT, "routes"),
             state_dir: path(self.state_dir, STATE_DIR_DEFAULT, "state_dir"),
+            journal_dir: self.journal_dir,
+            node_id: self.node_id.map(|given| given.value),
             listen: self.listen,
             advertise: self.advertise,
             placement,
@@ -127,6 +148,7 @@ impl Given {
             unknown_source: or_default(self.unknown_source, UnknownSource::Drop, "unknown_source"),
             timers,
             policy,
+            media,
         };
         (config, problems)
     }
@@ -211,6 +233,10 @@ pub struct Config {
     pub routes: Sourced<PathBuf>,
     /// Directory of key, image and lock.
     pub state_dir: Sourced<PathBuf>,
+    /// Directory of journals and media sessions, where it is another one.
+    pub journal_dir: Option<Sourced<PathBuf>>,
+    /// Id of this node among those that share media nodes, where it is not the state directory's.
+    pub node_id: Option<u32>,
     /// Where listeners bind on this node.
     pub listen: Vec<Sourced<Listen>>,
     /// What listeners call themselves on this node.
@@ -231,9 +257,26 @@ pub struct Config {
     pub timers: Timers,
     /// What a failed gateway and an expired session mean.
     pub policy: Policy,
+    /// How media nodes are asked.
+    pub media: Media,
+}
+
+/// How media nodes are asked.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Media {
+    /// From a question, other nodes included, to giving up.
+    pub deadline: Duration,
+    /// Sockets towards each node.
+    pub sockets: u8,
 }
 
 impl Config {
+    /// Where journals and the table of media sessions lie.
+    #[must_use]
+    pub fn journal_dir(&self) -> &Path {
+        &self.journal_dir.as_ref().unwrap_or(&self.state_dir).value
+    }
+
     /// Number of shards.
     #[must_use]
     pub fn shards(&self) -> u8 {
@@ -253,8 +296,6 @@ fn or_default<T>(given: Option<Sourced<T>>, default: T, setting: &'static str) -
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use corelane_shard::SHARDS_MAX;
 
     use super::*;
