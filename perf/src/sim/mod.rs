@@ -16,10 +16,12 @@
 //! What it refuses to do: forgive. There is no retry and no tolerance by number; what a promise does not cover is named where it
 //! is checked (`audit.rs`).
 
+mod acks;
 mod audit;
 mod caller;
 mod exchange;
 mod gateway;
+mod hosts;
 mod ladder;
 mod leg;
 mod mischief;
@@ -29,6 +31,7 @@ mod random;
 mod routes;
 mod script;
 mod tally;
+mod traffic;
 mod wire;
 mod world;
 
