@@ -4,6 +4,7 @@
 use super::exchange::{ACK_SERIAL, listener_of};
 use super::leg::{RequestHead, Server, Stage, Waits};
 use super::network::LegIndex;
+use super::sdp;
 use super::wire::{Branch, Method, header};
 use super::world::World;
 use crate::wire::Message;
@@ -51,13 +52,19 @@ impl World<'_> {
         let (seed, now) = (self.seed, self.now_us);
         let leg = self.leg(at);
         let party = leg.party;
-        let found = &mut leg.dialogs[usize::from(dialog)];
+        let invite = leg.clients.iter().rfind(|client| client.method == Method::Invite && client.cseq == cseq);
+        let delayed = invite.is_some_and(|client| !client.offers);
+        let found = &leg.dialogs[usize::from(dialog)];
+        let owes = delayed && (found.owes_answer || sdp::find(answer.bytes).is_some());
+        let sdp = (owes && found.ack_cseq != cseq).then(|| self.describe(at));
+        let found = &mut self.leg(at).dialogs[usize::from(dialog)];
         if found.ack_cseq != cseq {
+            found.owes_answer = false;
             if !answer.contact.is_empty() {
                 found.target = answer.contact.to_vec();
             }
             let serial = ACK_SERIAL | cseq << 8 | u32::from(dialog);
-            let head = RequestHead { party, branch: Branch { call: at.call, leg: at.leg, serial }, seed, cseq };
+            let head = RequestHead { party, branch: Branch { call: at.call, leg: at.leg, serial }, seed, cseq, sdp };
             let mut bytes = Vec::with_capacity(500);
             found.request(Method::Ack, &head, b"").write(&mut bytes);
             (found.ack, found.ack_cseq) = (bytes, cseq);

@@ -3,6 +3,7 @@
 
 use super::leg::{Client, Dialog, Leg, Progress, RequestHead, Server, Stage, Waits};
 use super::network::{Act, Event, LegIndex, Party, SECOND};
+use super::sdp::{self, Sdp};
 use super::wire::{Branch, Method, Response, branch_text, leading_number, tag};
 use super::world::World;
 use crate::wire::{Message, Start};
@@ -42,6 +43,7 @@ impl World<'_> {
         let now = self.now_us;
         let leg = self.leg(at);
         let index = leg.clients.len() as u16;
+        let offers = sdp::find(&bytes).is_some();
         self.send(at, listener, &bytes);
         self.leg(at).clients.push(Client {
             method,
@@ -52,6 +54,7 @@ impl World<'_> {
             interval_us: T1,
             give_up_at: now + GIVE_UP,
             dialog,
+            offers,
             reached: false,
             answered: false,
             final_status: 0,
@@ -65,8 +68,19 @@ impl World<'_> {
         self.network.schedule(self.now_us + after_us, Event::Act { at, act });
     }
 
+    /// Sends a request inside a dialog, a re-INVITE or UPDATE with an offer or without one.
+    pub(super) fn ask(&mut self, at: LegIndex, dialog: u8, method: Method) {
+        let offers = match method {
+            Method::Invite => !self.random.chance(self.plan.offers.delayed_permille),
+            Method::Update => self.random.chance(self.plan.offers.update_permille),
+            _ => false,
+        };
+        let sdp = offers.then(|| self.describe(at));
+        self.ask_with(at, dialog, method, b"", sdp);
+    }
+
     /// Sends a request inside a dialog.
-    pub(super) fn ask(&mut self, at: LegIndex, dialog: u8, method: Method, lines: &[u8]) {
+    pub(super) fn ask_with(&mut self, at: LegIndex, dialog: u8, method: Method, lines: &[u8], sdp: Option<Sdp>) {
         let seed = self.seed;
         let leg = self.leg(at);
         let serial = leg.clients.len() as u32;
@@ -77,7 +91,7 @@ impl World<'_> {
         }
         found.cseq += 1;
         let cseq = found.cseq;
-        let head = RequestHead { party, branch: Branch { call: at.call, leg: at.leg, serial }, seed, cseq };
+        let head = RequestHead { party, branch: Branch { call: at.call, leg: at.leg, serial }, seed, cseq, sdp };
         let mut bytes = Vec::with_capacity(700);
         found.request(method, &head, lines).write(&mut bytes);
         let listener = listener_of(&found.route);
@@ -106,7 +120,7 @@ impl World<'_> {
             // RFC 3261 §12.2.1.2: who gets no answer in a dialog gives it up.
             if let Some(dialog) = client.dialog {
                 self.calls[at.call as usize].closing = true;
-                self.ask(at, dialog, Method::Bye, b"");
+                self.ask(at, dialog, Method::Bye);
             }
             return;
         }
@@ -133,7 +147,7 @@ impl World<'_> {
             let (status, dialog) = (server.status, server.dialog);
             if let Some(dialog) = dialog.filter(|_| (200..300).contains(&status)) {
                 // RFC 3261 §13.3.1.4: no ACK came.
-                self.ask(at, dialog, Method::Bye, b"");
+                self.ask(at, dialog, Method::Bye);
             }
             return;
         }
@@ -269,12 +283,24 @@ impl World<'_> {
             return true;
         }
         let party = self.leg(at).party;
-        let offers = method == Method::Invite && status == 200;
+        let answers = match method {
+            Method::Invite => true,
+            Method::Update => sdp::find(message.bytes).is_some(),
+            // One whose INVITE had no offer brings the answer itself.
+            Method::Prack => sdp::find(message.bytes).is_some() && self.was_invited_with_offer(at),
+            _ => false,
+        };
+        let body = (answers && status == 200).then(|| self.describe(at));
         self.leg(at).servers[usize::from(index)].dialog = Some(dialog as u8);
         let contact = (status == 200 && matches!(method, Method::Invite | Method::Update)).then_some(party);
-        let response = Response { status, to_tag: b"", lines: b"", contact, body: offers };
+        let response = Response { status, to_tag: b"", lines: b"", contact, body };
         self.respond(at, index, &response, message, false);
         true
+    }
+
+    /// Whether the INVITE that a gateway answered had an offer.
+    fn was_invited_with_offer(&mut self, at: LegIndex) -> bool {
+        self.leg(at).servers.first().is_some_and(|server| sdp::find(&server.request).is_some())
     }
 
     fn asks_invite(&mut self, at: LegIndex) -> bool {
@@ -322,7 +348,7 @@ impl World<'_> {
         if matches!(status, 481 | 408) && dialog.is_some() && method != Method::Bye {
             self.calls[at.call as usize].closing = true;
             if first_final && let Some(dialog) = dialog {
-                self.ask(at, dialog, Method::Bye, b"");
+                self.ask(at, dialog, Method::Bye);
             }
         }
     }
@@ -364,5 +390,6 @@ pub(super) fn new_dialog(party: Party, local: Vec<u8>, message: &Message<'_>, by
         confirmed_at: 0,
         ack: Vec::new(),
         ack_cseq: 0,
+        owes_answer: false,
     }
 }

@@ -30,6 +30,7 @@ mod plan;
 mod random;
 mod routes;
 mod script;
+mod sdp;
 mod tally;
 mod traffic;
 mod wire;

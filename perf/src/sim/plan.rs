@@ -31,6 +31,19 @@ pub(super) enum Scarce {
     Everything,
 }
 
+/// Who offers and who answers. All 0: the INVITE offers, each response with a tag answers the same.
+#[derive(Copy, Clone, Default, Debug)]
+pub(super) struct Offers {
+    /// INVITEs and re-INVITEs without an offer.
+    pub(super) delayed_permille: u32,
+    /// PRACKs with another offer.
+    pub(super) prack_permille: u32,
+    /// UPDATEs with one.
+    pub(super) update_permille: u32,
+    /// Responses with another answer than the one before.
+    pub(super) fresh_permille: u32,
+}
+
 /// How often something happens: the mean time between two, none where it is off.
 pub(super) type Every = Option<u64>;
 
@@ -69,6 +82,7 @@ pub(super) struct Plan {
     /// Calls whose messages are mutilated, repeated wrongly or forged.
     pub(super) mischief_permille: u32,
     pub(super) habits: Habits,
+    pub(super) offers: Offers,
 }
 
 impl Plan {
@@ -117,6 +131,7 @@ impl Plan {
             capped_permille: random.pick(&[0, 0, 300, 1000]),
             mischief_permille: random.pick(&[0, 0, 50, 300]),
             habits: Habits::draw(random),
+            offers: Offers::default(),
         }
     }
 }

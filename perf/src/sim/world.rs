@@ -335,7 +335,7 @@ impl<'i> World<'i> {
             Act::Answer(step) => self.answer_step(at, step),
             Act::Cancel => self.give_up(at),
             Act::Ack { dialog } => self.late_ack(at, dialog),
-            Act::Ask { dialog, method } => self.ask(at, dialog, method, b""),
+            Act::Ask { dialog, method } => self.ask(at, dialog, method),
             Act::RepeatRequest(index) => self.repeat_request(at, index),
             Act::RepeatResponse(index) => self.repeat_response(at, index),
             Act::Vanish => {
