@@ -30,7 +30,14 @@ impl World<'_> {
         let cancel = script.cancel;
         let unborn = host.down.is_some();
         let leg = Leg::new(party, host.life, None);
-        self.calls.push(Call { script, legs: vec![leg], tampered: mischief, closing: false });
+        self.calls.push(Call {
+            script,
+            legs: vec![leg],
+            tampered: mischief,
+            closing: false,
+            direct: false,
+            lied_to: false,
+        });
         if unborn {
             return;
         }

@@ -61,7 +61,6 @@ fn write(out: &mut Vec<u8>, of: Origin, address: &[u8]) {
 }
 
 /// What a node of the relay makes of a description.
-#[cfg(test)]
 pub(super) fn relay(out: &mut Vec<u8>, of: Origin, node: u8) {
     let [high, low] = RELAYS;
     write(out, of, Ipv4Addr::new(high, low, 0, node).to_string().as_bytes());

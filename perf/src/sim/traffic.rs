@@ -9,6 +9,7 @@ use corelane_core::{BufferRef, Flow, Input, Instant, ListenerIndex, Transport};
 
 use super::ladder::{End, Fate, Line, NO_CALL};
 use super::network::{Event, LegIndex, Party, travel};
+use super::sdp;
 use super::wire::{Branch, Method, check, cseq_method};
 use super::world::{Cause, World};
 use crate::wire::{Message, Start};
@@ -60,6 +61,9 @@ impl World<'_> {
             _ => self.random.below(shards) as u8,
         };
         self.cause = self.cause_of(&packet.bytes);
+        if owner.is_none_or(|owner| owner == shard) {
+            self.note_direct(usize::from(shard), &packet.bytes);
+        }
         let queued_us = self.random.below(self.plan.queued_us + 1);
         let input = Input::Datagram {
             flow: flow(from, listener),
@@ -91,6 +95,19 @@ impl World<'_> {
         self.network.recycle(packet);
     }
 
+    /// An INVITE that would open a call meets an image without media nodes: that of a stranger may be one that was repeated wrongly.
+    fn note_direct(&mut self, shard: usize, bytes: &[u8]) {
+        if self.plan.media.is_none() || self.images[self.nodes[shard].image].has_media() {
+            return;
+        }
+        let Some(message) = Message::scan(bytes) else { return };
+        let opens = message.start == Start::Request(b"INVITE");
+        if let Some(call) = self.call_of(&message).filter(|_| opens) {
+            let call = &mut self.calls[call as usize];
+            call.direct |= call.tampered || !message.has_to_tag();
+        }
+    }
+
     /// Whose request a datagram is, where an endpoint of the world sent it.
     fn cause_of(&mut self, bytes: &[u8]) -> Option<Cause> {
         let message = Message::scan(bytes)?;
@@ -100,7 +117,7 @@ impl World<'_> {
         let Branch { call, leg, serial } = Branch::read(message.vias()[0])?;
         let at = LegIndex { call, leg };
         let known = call == message.call && usize::from(leg) < self.calls[call as usize].legs.len();
-        (known && method != Method::Cancel).then_some(Cause { at, serial, method })
+        (known && method != Method::Cancel).then(|| Cause { at, serial, method, described: sdp::find(bytes).is_some() })
     }
 
     /// The call of a message, where its Call-ID is one of this world.
@@ -109,20 +126,23 @@ impl World<'_> {
         known.then_some(message.call)
     }
 
+    /// Whoever reads a buffer gives it back when he has.
+    pub(super) fn release_later(&mut self, shard: usize, buffer: BufferRef, bytes: &[u8]) {
+        if self.plan.release_us == 0 {
+            return self.nodes[shard].engine.release(buffer);
+        }
+        let after = self.random.below(self.plan.release_us);
+        let event = Event::Release { shard: shard as u8, buffer, digest: digest(bytes) };
+        self.network.schedule(self.now_us + after, event);
+    }
+
     /// The engine sends.
     pub(super) fn emit(&mut self, shard: usize, flow: Flow, buffer: BufferRef) {
         self.emitted += 1;
         let mut bytes = std::mem::take(&mut self.bytes);
         bytes.clear();
-        let engine = &mut self.nodes[shard].engine;
-        bytes.extend_from_slice(engine.buffer(buffer));
-        if self.plan.release_us == 0 {
-            engine.release(buffer);
-        } else {
-            let after = self.random.below(self.plan.release_us);
-            let event = Event::Release { shard: shard as u8, buffer, digest: digest(&bytes) };
-            self.network.schedule(self.now_us + after, event);
-        }
+        bytes.extend_from_slice(self.nodes[shard].engine.buffer(buffer));
+        self.release_later(shard, buffer, &bytes);
         let message = Message::scan(&bytes);
         let line = Line::of(message.as_ref());
         let call = message.as_ref().and_then(|message| self.call_of(message)).unwrap_or(NO_CALL);

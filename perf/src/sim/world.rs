@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use corelane_core::admission::{Caps, CapsSize};
+use corelane_core::bus::MediaCall;
 use corelane_core::call::CallRecord;
 use corelane_core::engine::{Command, Listener, Settings};
 use corelane_core::routing::ListenerSlot;
@@ -27,6 +28,7 @@ use super::audit::Fault;
 use super::hosts::Host;
 use super::ladder::{End, Fate, Ladder, Line, NO_CALL};
 use super::leg::Call;
+use super::media::Relay;
 use super::network::{Act, Event, LISTENERS, LegIndex, Network, SECOND};
 use super::plan::{Every, Plan};
 use super::random::{Random, mix};
@@ -45,7 +47,7 @@ const NO_ROWS: CapsSize = CapsSize { providers: 0, carriers: 0, gateways: 0 };
 /// One shard.
 pub(super) struct Node {
     pub(super) engine: Box<Engine>,
-    image: usize,
+    pub(super) image: usize,
     /// How late the next due timer is noticed.
     late_us: u64,
 }
@@ -56,6 +58,8 @@ pub(super) struct Cause {
     pub(super) at: LegIndex,
     pub(super) serial: u32,
     pub(super) method: Method,
+    /// It has a session description.
+    pub(super) described: bool,
 }
 
 /// A world.
@@ -73,11 +77,13 @@ pub(super) struct World<'i> {
     pub(super) steering: Steering,
     /// What the shards count together.
     pub(super) caps: Arc<Caps>,
-    images: &'i [Image<'i>],
+    pub(super) images: &'i [Image<'i>],
     effects: Effects,
     pub(super) network: Network,
     pub(super) hosts: Vec<Host>,
     pub(super) calls: Vec<Call>,
+    /// The control core and its media nodes.
+    pub(super) relay: Relay,
     pub(super) ladder: Ladder,
     pub(super) tally: Tally,
     pub(super) cause: Option<Cause>,
@@ -87,7 +93,7 @@ pub(super) struct World<'i> {
     /// Calls by the hash of their Call-ID.
     pub(super) numbers: HashMap<u64, u32>,
     /// Calls that have ended: hash and pass.
-    settled: HashSet<(u64, u32)>,
+    pub(super) settled: HashSet<(u64, u32)>,
     audit_at: u64,
     /// The last call began at this time.
     loaded_at: Option<u64>,
@@ -143,6 +149,7 @@ impl<'i> World<'i> {
             network: Network::default(),
             hosts,
             calls: Vec::new(),
+            relay: Relay::new(mix(mix(seed))),
             ladder: Ladder::default(),
             tally: Tally::default(),
             cause: None,
@@ -161,6 +168,7 @@ impl<'i> World<'i> {
             (world.plan.crash_every, Event::Crash),
             (world.plan.noise_every, Event::Noise),
             (world.plan.command_every, Event::Command),
+            (world.plan.media.as_ref().and_then(|media| media.freeze_every), Event::Freeze),
         ] {
             world.again(every, event);
         }
@@ -242,6 +250,11 @@ impl<'i> World<'i> {
             Event::ToParty { to, listener, packet, shard } => self.arrive(to, listener, packet, shard),
             Event::Unreachable { to, listener, packet, shard } => self.report(to, listener, packet, shard),
             Event::Release { shard, buffer, digest } => self.give_back(shard, buffer, digest),
+            Event::Media { shard, reply } => self.reply(shard, reply),
+            Event::Freeze => {
+                self.freeze();
+                self.again(self.plan.media.as_ref().and_then(|media| media.freeze_every), event);
+            }
             Event::Act { at, act } => self.on_act(at, act),
             Event::Call => {
                 self.begin_call();
@@ -306,6 +319,12 @@ impl<'i> World<'i> {
             return self.break_promise("a call ended twice", self.last_call);
         }
         let known = self.numbers.get(&record.call_hash).copied();
+        let owed = self.relay.owed.remove(&MediaCall { call_hash: record.call_hash, pass: record.pass });
+        if record.media != owed {
+            let what = if owed { "the deletes of a call are owed and" } else { "a call offered nothing and" };
+            let what = format!("{what} its record says media: {}", record.media);
+            self.break_promise(&what, known.unwrap_or(NO_CALL));
+        }
         let Some(call) = known else { return };
         self.ladder.note(
             self.now_us,
@@ -357,6 +376,7 @@ impl<'i> World<'i> {
         for effect in std::mem::take(&mut self.effects) {
             match effect {
                 Effect::Send { flow, buffer } => self.emit(shard, flow, buffer),
+                Effect::Media { buffer } => self.wish(shard, buffer),
                 Effect::Ended(record) => self.settle_call(shard, &record),
                 Effect::Forward { shard } => handed_over = Some(shard.0),
             }
