@@ -59,6 +59,7 @@ counters! {
     Rejected482, "rejected_482", "total", "Looped requests (RFC 5393).";
     Rejected483, "rejected_483", "total", "Requests out of Max-Forwards.";
     Rejected484, "rejected_484", "total", "Numbers of which the provider's rules left nothing.";
+    Rejected488, "rejected_488", "total", "Offers answered 488: a media node refused them, or nobody can read them.";
     Rejected500, "rejected_500", "total", "Requests that failed here for a reason of ours.";
     Rejected503, "rejected_503", "total", "Requests answered 503: no usable gateway, or a full slab.";
     Rejected505, "rejected_505", "total", "Requests of another SIP version.";
@@ -91,11 +92,21 @@ counters! {
     AnswersUndelivered, "answers_undelivered", "total", "2xx that no caller waited for any more: acknowledged and ended by Corelane.";
     ByesSent, "byes_sent", "total", "BYEs of Corelane's own.";
     ForksForgotten, "forks_forgotten", "total", "Dialogs of a fork for which a call had no room.";
+    MediaAsked, "media_asked", "total", "Wishes handed to the control core for media nodes.";
+    MediaDone, "media_done", "total", "Messages that came back from a media node.";
+    MediaRefused, "media_refused", "total", "SDP that a media node refused.";
+    MediaNoNode, "media_no_node", "total", "Messages for which no media node could be used.";
+    MediaFailed, "media_failed", "total", "Messages that the media node of their call failed.";
+    MediaTimeouts, "media_timeouts", "total", "Messages for which nothing came back within media_timeout.";
+    MediaLate, "media_late", "total", "Replies that nobody waited for any more.";
+    MediaReused, "media_reused", "total", "Messages that left with an SDP that a node had given before.";
+    Unrelayed, "unrelayed", "total", "Messages not sent because their SDP did not come back from a media node (I2).";
     CallsLive, "calls_live", "now", "Calls that have not ended.";
     CallRecordsLive, "call_records_live", "now", "Call records in use; those of calls that Corelane ended stay for 64·T1.";
     CallsCapacity, "calls_capacity", "now", "Call records that exist.";
     ServerTransactionsLive, "server_transactions_live", "now", "Server transactions in use, lingering ones included.";
     ClientTransactionsLive, "client_transactions_live", "now", "Client transactions in use, lingering ones included.";
+    ExchangesLive, "exchanges_live", "now", "Messages that wait for a media node.";
     BuffersLive, "buffers_live", "now", "Message buffers in use.";
     TimersLive, "timers_live", "now", "Timers that run.";
     CallRecordsAcquired, "call_records_acquired", "total", "Call records ever taken.";
@@ -104,6 +115,8 @@ counters! {
     ServerTransactionsReleased, "server_transactions_released", "total", "Server transactions ever given back.";
     ClientTransactionsAcquired, "client_transactions_acquired", "total", "Client transactions ever taken.";
     ClientTransactionsReleased, "client_transactions_released", "total", "Client transactions ever given back.";
+    ExchangesAcquired, "exchanges_acquired", "total", "Exchanges with media nodes ever opened.";
+    ExchangesReleased, "exchanges_released", "total", "Exchanges with media nodes ever closed.";
     BuffersAcquired, "buffers_acquired", "total", "Message buffers ever taken.";
     BuffersReleased, "buffers_released", "total", "Message buffers ever given back.";
 }
@@ -141,6 +154,12 @@ pub const LEDGER: &[Account] = &[
         acquired: Counter::ClientTransactionsAcquired,
         released: Counter::ClientTransactionsReleased,
         live: Counter::ClientTransactionsLive,
+    },
+    Account {
+        name: "exchanges",
+        acquired: Counter::ExchangesAcquired,
+        released: Counter::ExchangesReleased,
+        live: Counter::ExchangesLive,
     },
     Account {
         name: "buffers",

@@ -9,6 +9,7 @@
 //!            └ response ─► response.rs: branch token ─► client transaction ─┬► branch.rs ────┘       │
 //!                                                                           └► server transaction   │
 //!  time ─────► timeout.rs: wheel place ─► transaction, branch.rs or call                             │
+//!  media ────► media.rs: a message comes back from its node and goes on as if it had just come
 //!  control ──► control.rs: drain, hang up            calls.rs: the figure of a call, its timer ─► hangup.rs, call/end.rs
 //! ```
 
@@ -27,6 +28,7 @@ mod hangup;
 mod hunt;
 mod identity;
 mod invite;
+mod media;
 mod reason;
 mod records;
 mod request;
@@ -42,6 +44,7 @@ use alloc::vec;
 use arrayvec::ArrayVec;
 
 use crate::admission::Overload;
+use crate::bus::MediaReply;
 use crate::call::{Call, CallRecord};
 use crate::counter::{Counter, Counters};
 use crate::flow::Flow;
@@ -61,6 +64,8 @@ pub use canary::Leak;
 pub use control::Command;
 pub use settings::{Listener, Policy, Settings, Timers, UnknownSource};
 
+use media::Exchange;
+pub(crate) use media::ExchangeRef;
 pub(crate) use records::{ClientRef, ServerRef};
 use records::{ClientTransaction, Places, ServerTransaction};
 
@@ -87,6 +92,8 @@ pub enum Input<'a> {
     },
     /// The control core wants something.
     Command(Command),
+    /// What came of a wish to a media node.
+    Media(MediaReply<'a>),
     /// Time passed: due timers fire, as many as the effects can hold. Repeat while [`Engine::next_timeout`] is not later than now.
     Timeout,
 }
@@ -101,6 +108,12 @@ pub enum Effect {
         /// Where to.
         flow: Flow,
         /// What.
+        buffer: BufferRef,
+    },
+    /// Hand the [`MediaRequest`](crate::bus::MediaRequest) in [`Engine::buffer`] to the control core, then [`Engine::release`] it.
+    /// Where its ring has no room, that answers at once with [`MediaOutcome::NoNode`](crate::bus::MediaOutcome::NoNode).
+    Media {
+        /// The request.
         buffer: BufferRef,
     },
     /// The datagram of this input belongs to a call of another shard: hand it over. The engine did nothing else with it.
@@ -136,6 +149,7 @@ pub struct Engine {
     pub(crate) servers: Slab<ServerTransaction>,
     pub(crate) server_index: Index,
     pub(crate) clients: Slab<ClientTransaction>,
+    pub(crate) exchanges: Slab<Exchange>,
     pub(crate) pool: BufferPool,
     pub(crate) wheel: TimerWheel,
     pub(crate) places: Places,
@@ -144,6 +158,10 @@ pub struct Engine {
     pub(crate) scratch: Box<[u8]>,
     /// Where a stored INVITE is read again for the next gateway.
     pub(crate) reread: Box<[u8]>,
+    /// Where a message is written that comes back from a media node.
+    pub(crate) resumed: Box<[u8]>,
+    /// Where a message is read that waited for one.
+    pub(crate) waited: Box<[u8]>,
     pub(crate) overload: Overload,
     /// No new calls are taken.
     pub(crate) draining: bool,
@@ -169,12 +187,15 @@ impl Engine {
             servers: Slab::new(Resource::ServerTransactions, budget.server_transactions),
             server_index: Index::new(budget.server_transactions),
             clients: Slab::new(Resource::ClientTransactions, budget.client_transactions),
+            exchanges: Slab::new(Resource::Exchanges, budget.exchanges),
             pool: BufferPool::new(budget.buffers),
             wheel: TimerWheel::new(budget.timers(), now),
-            places: Places::new(budget.server_transactions, budget.client_transactions),
+            places: Places::new(budget.server_transactions, budget.client_transactions, budget.calls),
             counters: Counters::default(),
             scratch: vec![0; MESSAGE_SIZE_MAX].into_boxed_slice(),
             reread: vec![0; MESSAGE_SIZE_MAX].into_boxed_slice(),
+            resumed: vec![0; MESSAGE_SIZE_MAX].into_boxed_slice(),
+            waited: vec![0; MESSAGE_SIZE_MAX].into_boxed_slice(),
             overload: Overload::new(),
             draining: false,
             sweep: None,
@@ -198,16 +219,17 @@ impl Engine {
             Input::Unreachable { flow, sent } => self.on_unreachable(&mut turn, flow, sent),
             Input::Timeout => self.on_timeout(&mut turn),
             Input::Command(command) => self.on_command(&mut turn, command),
+            Input::Media(reply) => self.on_media(&mut turn, &reply),
         }
     }
 
-    /// The bytes of a buffer named by [`Effect::Send`]; their address is stable until it is released.
+    /// The bytes of a buffer named by [`Effect::Send`] or [`Effect::Media`]; their address is stable until it is released.
     #[must_use]
     pub fn buffer(&self, buffer: BufferRef) -> &[u8] {
         self.pool.bytes(buffer)
     }
 
-    /// Gives a sent buffer back.
+    /// Gives a buffer back that was sent or read.
     pub fn release(&mut self, buffer: BufferRef) {
         self.pool.release(buffer);
     }
@@ -226,6 +248,7 @@ impl Engine {
             (Counter::CallsCapacity, self.calls.capacity()),
             (Counter::ServerTransactionsLive, self.servers.live()),
             (Counter::ClientTransactionsLive, self.clients.live()),
+            (Counter::ExchangesLive, self.exchanges.live()),
             (Counter::BuffersLive, self.pool.live()),
             (Counter::TimersLive, self.wheel.live()),
         ] {
@@ -235,6 +258,7 @@ impl Engine {
             (Counter::CallRecordsAcquired, Counter::CallRecordsReleased),
             (Counter::ServerTransactionsAcquired, Counter::ServerTransactionsReleased),
             (Counter::ClientTransactionsAcquired, Counter::ClientTransactionsReleased),
+            (Counter::ExchangesAcquired, Counter::ExchangesReleased),
             (Counter::BuffersAcquired, Counter::BuffersReleased),
         ];
         for (line, (acquired, released)) in self.ledger().into_iter().zip(totals) {
@@ -249,13 +273,15 @@ impl Engine {
 
     /// The ledger of every resource: what was taken, what came back, what is live.
     #[must_use]
-    pub fn ledger(&self) -> [Ledger; 4] {
+    pub fn ledger(&self) -> [Ledger; 5] {
         let line = |resource, acquired, released, live: u32| Ledger { resource, acquired, released, live: live.into() };
         let (calls, servers, clients, pool) = (&self.calls, &self.servers, &self.clients, &self.pool);
+        let exchanges = &self.exchanges;
         [
             line(Resource::Calls, calls.acquired(), calls.released(), calls.live()),
             line(Resource::ServerTransactions, servers.acquired(), servers.released(), servers.live()),
             line(Resource::ClientTransactions, clients.acquired(), clients.released(), clients.live()),
+            line(Resource::Exchanges, exchanges.acquired(), exchanges.released(), exchanges.live()),
             line(Resource::Buffers, pool.acquired(), pool.released(), pool.live()),
         ]
     }

@@ -54,11 +54,14 @@ pub const BODY_PARTS_MAX: usize = 16;
 /// Column `media_flags` of a provider and of a gateway together, with a blank between them, in bytes.
 pub const MEDIA_FLAGS_MAX: usize = 512;
 
+/// The longest tag by which a branch is deleted at its media node; one with a longer tag goes with its call.
+pub const TAG_MAX: usize = 128;
+
 /// Responses of one branch that may wait behind one whose SDP is with a media node.
 pub const WAITING_RESPONSES_MAX: usize = 8;
 
-/// Seconds that a message is planned to wait for a media node; buys the exchanges.
-pub const EXCHANGE_SECONDS: u32 = 1;
+/// Seconds that the messages of one call are planned to wait for media nodes, all together; buys the exchanges.
+pub const EXCHANGE_SECONDS: u32 = 4;
 
 /// Seconds that a call is planned to be without a final answer, on average over all calls; buys the buffers of pending INVITEs.
 pub const RINGING_SECONDS: u32 = 12;
@@ -85,6 +88,7 @@ pub const OVERLOAD_BUCKETS: usize = 4096;
 const _: () = assert!(MESSAGE_SIZE_MAX <= u16::MAX as usize, "spans are 16 bits wide");
 const _: () = assert!(HEADERS_MAX <= u8::MAX as usize, "header places are 8 bits wide");
 const _: () = assert!(HEADERS_ADDED_MAX < HEADERS_MAX);
+const _: () = assert!(WAITING_RESPONSES_MAX >= 2, "a 2xx behind a provisional");
 const _: () = assert!(OVERLOAD_BUCKETS.is_power_of_two(), "a place is a mask away");
 const _: () = assert!(CANDIDATES_MAX + 8 <= EFFECTS_MAX, "a final answer may cancel every branch");
 const _: () = assert!(2 * EFFECTS_PER_CALL_MAX <= EFFECTS_MAX, "a time-out makes headway");

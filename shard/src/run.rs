@@ -147,6 +147,8 @@ impl<P: Protocol, I: Io> Shard<P, I> {
             match self.effects[place] {
                 Effect::Send { flow, buffer } => self.outgoing.push((flow, buffer)),
                 Effect::Forward { shard } => self.forward(now, index, shard),
+                // Until the ring to the control core is here nobody answers: media_timeout does.
+                Effect::Media { buffer } => self.protocol.release(buffer),
                 // Counted by the engine; the ring that takes the record to the control core comes with CDR delivery.
                 Effect::Ended(_) => {}
             }

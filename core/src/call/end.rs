@@ -16,9 +16,17 @@ impl Engine {
         let Some(call) = self.calls.find_mut(at) else { return };
         assert!(matches!(call.state, State::HungUp | State::Terminated), "a call ends where its figure says so");
         let best = call.hunt.best.take().and_then(|best| best.response);
-        for buffer in best.into_iter().chain(call.text.take()) {
+        let media = call.media.as_mut();
+        let (owed, waits) = media.as_ref().map_or((false, None), |media| (media.owed, media.waits));
+        let offered = media.and_then(|media| media.offered.take());
+        for buffer in best.into_iter().chain(call.text.take()).chain(offered) {
             self.pool.release(buffer);
         }
+        // What a node says to these is nobody's any more.
+        if let Some(exchange) = waits {
+            self.close_exchange(exchange);
+        }
+        let Some(call) = self.calls.find_mut(at) else { return };
         let talked = call.answered.map_or(Duration::ZERO, |(_, at)| turn.now.monotonic.since(at));
         let hold = core::mem::replace(&mut call.hold, ProviderHold::NONE);
         self.settings.caps.release_provider(hold, talked, turn.now.wall);
@@ -36,6 +44,7 @@ impl Engine {
             ended: turn.now.wall,
             duration: talked,
             reason,
+            media: owed,
         };
         let terminated = call.state == State::Terminated;
         self.counters.count(Counter::CallsEnded);

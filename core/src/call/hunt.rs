@@ -125,6 +125,11 @@ impl Hunt {
         Some(candidate)
     }
 
+    /// The candidate that was taken last comes again.
+    pub fn give_back(&mut self) {
+        self.next = self.next.saturating_sub(1);
+    }
+
     /// Whether one is left.
     #[must_use]
     pub fn has_next(&self) -> bool {

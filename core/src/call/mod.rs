@@ -4,7 +4,7 @@
 //!   state.rs    the figure                      hunt.rs     the gateways, one after the other, and the best answer so far
 //!   dialogs.rs  whose tags belong to it         text.rs     what Corelane must know to end it by itself
 //!   end.rs      the one terminal step           record.rs   the facts of its CDR
-//!   session.rs  the session timer (RFC 4028)
+//!   session.rs  the session timer (RFC 4028)        media.rs    the session at a media node, and what an SDP means
 //! ```
 //!
 //! The record owns everything that the call holds: the hunt with its best answer, the text of the dialog, the timer. Transactions
@@ -13,6 +13,7 @@
 mod dialogs;
 mod end;
 pub mod hunt;
+pub mod media;
 mod record;
 pub mod session;
 pub mod state;
@@ -130,6 +131,8 @@ pub struct Call {
     pub(crate) default_timeout: Duration,
     /// A gateway knows the caller under another From than he sent.
     pub(crate) renamed: bool,
+    /// Its session at a media node; `None`: media goes from end to end.
+    pub(crate) media: Option<media::Media>,
     /// Whether and until when the session stands.
     pub(crate) session: session::Session,
     /// The final status that went upstream.

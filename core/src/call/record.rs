@@ -76,6 +76,8 @@ pub struct CallRecord {
     pub duration: Duration,
     /// Why it ended.
     pub reason: EndReason,
+    /// Something was offered to a media node: the deletes of the call are owed.
+    pub media: bool,
 }
 
 const _: () = assert!(size_of::<CallRecord>() <= 128, "an effect is copied about");

@@ -27,6 +27,8 @@ pub(crate) struct Incoming<'m, 'a> {
     /// Key of its server transaction.
     pub(crate) key: u64,
     pub(crate) source: Source,
+    /// Its SDP came back from a media node.
+    pub(crate) relayed: bool,
 }
 
 /// How a response finds its way back (RFC 3261 §18.2.1 and §18.2.2, RFC 3581 §4).
@@ -76,6 +78,7 @@ const fn reason(status: u16) -> &'static [u8] {
         483 => b"Too Many Hops",
         484 => b"Address Incomplete",
         487 => b"Request Terminated",
+        488 => b"Not Acceptable Here",
         500 => b"Server Internal Error",
         503 => b"Service Unavailable",
         505 => b"Version Not Supported",
@@ -100,6 +103,7 @@ const fn rejection(status: u16) -> Option<Counter> {
         482 => Counter::Rejected482,
         483 => Counter::Rejected483,
         484 => Counter::Rejected484,
+        488 => Counter::Rejected488,
         500 => Counter::Rejected500,
         503 => Counter::Rejected503,
         505 => Counter::Rejected505,

@@ -21,9 +21,11 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use super::Engine;
+use super::media::{Exchange, ExchangeRef};
 use super::records::{ClientRef, ClientState, ClientTransaction, ServerRef, ServerTransaction};
 use crate::call::{Call, CallRef, State};
 use crate::counter::Counter;
+use crate::limits::WAITING_RESPONSES_MAX;
 use crate::memory::{BufferRef, Index, Slab};
 use crate::message::Method;
 use crate::time::Instant;
@@ -51,6 +53,8 @@ pub enum Holder {
     Server(u32),
     /// A client transaction.
     Client(u32),
+    /// An exchange with a media node.
+    Exchange(u32),
     /// A message buffer.
     Buffer(BufferRef),
 }
@@ -89,6 +93,9 @@ impl Engine {
         }
         for (at, call) in self.calls.iter() {
             self.audit_call(&mut walk, at, call)?;
+        }
+        for (at, exchange) in self.exchanges.iter() {
+            self.audit_exchange(&mut walk, at, exchange)?;
         }
         let server_places = audit_index(&self.server_index, &self.servers, |transaction| transaction.key);
         let call_places = audit_index(&self.call_index, &self.calls, |call| Call::key(call.call_hash, call.pass));
@@ -141,7 +148,9 @@ impl Engine {
             return Ok(());
         }
         // Nothing but its branch will ever end it.
-        if due == Instant::NEVER && transaction.client.is_none_or(|branch| self.clients.find(branch).is_none()) {
+        let parked = transaction.exchange.is_some_and(|exchange| self.exchanges.find(exchange).is_some());
+        let sent = transaction.client.is_some_and(|branch| self.clients.find(branch).is_some());
+        if due == Instant::NEVER && !parked && !sent {
             return broken("a pending server transaction waits for nothing");
         }
         Ok(())
@@ -162,6 +171,8 @@ impl Engine {
         }
         walk.armed += 1;
         walk.held.extend(transaction.sent);
+        walk.held.extend(transaction.kept.into_iter().flatten());
+        self.audit_queue(at, transaction)?;
         let keeps = transaction.state.needs_request()
             || transaction.state == ClientState::Invite(invite_client::State::Completed);
         if transaction.sent.is_some() && !keeps {
@@ -187,19 +198,21 @@ impl Engine {
         }
         walk.armed += u32::from(armed != Instant::NEVER);
         let best = call.hunt.best.and_then(|best| best.response);
-        walk.held.extend(best.into_iter().chain(call.text));
+        let offered = call.media.as_ref().and_then(|media| media.offered);
+        walk.held.extend(best.into_iter().chain(call.text).chain(offered));
         if call.is_early() {
             if !self.servers.find(call.server).is_some_and(|transaction| transaction.state.pending()) {
                 return broken("an early call has no pending INVITE");
             }
             // What it waits for has a timer of its own, so that the call comes to an end even where its own is stopped.
-            if call.branch.is_none_or(|branch| self.clients.find(branch).is_none()) {
+            let waits = call.media.as_ref().and_then(|media| self.exchanges.find(media.waits?)).is_some();
+            if !waits && call.branch.is_none_or(|branch| self.clients.find(branch).is_none()) {
                 return broken("an early call waits for no branch");
             }
             return Ok(());
         }
         walk.ended += u32::from(call.state == State::HungUp);
-        if best.is_some() || call.state == State::HungUp && call.text.is_some() {
+        if best.is_some() || offered.is_some() || call.state == State::HungUp && call.text.is_some() {
             return broken("a call holds a message that it can no longer need");
         }
         if call.state == State::Terminated {
@@ -207,6 +220,42 @@ impl Engine {
         }
         if call.timeout_at == Instant::NEVER {
             return broken("an answered call has no timer to end it");
+        }
+        Ok(())
+    }
+
+    /// What waits for a media node has a timer to end the wait, and what waits behind it is in its queue.
+    fn audit_exchange(&self, walk: &mut Walk, at: ExchangeRef, exchange: &Exchange) -> Result<(), Broken> {
+        let broken = |rule| Err(Broken { rule, at: Holder::Exchange(at.index()), call_hash: None });
+        walk.held.extend(exchange.held);
+        let armed = exchange.timeout_at != Instant::NEVER;
+        walk.armed += u32::from(armed);
+        if !self.armed_for(self.places.exchange(at), exchange.timeout_at) {
+            return broken("the timer of a message at a media node does not run as it should");
+        }
+        if exchange.asked && !armed {
+            return broken("a message waits for a media node without a timer");
+        }
+        Ok(())
+    }
+
+    /// The responses of a branch that wait: the first one has a timer, the others are behind it.
+    fn audit_queue(&self, at: ClientRef, transaction: &ClientTransaction) -> Result<(), Broken> {
+        let broken =
+            |rule| Err(Broken { rule, at: Holder::Client(at.index()), call_hash: Some(transaction.call_hash) });
+        let mut next = transaction.parked;
+        let mut length = 0;
+        while let Some(exchange) = next {
+            let Some(record) = self.exchanges.find(exchange) else {
+                return broken("a branch waits for an exchange that is gone");
+            };
+            if length == 0 && record.timeout_at == Instant::NEVER {
+                return broken("the responses of a branch wait for nothing");
+            }
+            (length, next) = (length + 1, record.next);
+        }
+        if length > WAITING_RESPONSES_MAX + 1 {
+            return broken("more responses wait than may");
         }
         Ok(())
     }

@@ -26,6 +26,7 @@ impl Engine {
                 if let Some(call) = call {
                     self.on_branch_failed(turn, call, Failure::Status(status), Some(came));
                 }
+                self.forget_answered_branch(turn, at, came);
             }
         }
     }
@@ -45,6 +46,23 @@ impl Engine {
 
     fn on_provisional(&mut self, turn: &mut Turn<'_>, at: ClientRef, call: Option<CallRef>, came: Came<'_, '_>) {
         let Came { message, status, .. } = came;
+        self.note_provisional(turn, at, call, status);
+        // RFC 3261 §16.7 step 5: a 100 is for the hop that it was sent on.
+        let Some(call) = call.filter(|_| status > 100) else { return };
+        // RFC 3261 §12.1.2: without a tag there is no early dialog.
+        let tag = message.to().tag.map(|tag| self.hash_tag(Some(message.text(tag))));
+        let Some(record) = self.calls.find_mut(call) else { return };
+        let server = record.server;
+        if tag.is_some_and(|tag| !record.dialogs.learn(tag)) {
+            self.counters.count(Counter::ForksForgotten);
+        }
+        self.drive_call(turn, call, Event::Progress, EndReason::Refused);
+        self.deliver(turn, server, came);
+    }
+
+    /// What a 1xx does to the timers of its branch, and to a CANCEL that waited for it.
+    #[inline(always)]
+    pub(crate) fn note_provisional(&mut self, turn: &mut Turn<'_>, at: ClientRef, call: Option<CallRef>, status: u16) {
         let now = turn.now.monotonic;
         let progress_timeout = self.settings.timers.progress_timeout;
         let ring_timeout = call.and_then(|call| self.calls.find(call)).map(|call| call.ring_timeout);
@@ -63,17 +81,6 @@ impl Engine {
             transaction.timers.timeout_at = now.after(span);
             self.wheel_client(at);
         }
-        // RFC 3261 §16.7 step 5: a 100 is for the hop that it was sent on.
-        let Some(call) = call.filter(|_| status > 100) else { return };
-        // RFC 3261 §12.1.2: without a tag there is no early dialog.
-        let tag = message.to().tag.map(|tag| self.hash_tag(Some(message.text(tag))));
-        let Some(record) = self.calls.find_mut(call) else { return };
-        let server = record.server;
-        if tag.is_some_and(|tag| !record.dialogs.learn(tag)) {
-            self.counters.count(Counter::ForksForgotten);
-        }
-        self.drive_call(turn, call, Event::Progress, EndReason::Refused);
-        self.deliver(turn, server, came);
     }
 
     fn on_answer(&mut self, turn: &mut Turn<'_>, at: ClientRef, came: Came<'_, '_>) {
@@ -100,14 +107,14 @@ impl Engine {
 
     /// The first 2xx: it makes the dialog and goes upstream. Without memory nothing happens, since the callee repeats it.
     fn answer_call(&mut self, turn: &mut Turn<'_>, at: CallRef, branch: ClientRef, came: Came<'_, '_>, tag: u64) {
-        let Came { message, role, status } = came;
+        let Came { message, role, status, .. } = came;
         if !super::response::has_second_via(message) {
             return self.counters.count(Counter::StrayResponses);
         }
         let Some(transaction) = self.clients.find(branch) else { return };
         let flow = transaction.flow;
         let Some(server) = self.calls.find(at).map(|call| call.server) else { return };
-        let Ok(buffer) = self.compose_upstream(turn, message, role) else { return };
+        let Ok(buffer) = self.compose_upstream(turn, came) else { return };
         let text = self.compose_text(at, flow, message);
         let Some(transaction) = self.clients.find_mut(branch) else { return };
         transaction.answers.delivered = Some(ShortTag::of(tag));
@@ -120,6 +127,7 @@ impl Engine {
             call.dialogs.forget_early();
         }
         call.gateway_hold = hold;
+        let spare = call.media.as_mut().map(|media| media.settle(role.attempt, branch));
         call.dialogs.confirm(tag);
         call.answered = Some((turn.now.wall, turn.now.monotonic));
         call.status = status;
@@ -130,6 +138,10 @@ impl Engine {
         let best = call.hunt.best.take();
         if let Some(buffer) = best.and_then(|best| best.response) {
             self.pool.release(buffer);
+        }
+        if let Some((offered, waits)) = spare {
+            offered.into_iter().for_each(|buffer| self.pool.release(buffer));
+            waits.into_iter().for_each(|exchange| self.close_exchange(exchange));
         }
         self.keep_session(turn, at, role, message);
         self.counters.count(Counter::CallsAnswered);

@@ -1,9 +1,10 @@
 //! How many records an engine has, and what they cost: the memory bill.
 
 use super::Timers;
+use super::media::Exchange;
 use super::records::{ClientTransaction, ServerTransaction};
 use crate::call::Call;
-use crate::limits::{BUFFERS_IN_FLIGHT, LINGER_HEADROOM_PERCENT, RINGING_SECONDS};
+use crate::limits::{BUFFERS_IN_FLIGHT, EXCHANGE_SECONDS, LINGER_HEADROOM_PERCENT, RINGING_SECONDS};
 use crate::memory::buffer::CLASSES;
 use crate::memory::{BufferPool, Index, Slab, TimerWheel};
 
@@ -16,6 +17,8 @@ pub struct Budget {
     pub server_transactions: u32,
     /// Client transactions, lingering ones included.
     pub client_transactions: u32,
+    /// Messages that wait for a media node.
+    pub exchanges: u32,
     /// Buffers of each class of [`CLASS_SIZES`](crate::memory::buffer::CLASS_SIZES).
     pub buffers: [u32; CLASSES],
 }
@@ -54,16 +57,19 @@ impl Budget {
             per_second(2.0 * linger).saturating_add(per_second(linger / 3.0)).saturating_add(ringing);
         let client_transactions =
             per_second(linger + t4).saturating_add(per_second(linger / 3.0)).saturating_add(ringing);
+        let exchanges = per_second(f64::from(EXCHANGE_SECONDS));
         Budget {
             calls,
             server_transactions,
             client_transactions,
+            exchanges,
             buffers: [
                 // The text of a held call's dialog, or the provisional of one that rings; the answer to a BYE (Timer J) or an ACK
                 // (Timer D) of a call that is over.
                 (calls * HELD_BUFFERS).saturating_add(answers(per_second(linger))).saturating_add(BUFFERS_IN_FLIGHT),
                 // A ringing call holds its INVITE as it came and as it was sent.
-                ringing.saturating_mul(2).saturating_add(BUFFERS_IN_FLIGHT),
+                // What waits for a media node is held as it came.
+                ringing.saturating_mul(2).saturating_add(exchanges).saturating_add(BUFFERS_IN_FLIGHT),
                 // One call in eight has a larger INVITE, one in thirty-two one of any size.
                 (ringing / 4).saturating_add(64),
                 (ringing / 16).saturating_add(64),
@@ -74,7 +80,7 @@ impl Budget {
     /// What an engine of this budget takes, item by item. The first two are the terms that the operator sets: `calls_max` held calls,
     /// and the transactions that linger behind `cps_max` calls a second.
     #[must_use]
-    pub fn bill(&self) -> [BillLine; 5] {
+    pub fn bill(&self) -> [BillLine; 6] {
         let line = |name, count, bytes| BillLine { name, count, bytes };
         let (servers, clients) = (self.server_transactions, self.client_transactions);
         let transactions = servers + clients;
@@ -100,6 +106,7 @@ impl Budget {
                     + timers(transactions)
                     + BufferPool::memory([answers, 0, 0, 0]),
             ),
+            line("media exchanges", self.exchanges, Slab::<Exchange>::bytes(self.exchanges) + timers(self.exchanges)),
             line("messages on their way", invites.iter().sum(), BufferPool::memory(invites)),
             line("timer wheel", 1, TimerWheel::bytes(0)),
             line("slot table", 1, crate::steering::SLOTS),
@@ -108,7 +115,7 @@ impl Budget {
 
     /// Timer places: one per record.
     pub(super) const fn timers(&self) -> u32 {
-        self.server_transactions + self.client_transactions + self.calls
+        self.server_transactions + self.client_transactions + self.calls + self.exchanges
     }
 }
 
@@ -169,6 +176,7 @@ mod tests {
             + Slab::<ServerTransaction>::bytes(budget.server_transactions)
             + Index::bytes(budget.server_transactions)
             + Slab::<ClientTransaction>::bytes(budget.client_transactions)
+            + Slab::<Exchange>::bytes(budget.exchanges)
             + TimerWheel::bytes(budget.timers())
             + BufferPool::memory(budget.buffers)
             + crate::steering::SLOTS;

@@ -41,7 +41,8 @@ impl Engine {
             (Some(call), _) => self.drive_call(turn, call, Event::Cancel, EndReason::Cancelled),
             // A re-INVITE.
             (None, Some(branch)) => self.cancel(turn, branch, Cancel::ByCaller),
-            (None, None) => {}
+            // One whose offer is with a media node: it never leaves.
+            (None, None) => self.answer_server(turn, invite, None, 487, b""),
         }
     }
 
@@ -92,6 +93,7 @@ impl Engine {
             dialog: 0,
             sender: Side::Caller,
             asked: Asked::default(),
+            attempt: 0,
         };
         let opened = self.clients.insert(ClientTransaction {
             branch,

@@ -3,10 +3,11 @@
 
 use super::answer::{Incoming, Refusal};
 use super::forward::Forward;
+use super::records::ServerRef;
 use super::{Engine, Turn};
 use crate::call::session::{Asked, asked_in_dialog};
 use crate::call::state::Event;
-use crate::call::{Call, CallRef, EndReason, Known, Side, State};
+use crate::call::{Call, CallRef, EndReason, Known, Side, State, media};
 use crate::counter::Counter;
 use crate::message::{Message, Method, Name, Rewrite, Span, StartLine};
 use crate::routing::Refer;
@@ -49,14 +50,51 @@ impl Engine {
         }
         self.note_request(&found, incoming.message);
         forward.server = Some(server);
-        match self.forward(turn, incoming, &forward) {
+        if forward.media.is_some() && self.holds_request(turn, incoming, &forward) {
+            return;
+        }
+        self.forward_in_dialog(turn, incoming, &forward);
+    }
+
+    fn forward_in_dialog(&mut self, turn: &mut Turn<'_>, incoming: &Incoming<'_, '_>, forward: &Forward<'_>) -> bool {
+        let Some(server) = forward.server else { return false };
+        let forwarded = self.forward(turn, incoming, forward);
+        match forwarded {
             Ok(client) => {
                 if let Some(transaction) = self.servers.find_mut(server) {
                     transaction.client = Some(client);
                 }
+                if forward.media.is_some() && forward.method == Method::Invite {
+                    self.note_reinvite(forward.call, client);
+                }
             }
             Err(full) => self.answer_full(turn, server, incoming, full),
         }
+        forwarded.is_ok()
+    }
+
+    /// A request inside a dialog comes back from its media node, and goes on where it was held; false: it could not. `state` is what its SDP was asked
+    /// as.
+    pub(crate) fn go_on_in_dialog(
+        &mut self,
+        turn: &mut Turn<'_>,
+        incoming: &Incoming<'_, '_>,
+        (method, state): (Method, media::State),
+        server: ServerRef,
+    ) -> bool {
+        let found = self.find_dialog(incoming);
+        let forward = found.as_ref().and_then(|found| {
+            let forward = self.dialog_forward(turn, incoming, found, method)?;
+            self.own_answer(turn, found, method).is_none().then_some(forward)
+        });
+        let Some(mut forward) = forward else {
+            // The dialog ended in the meantime.
+            self.answer_server(turn, server, Some(incoming), 481, b"");
+            return false;
+        };
+        forward.server = Some(server);
+        forward.media = forward.media.map(|(attempt, _)| (attempt, state));
+        self.forward_in_dialog(turn, incoming, &forward)
     }
 
     /// Whether the request belongs to a dialog that its token names, though it carries no To tag: the other side gave none.
@@ -71,6 +109,12 @@ impl Engine {
             self.counters.count(Counter::StrayAcks);
             return;
         };
+        let Some(call) = self.calls.find(found.call) else { return };
+        let opens = incoming.message.cseq().number == call.opening.cseq && found.side == Side::Caller;
+        let through_a_node = call.media.is_some() && call.state != State::HungUp;
+        if through_a_node && !incoming.relayed && self.holds_ack(turn, incoming, found.call, opens) {
+            return;
+        }
         let Some(call) = self.calls.find(found.call) else { return };
         if call.state == State::HungUp {
             // Corelane acknowledged the 2xx itself before its BYE.
@@ -142,6 +186,12 @@ impl Engine {
                 _ => Asked::default(),
             },
             candidate: None,
+            media: match method {
+                Method::Invite | Method::Update | Method::Prack | Method::Ack => {
+                    call.media.as_ref().map(|media| self.figure_in_dialog(media, method, incoming.message))
+                }
+                _ => None,
+            },
             rewrite: Rewrite {
                 drop: self.withheld_from(turn, call, found.side, None, incoming.message),
                 ..Rewrite::NOTHING

@@ -6,7 +6,7 @@ use super::answer::Incoming;
 use super::records::{Cancel, ClientRef, ClientState, ClientTransaction, Role, ServerRef, TransactionTimers};
 use super::{Engine, Turn, compose_in};
 use crate::call::session::Asked;
-use crate::call::{CallRef, Side};
+use crate::call::{CallRef, Side, media};
 use crate::counter::Counter;
 use crate::flow::{Flow, ListenerIndex};
 use crate::limits::{HOST_MAX, MAX_BREADTH, UDP_REQUEST_SIZE};
@@ -50,6 +50,8 @@ pub(crate) struct Forward<'f> {
     pub(crate) candidate: Option<Candidate>,
     /// What of From, To and other headers leaves another way than it came.
     pub(crate) rewrite: Rewrite<'f>,
+    /// For what may carry SDP in a call that goes through a media node: number of the attempt there, and the figure of offer and answer.
+    pub(crate) media: Option<(u8, media::State)>,
 }
 
 impl Engine {
@@ -79,6 +81,7 @@ impl Engine {
             dialog: forward.dialog,
             sender: forward.sender,
             asked: forward.asked,
+            attempt: forward.media.map_or(0, |(attempt, _)| attempt),
         };
         let record = ClientTransaction::new(state, role, incoming.call_hash, forward.to, timers);
         let at = self.clients.insert(record)?;
@@ -91,6 +94,9 @@ impl Engine {
                 if let Some(transaction) = self.clients.find_mut(at) {
                     transaction.branch = branch;
                     transaction.sent = Some(buffer);
+                    if let Some((_, state)) = forward.media {
+                        transaction.media = state;
+                    }
                 }
                 self.set_wheel(self.places.client(at), timers.next());
                 self.send(turn, forward.to, buffer);
@@ -124,6 +130,9 @@ impl Engine {
         branch: &Branch,
     ) -> Result<crate::memory::BufferRef, Full> {
         let message = incoming.message;
+        if forward.media.is_some() && !incoming.relayed {
+            self.refuse_unrelayed(message)?;
+        }
         let (out, back) = (forward.to.listener, incoming.flow.listener);
         let face = |listener: ListenerIndex| self.settings.listeners[usize::from(listener.0)].advertised.as_bytes();
         let (sent_by, came_to) = (face(out), face(back));

@@ -42,7 +42,7 @@ impl Engine {
         // Without its text (no memory was left when it was answered) the call ends here alone; its peers find out by themselves.
         if let Some(text) = call.text {
             if !acknowledged {
-                self.send_ack(turn, callee.flow, call_hash, opening, text);
+                self.send_ack(turn, Side::Callee, (callee.flow, call_hash), opening, text);
             }
             for (side, flow, cseq) in
                 [(Side::Callee, callee.flow, caller.cseq), (Side::Caller, caller.flow, callee.cseq)]
@@ -53,11 +53,19 @@ impl Engine {
         self.end_call(turn, at, reason);
     }
 
-    fn send_ack(&mut self, turn: &mut Turn<'_>, flow: Flow, call_hash: u64, cseq: u32, text: BufferRef) {
+    /// Acknowledges a 2xx of a side in the other's name.
+    pub(crate) fn send_ack(
+        &mut self,
+        turn: &mut Turn<'_>,
+        side: Side,
+        (flow, call_hash): (Flow, u64),
+        cseq: u32,
+        text: BufferRef,
+    ) {
         let via = self.own_via(flow, call_hash, NO_PLACE, cseq);
         let text = DialogText::read(self.pool.bytes(text));
         let mut target = Line::new();
-        let request = own_request(b"ACK", &text.towards(Side::Callee), text.call_id, flow, cseq, &via, &mut target);
+        let request = own_request(b"ACK", &text.towards(side), text.call_id, flow, cseq, &via, &mut target);
         let mut writer = Writer::new(&mut self.scratch);
         write_own_request(&request, &mut writer);
         if let Ok(buffer) = writer.finish().and_then(|bytes| self.pool.store(bytes)) {
@@ -88,6 +96,7 @@ impl Engine {
             dialog: 0,
             sender: Side::Caller,
             asked: Asked::default(),
+            attempt: 0,
         };
         let opened =
             self.clients.insert(ClientTransaction::new(ClientState::Other(state), role, call_hash, flow, timers));

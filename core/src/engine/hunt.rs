@@ -8,13 +8,14 @@
 
 use super::answer::{Incoming, Source};
 use super::forward::Forward;
+use super::media::carries_sdp;
 use super::response::Came;
 use super::{Engine, Turn};
 use crate::admission::{GatewayHold, Limits, Refusal};
 use crate::call::hunt::{Best, Failure, Verdict, verdict};
 use crate::call::session::Wording;
 use crate::call::state::Event;
-use crate::call::{CallRef, EndReason, Leg, Side};
+use crate::call::{CallRef, EndReason, Leg, Side, media};
 use crate::counter::Counter;
 use crate::flow::Flow;
 use crate::memory::{BufferRef, Full, Resource};
@@ -53,7 +54,11 @@ impl Engine {
     pub(crate) fn hunt(&mut self, turn: &mut Turn<'_>, at: CallRef, incoming: &Incoming<'_, '_>) {
         loop {
             let Some(call) = self.calls.find_mut(at) else { return };
+            let goes_through_a_node = call.media.is_some();
             let Some(candidate) = call.hunt.take() else { return self.finish_with_best(turn, at) };
+            if goes_through_a_node && !self.has_offer(turn, at, incoming, candidate) {
+                return;
+            }
             match self.attempt(turn, at, incoming, candidate) {
                 Ok(()) => return,
                 Err(Skip::Gateway) => self.counters.count(Counter::GatewaysSkipped),
@@ -75,6 +80,12 @@ impl Engine {
     /// [`Engine::hunt`] from the INVITE that the server transaction holds.
     pub(crate) fn hunt_on(&mut self, turn: &mut Turn<'_>, at: CallRef) {
         self.counters.count(Counter::Hunts);
+        self.spend_offer(at);
+        self.hunt_held(turn, at, None);
+    }
+
+    /// [`Engine::hunt`] from the INVITE that the server transaction holds; `sdp` is what a media node just gave for its own.
+    pub(crate) fn hunt_held(&mut self, turn: &mut Turn<'_>, at: CallRef, sdp: Option<&[u8]>) {
         let server = self.calls.find(at).map(|call| call.server);
         let held = server.and_then(|server| self.servers.find(server)).and_then(|transaction| {
             let buffer = transaction.request?;
@@ -83,17 +94,27 @@ impl Engine {
         // An INVITE is held until its final response, and there is none yet.
         let Some((buffer, flow, key, call_hash)) = held else { return self.finish_with_best(turn, at) };
         let mut copy = core::mem::take(&mut self.reread);
+        let offered = self.calls.find(at).and_then(|call| call.media.as_ref()?.offered);
+        let sdp = sdp.or_else(|| Some(self.pool.bytes(offered?)));
         let bytes = self.pool.bytes(buffer);
-        let room = &mut copy[..bytes.len()];
-        room.copy_from_slice(bytes);
+        let length = match sdp {
+            None => {
+                copy[..bytes.len()].copy_from_slice(bytes);
+                Some(bytes.len())
+            }
+            Some(sdp) => super::media::with_body(bytes, Some(sdp), &mut copy),
+        };
         let mut message = Message::unread();
-        match message.read_in_place(room) {
-            Ok(()) => {
+        match length.map(|length| message.read_in_place(&copy[..length])) {
+            Some(Ok(())) => {
                 let source = Source::new(&message.via(), &message, flow);
-                let incoming = Incoming { message: &message, flow, call_hash, key, source };
+                let relayed = sdp.is_some();
+                let incoming = Incoming { message: &message, flow, call_hash, key, source, relayed };
                 self.hunt(turn, at, &incoming);
             }
-            Err(_) => unreachable!("it parsed when it came"),
+            // Only a node's SDP can make it too large.
+            None => self.refuse_call(turn, at, EndReason::Refused, Final::Own(513, b"")),
+            Some(Err(_)) => unreachable!("it parsed when it came"),
         }
         self.reread = copy;
     }
@@ -109,6 +130,7 @@ impl Engine {
         let gateway = turn.image.gateway(candidate.gateway).filter(|gateway| gateway.enabled).ok_or(Skip::Gateway)?;
         let call = self.calls.find(at).ok_or(Skip::Gateway)?;
         let (pass, server, opening) = (call.pass, call.server, call.opening);
+        let media = call.media.as_ref().map(|media| (media.attempt, media::start(true, carries_sdp(incoming.message))));
         let number = call.number.as_ref().ok_or(Skip::Gateway)?;
         let uri = gateway_uri(number, &gateway).map_err(Skip::Number)?;
         let mut rewrite = self.identity_towards(turn, incoming.message, call, &gateway);
@@ -147,6 +169,7 @@ impl Engine {
             asked: opening.session.asked,
             candidate: Some(candidate),
             rewrite,
+            media,
         };
         let hold = self.take_gateway(turn, candidate, &gateway).map_err(Skip::Capped)?;
         let branch = self.forward(turn, incoming, &forward).map_err(|full| {
@@ -169,6 +192,9 @@ impl Engine {
             call.callee = Leg { flow: to, cseq: 0 };
             call.hunt.attempts += 1;
             call.ring_timeout = ring_timeout;
+            if let Some(media) = &mut call.media {
+                media.invite = Some(branch);
+            }
         }
         self.counters.count(Counter::Attempts);
         Ok(())
@@ -262,7 +288,7 @@ impl Engine {
         // Without a buffer its status is kept: the caller gets that, from Corelane.
         let kept = response
             .filter(|_| self.stand_in(turn, at, status).is_none())
-            .and_then(|came| self.compose_upstream(turn, came.message, came.role).ok());
+            .and_then(|came| self.compose_upstream(turn, came).ok());
         let Some(call) = self.calls.find_mut(at) else { return };
         let old = call.hunt.best.replace(Best { status, response: kept });
         if let Some(buffer) = old.and_then(|best| best.response) {

@@ -4,7 +4,7 @@
 //! the caller sends and of the answers to it, in To of what the callee sends and of the answers to that. Both texts are in the
 //! dialog's text once it is answered ([`DialogText`]); before that they are in the INVITE as it came and as it was sent.
 
-use super::records::Role;
+use super::response::Came;
 use super::{Engine, Turn};
 use crate::call::session::Wording;
 use crate::call::text::DialogText;
@@ -74,12 +74,11 @@ impl Engine {
     }
 
     /// A response as who asked gets it: From and To as he sent them, without what the other side's word is not good for.
-    pub(crate) fn compose_upstream(
-        &mut self,
-        turn: &Turn<'_>,
-        message: &Message<'_>,
-        role: &Role,
-    ) -> Result<BufferRef, Full> {
+    pub(crate) fn compose_upstream(&mut self, turn: &Turn<'_>, came: Came<'_, '_>) -> Result<BufferRef, Full> {
+        let Came { message, role, status, relayed } = came;
+        if role.attempt != 0 && !relayed && status < 300 {
+            self.refuse_unrelayed(message)?;
+        }
         let session = Wording::of_answer(role.asked, message);
         let call = role.call.and_then(|at| Some((at, self.calls.find(at)?)));
         let named = message.first(Name::PAssertedIdentity).or_else(|| message.first(Name::RemotePartyId)).is_some();

@@ -4,7 +4,7 @@ use core::num::NonZeroU32;
 
 use crate::admission::GatewayHold;
 use crate::call::session::Asked;
-use crate::call::{CallRef, Side};
+use crate::call::{CallRef, Side, media};
 use crate::flow::Flow;
 use crate::memory::{BufferRef, Ref, TimerWheel};
 use crate::message::Method;
@@ -13,6 +13,7 @@ use crate::time::Instant;
 use crate::token::{BRANCH_LENGTH, Branch};
 use crate::transaction::{Action, Change, Intervals, client, invite_client, invite_server, server};
 
+use super::media::ExchangeRef;
 use super::reason::Cause;
 
 pub(crate) type ServerRef = Ref<ServerTransaction>;
@@ -148,6 +149,8 @@ pub(crate) struct ServerTransaction {
     pub(crate) source: Flow,
     /// The response sent last.
     pub(crate) last: Option<BufferRef>,
+    /// Its SDP is with a media node.
+    pub(crate) exchange: Option<ExchangeRef>,
     pub(crate) timers: TransactionTimers,
 }
 
@@ -265,6 +268,11 @@ pub(crate) struct Answers {
 }
 
 impl Answers {
+    /// Whether an answer is one of those.
+    pub(crate) fn has_ended(&self, tag: ShortTag) -> bool {
+        self.ended.contains(&Some(tag))
+    }
+
     /// Notes an answer that Corelane ends; false when it has done so before. Of more than two the last one is forgotten, and
     /// its retransmission ended again.
     pub(crate) fn end(&mut self, tag: ShortTag) -> bool {
@@ -293,6 +301,8 @@ pub(crate) struct Role {
     pub(crate) sender: Side,
     /// What the request asks for of the session timer.
     pub(crate) asked: Asked,
+    /// Number of the hunted attempt at the media node (`via-branch`); 0: what SDP it brings goes from end to end.
+    pub(crate) attempt: u8,
 }
 
 impl Role {
@@ -321,6 +331,12 @@ pub(crate) struct ClientTransaction {
     pub(crate) hold: GatewayHold,
     /// Why the caller cancelled, for our own CANCEL (RFC 3326 §2).
     pub(crate) callers_cause: Option<Cause>,
+    /// Offer and answer of this request.
+    pub(crate) media: media::State,
+    /// Its responses that wait for a media node, in order.
+    pub(crate) parked: Option<ExchangeRef>,
+    /// The relay's SDP of its last response, and of its ACK: they may come again.
+    pub(crate) kept: [Option<BufferRef>; 2],
     /// The request as it was sent; in state Completed of an INVITE, the ACK.
     pub(crate) sent: Option<BufferRef>,
     pub(crate) timers: TransactionTimers,
@@ -346,6 +362,9 @@ impl ClientTransaction {
             answers: Answers { delivered: None, ended: [None; 2] },
             hold: GatewayHold::NONE,
             callers_cause: None,
+            media: media::State::Closed,
+            parked: None,
+            kept: [None; 2],
             sent: None,
             timers,
         }
@@ -358,11 +377,12 @@ impl TransactionTimers {
     }
 }
 
-/// The places of the timer wheel: server transactions, then client transactions, then calls.
+/// The places of the timer wheel: server transactions, then client transactions, then calls, then exchanges with media nodes.
 #[derive(Copy, Clone, Debug)]
 pub(crate) struct Places {
     clients_from: u32,
     calls_from: u32,
+    exchanges_from: u32,
 }
 
 /// Whose timer a place is.
@@ -370,11 +390,13 @@ pub(crate) enum Owner {
     Server(u32),
     Client(u32),
     Call(u32),
+    Exchange(u32),
 }
 
 impl Places {
-    pub(crate) const fn new(servers: u32, clients: u32) -> Places {
-        Places { clients_from: servers, calls_from: servers + clients }
+    pub(crate) const fn new(servers: u32, clients: u32, calls: u32) -> Places {
+        let calls_from = servers + clients;
+        Places { clients_from: servers, calls_from, exchanges_from: calls_from + calls }
     }
 
     pub(crate) fn server(self, at: ServerRef) -> u32 {
@@ -389,13 +411,19 @@ impl Places {
         self.calls_from + at.index()
     }
 
+    pub(crate) fn exchange(self, at: ExchangeRef) -> u32 {
+        self.exchanges_from + at.index()
+    }
+
     pub(crate) fn owner(self, place: u32) -> Owner {
         if place < self.clients_from {
             Owner::Server(place)
         } else if place < self.calls_from {
             Owner::Client(place - self.clients_from)
-        } else {
+        } else if place < self.exchanges_from {
             Owner::Call(place - self.calls_from)
+        } else {
+            Owner::Exchange(place - self.exchanges_from)
         }
     }
 }

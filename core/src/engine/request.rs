@@ -64,7 +64,7 @@ impl Engine {
     ) -> Incoming<'m, 'a> {
         let via = message.via();
         let key = self.server_key(message, &via, method, call_hash);
-        Incoming { message, flow, call_hash, key, source: Source::new(&via, message, flow) }
+        Incoming { message, flow, call_hash, key, source: Source::new(&via, message, flow), relayed: false }
     }
 
     /// 400, 505 or 513 where the top can be read, a counter in any case (SPEC §3 *Failure*). A stranger gets silence here too:
@@ -260,9 +260,9 @@ impl Engine {
             (ServerState::Other(state), action)
         };
         // An INVITE is kept as it came: 408, 487 and 503 of our own are written from it, and the target of either is its sender's once it is
-        // accepted.
-        let request =
-            if invite || method == Method::Update { Some(self.pool.store(incoming.message.bytes())?) } else { None };
+        // accepted. An UPDATE likewise, and a PRACK because of its SDP.
+        let kept = invite || matches!(method, Method::Update | Method::Prack);
+        let request = if kept { Some(self.pool.store(incoming.message.bytes())?) } else { None };
         let mut timers = TransactionTimers::idle();
         timers.apply(&action, turn.now.monotonic, false, &self.intervals);
         let opened = self.servers.insert(ServerTransaction {
@@ -275,6 +275,7 @@ impl Engine {
             request,
             source: incoming.flow,
             last: None,
+            exchange: None,
             timers,
         });
         match opened {

@@ -17,6 +17,8 @@ pub(crate) struct Came<'m, 'a> {
     pub(crate) message: &'m Message<'a>,
     pub(crate) role: &'m Role,
     pub(crate) status: u16,
+    /// Its SDP came back from a media node.
+    pub(crate) relayed: bool,
 }
 
 impl Engine {
@@ -36,8 +38,19 @@ impl Engine {
             self.counters.count(Counter::RetransmissionsAbsorbed);
             return;
         }
+        let came = Came { message, role: &role, status, relayed: false };
+        if role.attempt != 0 && self.holds_back(turn, at, came) {
+            return;
+        }
+        self.go_on(turn, at, came);
+    }
+
+    /// A response that its transaction told, on its way upstream.
+    pub(crate) fn go_on(&mut self, turn: &mut Turn<'_>, at: ClientRef, came: Came<'_, '_>) {
+        let Came { message, status, .. } = came;
+        let role = *came.role;
         if role.opens() {
-            return self.on_invite_response(turn, at, Came { message, role: &role, status });
+            return self.on_invite_response(turn, at, came);
         }
         if role.method == Method::Invite && status < 200 {
             self.on_progress(turn, at, status);
@@ -53,7 +66,7 @@ impl Engine {
             self.on_refresh(turn, call, role, message);
         }
         if let Some(server) = role.server {
-            self.deliver_in_dialog(turn, server, message, role, status);
+            self.deliver_in_dialog(turn, server, came);
         }
         match (role.method, status) {
             (_, ..200) => {}
@@ -84,7 +97,7 @@ impl Engine {
 
     /// A re-INVITE's 1xx: Timer C starts with the first one and again with each but a 100 (RFC 3261 §16.7 step 2); a CANCEL that
     /// waited goes out.
-    fn on_progress(&mut self, turn: &mut Turn<'_>, at: ClientRef, status: u16) {
+    pub(crate) fn on_progress(&mut self, turn: &mut Turn<'_>, at: ClientRef, status: u16) {
         let ring_timeout = self.clients.find(at).and_then(|transaction| self.calls.find(transaction.role.call?));
         let ring_timeout = ring_timeout.map_or(self.settings.timers.ring_timeout, |call| call.ring_timeout);
         let deadline = turn.now.monotonic.after(ring_timeout);
@@ -144,14 +157,8 @@ impl Engine {
     }
 
     /// Sends a response inside a dialog on, or what stands for it.
-    fn deliver_in_dialog(
-        &mut self,
-        turn: &mut Turn<'_>,
-        server: ServerRef,
-        message: &Message<'_>,
-        role: Role,
-        status: u16,
-    ) {
+    fn deliver_in_dialog(&mut self, turn: &mut Turn<'_>, server: ServerRef, came: Came<'_, '_>) {
+        let Came { role, status, .. } = came;
         if role.method != Method::Invite {
             match status {
                 // RFC 4320 §4.1: no provisional but 100 to a non-INVITE, and that stays on its hop.
@@ -164,17 +171,17 @@ impl Engine {
             // RFC 3261 §16.8: the sender of a re-INVITE that Timer C ended did not cancel.
             return self.answer_server(turn, server, None, 408, b"");
         }
-        self.deliver(turn, server, Came { message, role: &role, status });
+        self.deliver(turn, server, came);
     }
 
     /// Sends a response upstream.
     pub(crate) fn deliver(&mut self, turn: &mut Turn<'_>, server: ServerRef, came: Came<'_, '_>) {
-        let Came { message, role, status } = came;
+        let Came { message, role, status, .. } = came;
         if !has_second_via(message) {
             // RFC 3261 §16.7 step 3: with our Via gone there is nobody left that it could be for.
             return self.counters.count(Counter::StrayResponses);
         }
-        match self.compose_upstream(turn, message, role) {
+        match self.compose_upstream(turn, came) {
             Ok(buffer) => {
                 self.drive_server(turn, server, ServerEvent::Response(status), Some(buffer));
             }

@@ -98,6 +98,8 @@ pub struct Timers {
     pub noack_timeout: Duration,
     /// A confirmed dialog without a refresh [1800 s].
     pub default_timeout: Duration,
+    /// A media node's answer, if the control core never gives one [5 s].
+    pub media_timeout: Duration,
     /// Shortest session interval that is let through (RFC 4028 §5) [90 s].
     pub min_se: Duration,
     /// Session interval that is asked for, and the longest that is let through (RFC 4028 §4) [1800 s].
@@ -125,6 +127,7 @@ impl Default for Timers {
             early_timeout: Duration::from_secs(300),
             noack_timeout: Duration::from_secs(60),
             default_timeout: Duration::from_secs(1800),
+            media_timeout: Duration::from_secs(5),
             min_se: Duration::from_secs(90),
             session_expires: Duration::from_secs(1800),
         }

@@ -25,6 +25,11 @@ impl Engine {
                         self.on_client_timer(turn, at);
                     }
                 }
+                Owner::Exchange(index) => {
+                    if let Some(at) = self.exchanges.at(index) {
+                        self.on_exchange_timer(turn, at);
+                    }
+                }
                 Owner::Call(index) => {
                     if let Some(at) = self.calls.at(index) {
                         self.on_call_timer(turn, at);

@@ -25,6 +25,8 @@ pub enum Resource {
     ClientTransactions,
     /// Message buffers.
     Buffers,
+    /// Messages that wait for a media node.
+    Exchanges,
     /// A message would exceed [`MESSAGE_SIZE_MAX`](crate::limits::MESSAGE_SIZE_MAX).
     MessageSize,
 }

@@ -74,7 +74,8 @@ impl<'a> Search<'a> {
     /// Looks at a body, or a part, of this media type.
     fn look(&mut self, kind: &'a [u8], encoded: bool, body: Span, depth: usize) {
         let essence = kind.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-        let is_multipart = essence.split_at_checked(10).is_some_and(|(start, _)| start.eq_ignore_ascii_case(b"multipart/"));
+        let is_multipart =
+            essence.split_at_checked(10).is_some_and(|(start, _)| start.eq_ignore_ascii_case(b"multipart/"));
         if essence.eq_ignore_ascii_case(b"application/sdp") {
             // Two of them are alternatives that no relay can be asked for.
             let again = self.found != Body::None;

@@ -389,6 +389,12 @@ impl<'a> Image<'a> {
         })
     }
 
+    /// Whether there are media nodes: then every call goes through one (I2), whether or not one of them can be used.
+    #[must_use]
+    pub fn has_media(&self) -> bool {
+        !self.tables.media_nodes.is_empty()
+    }
+
     /// The enabled gateway at this address, if any (for its OPTIONS): the one with this port, else the first of the host.
     #[must_use]
     pub fn gateway_at(&self, peer: Endpoint) -> Option<GatewaySlot> {

@@ -9,6 +9,7 @@ mod hangup;
 mod hunting;
 mod identity;
 mod image;
+mod media;
 mod misbehaviour;
 mod numbers;
 mod refusals;

@@ -1,5 +1,6 @@
 //! One engine, a clock and peers that are text: what a test sends and what comes out.
 
+use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,6 +75,10 @@ pub(crate) struct World {
     caps: Arc<Caps>,
     /// The records of the calls that ended.
     pub(crate) records: Vec<CallRecord>,
+    /// The control core, as far as media nodes go: `None` answers nobody.
+    pub(crate) node: Option<super::media::node::Node>,
+    /// Wishes that it has not answered.
+    pub(crate) wishes: VecDeque<super::media::node::Wish>,
     /// Keep buffers until the end, as a slow ring would.
     pub(crate) slow_ring: bool,
 }
@@ -120,6 +125,8 @@ impl World {
             unreleased: Vec::new(),
             caps,
             records: Vec::new(),
+            node: None,
+            wishes: VecDeque::new(),
             slow_ring: false,
         }
     }
@@ -144,14 +151,24 @@ impl World {
         let image = Image::open(&self.image).expect("the test's image opens");
         let mut effects = Effects::new();
         self.engine.handle(self.now, &image, input, &mut effects);
-        let sent = effects.into_iter().filter_map(|effect| self.accept(effect)).collect();
+        let mut sent: Vec<Sent> = effects.into_iter().filter_map(|effect| self.accept(effect)).collect();
         self.engine.audit(self.unreleased.iter().copied()).expect("the audit after each step");
+        // A node that is not held answers before anything else comes.
+        if self.node.as_ref().is_some_and(|node| !node.held)
+            && let Some(wish) = self.wishes.pop_front()
+        {
+            sent.extend(self.reply(&wish));
+        }
         sent
     }
 
     fn accept(&mut self, effect: Effect) -> Option<Sent> {
         if let Effect::Ended(record) = effect {
             self.records.push(record);
+        }
+        if let Effect::Media { buffer } = effect {
+            self.wishes.push_back(super::media::node::Wish::read(self.engine.buffer(buffer)));
+            self.engine.release(buffer);
         }
         let Effect::Send { flow, buffer } = effect else { return None };
         let text = String::from_utf8(self.engine.buffer(buffer).to_vec()).expect("text in tests");
@@ -228,6 +245,7 @@ impl World {
             Counter::CallRecordsLive,
             Counter::ServerTransactionsLive,
             Counter::ClientTransactionsLive,
+            Counter::ExchangesLive,
             Counter::BuffersLive,
             Counter::TimersLive,
         ] {

@@ -287,6 +287,10 @@ impl<'i> World<'i> {
             if let Effect::Send { flow, buffer } = effect {
                 self.on_send(flow, buffer);
             }
+            if let Effect::Media { buffer } = effect {
+                // Nobody answers: media_timeout does.
+                self.engine.release(buffer);
+            }
             if let Effect::Ended(_) = effect {
                 self.records += 1;
             }

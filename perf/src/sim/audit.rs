@@ -169,7 +169,7 @@ impl World<'_> {
 
     /// The shard that owns it has handled a request of an endpoint, and sent something or not.
     pub(super) fn watch_handled(&mut self, from: Party, cause: Cause, spoke: bool) {
-        let (scarce, relayed) = (self.is_scarce(), self.is_relayed(cause.at.call));
+        let (scarce, relayed) = (self.is_scarce(), self.calls[cause.at.call as usize].relayed);
         let call = &mut self.calls[cause.at.call as usize];
         // What a media node is asked about goes on when it has answered; an INVITE gets its 100 at once.
         let asked = relayed

@@ -35,6 +35,7 @@ impl World<'_> {
             legs: vec![leg],
             tampered: mischief,
             closing: false,
+            relayed: false,
             direct: false,
             lied_to: false,
         });

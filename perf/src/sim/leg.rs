@@ -15,7 +15,8 @@ pub(super) struct Call {
     pub(super) tampered: bool,
     /// Something happened by which the call may rightly be over: a BYE, a 481, a peer that fell silent.
     pub(super) closing: bool,
-    /// An INVITE of it met an image without media nodes: its media may go from end to end.
+    /// An INVITE of it met an image with media nodes, and one an image without: it may be either, where both are true.
+    pub(super) relayed: bool,
     pub(super) direct: bool,
     /// The media relay did not just do what was asked for it.
     pub(super) lied_to: bool,

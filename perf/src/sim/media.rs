@@ -22,6 +22,7 @@ use super::plan::{Every, Offers};
 use super::random::Random;
 use super::sdp::{self, Origin, Seen};
 use super::world::World;
+use crate::wire::{Message, Start};
 
 /// Nodes of the relay.
 const NODES: u64 = 3;
@@ -127,9 +128,23 @@ impl Relay {
 }
 
 impl World<'_> {
-    /// Whether a call goes through the relay: its INVITEs found no image without media nodes.
+    /// Whether a call goes through the relay for sure: its INVITEs met no image without media nodes.
     pub(super) fn is_relayed(&self, call: u32) -> bool {
-        self.plan.media.is_some() && !self.calls[call as usize].direct
+        let call = &self.calls[call as usize];
+        call.relayed && !call.direct
+    }
+
+    /// An INVITE that would open a call meets an image. One of a call with mischief may be any of its INVITEs.
+    pub(super) fn note_way(&mut self, shard: usize, message: &Message<'_>) {
+        if self.plan.media.is_none() || message.start != Start::Request(b"INVITE") {
+            return;
+        }
+        let has_nodes = self.images[self.nodes[shard].image].has_media();
+        let Some(call) = self.call_of(message).map(|call| &mut self.calls[call as usize]) else { return };
+        if call.tampered || !message.has_to_tag() {
+            call.relayed |= has_nodes;
+            call.direct |= !has_nodes;
+        }
     }
 
     /// The control core takes a wish out of the ring.

@@ -52,8 +52,8 @@ impl World<'_> {
         let nobody = request.exchange == ExchangeId::NOBODY;
         let what = if over {
             Some("was wished for a call that has ended")
-        } else if asks && (nobody || request.sdp.is_empty() || request.from_tag.is_empty()) {
-            Some("is about nothing, of nobody or for nobody")
+        } else if asks && (nobody || request.sdp.is_empty()) {
+            Some("is about nothing or for nobody")
         } else if request.verb != Verb::Offer && !owed {
             Some("was wished for a call that offered nothing")
         } else {
@@ -68,8 +68,8 @@ impl World<'_> {
         if sdp::find(request.sdp).is_none_or(|seen| seen.relayed || seen.of.call != call) {
             let what = format!("{:?}: of a session description that no endpoint of the call wrote", request.verb);
             self.break_promise(&what, call);
-        } else if request.attempt == 0 {
-            self.break_promise("a media node was asked for no attempt", call);
+        } else if request.attempt == 0 || request.from_tag.is_empty() {
+            self.break_promise("a media node was asked for no attempt or for nobody's offer", call);
         }
     }
 }

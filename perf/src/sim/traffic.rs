@@ -61,8 +61,10 @@ impl World<'_> {
             _ => self.random.below(shards) as u8,
         };
         self.cause = self.cause_of(&packet.bytes);
-        if owner.is_none_or(|owner| owner == shard) {
-            self.note_direct(usize::from(shard), &packet.bytes);
+        if owner.is_none_or(|owner| owner == shard)
+            && let Some(message) = Message::scan(&packet.bytes)
+        {
+            self.note_way(shard.into(), &message);
         }
         let queued_us = self.random.below(self.plan.queued_us + 1);
         let input = Input::Datagram {
@@ -93,19 +95,6 @@ impl World<'_> {
             self.watch_progress(from, status, &message);
         }
         self.network.recycle(packet);
-    }
-
-    /// An INVITE that would open a call meets an image without media nodes: that of a stranger may be one that was repeated wrongly.
-    fn note_direct(&mut self, shard: usize, bytes: &[u8]) {
-        if self.plan.media.is_none() || self.images[self.nodes[shard].image].has_media() {
-            return;
-        }
-        let Some(message) = Message::scan(bytes) else { return };
-        let opens = message.start == Start::Request(b"INVITE");
-        if let Some(call) = self.call_of(&message).filter(|_| opens) {
-            let call = &mut self.calls[call as usize];
-            call.direct |= call.tampered || !message.has_to_tag();
-        }
     }
 
     /// Whose request a datagram is, where an endpoint of the world sent it.

@@ -82,7 +82,7 @@ impl Protocol for Echo {
                     _ => self.send(flow, line, effects),
                 }
             }
-            Input::Command(_) => {}
+            Input::Command(_) | Input::Media(_) => {}
             Input::Unreachable { flow, .. } => {
                 if let Some(watcher) = self.watcher {
                     self.send(watcher, format!("unreachable {}", flow.peer).as_bytes(), effects);

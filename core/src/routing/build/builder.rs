@@ -24,8 +24,8 @@ use core::net::{IpAddr, SocketAddr};
 use crate::routing::build::{Address, ImageBytes, Plan, RouteRow, encode};
 use crate::routing::digits::Digits;
 use crate::routing::layout::{
-    CarrierGateway, CarrierRecord, GatewayRecord, ListenerRecord, NumberFormat, Place, Privacy, ProviderRecord,
-    Schedule, TransportKind, WindowRecord, WindowRow, ZoneRecord, ZoneTransition,
+    CarrierGateway, CarrierRecord, GatewayRecord, ListenerRecord, MediaNodeRecord, NumberFormat, Place, Privacy,
+    ProviderRecord, Schedule, TransportKind, WindowRecord, WindowRow, ZoneRecord, ZoneTransition,
 };
 use crate::routing::{CarrierSlot, GatewaySlot, ListenerSlot, ProviderSlot};
 
@@ -154,6 +154,21 @@ impl Builder {
         let slot = self.plan.tables.gateways.len() as u16;
         self.plan.tables.gateways.push(Place::Taken(GatewayRecord { id: u32::from(slot) + 1, ..record }));
         GatewaySlot(slot)
+    }
+
+    /// An enabled media node of a set. Its address is the control core's.
+    pub fn media_node(&mut self, set: u32) -> &mut Builder {
+        let id = self.plan.tables.media_nodes.len() as u32 + 1;
+        self.plan.tables.media_nodes.push(MediaNodeRecord {
+            id,
+            set,
+            host: "192.0.2.20".to_string(),
+            port: 2223,
+            weight: 1,
+            max_sessions: 20_000,
+            enabled: true,
+        });
+        self
     }
 
     /// Changes the record of a provider.

@@ -1,0 +1,11 @@
+//! Calls through media nodes: offer and answer in every position, bad replies, what happens while one is pending (SPEC §5, docs/media.md).
+//! Every test ends by looking at all that left: nowhere is an endpoint's own SDP.
+
+mod bad;
+mod early;
+mod hunting;
+mod inside;
+pub(crate) mod node;
+mod order;
+mod setup;
+mod through;
