@@ -260,6 +260,7 @@ impl World<'_> {
         client.final_status = if before == 0 { status } else { before };
         client.last_status = status;
         let (dialog, late) = (client.dialog, now >= client.give_up_at);
+        self.watch_media_refusal(call, status, dialog.is_some());
         let success = |status: u16| (200..300).contains(&status);
         let differs = before != 0 && before != status && !(success(before) && success(status));
         // A stateless refusal for want of room is forgotten at once: the INVITE that comes again is another one.
@@ -328,7 +329,7 @@ impl World<'_> {
     }
 
     /// Whether records of all kinds are few, so that only the books are promised.
-    fn is_scarce(&self) -> bool {
+    pub(super) fn is_scarce(&self) -> bool {
         self.plan.scarce == Scarce::Everything
     }
 
@@ -349,10 +350,7 @@ impl World<'_> {
         if self.count(Counter::CallsStarted) != self.count(Counter::CallsEnded) {
             return Err(Fault::new("not each call that started has ended", self.last_call));
         }
-        if let Some(owed) = self.relay.owed.iter().next() {
-            let call = self.numbers.get(&owed.call_hash).copied().unwrap_or(NO_CALL);
-            return Err(Fault::new("a call offered something and never ended: its deletes stay owed", call));
-        }
+        self.audit_media_end()?;
         if self.is_scarce() {
             return Ok(());
         }

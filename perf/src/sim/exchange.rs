@@ -56,6 +56,7 @@ impl World<'_> {
             dialog,
             offers,
             reached: false,
+            passed_on: false,
             answered: false,
             final_status: 0,
             last_status: 0,

@@ -108,6 +108,8 @@ pub(super) struct Client {
     pub(super) offers: bool,
     /// It reached the engine, whole and by itself.
     pub(super) reached: bool,
+    /// It left the engine on the other side; watched where media goes through a relay.
+    pub(super) passed_on: bool,
     /// The engine answered anything.
     pub(super) answered: bool,
     /// The first final response that the engine gave, 0 before.

@@ -27,6 +27,9 @@ use crate::wire::{Message, Start};
 /// Nodes of the relay.
 const NODES: u64 = 3;
 
+/// Bytes of a description that is large and fits all the same.
+const LARGE: usize = 3000;
+
 /// What a relay of a world is like.
 #[derive(Clone, Debug)]
 pub(super) struct MediaPlan {
@@ -88,6 +91,10 @@ enum Lie {
     Late,
     /// The answer is for an exchange that is over, or never was.
     Stale,
+    /// The answer comes, and the session is on another node now.
+    Moved,
+    /// Done, with a description ten times as large.
+    Large,
     /// Done, with no description.
     Empty,
     /// Done, with one that fits into no message.
@@ -95,9 +102,9 @@ enum Lie {
 }
 
 impl Lie {
-    const KINDS: [Lie; 10] = {
+    const KINDS: [Lie; 12] = {
         use Lie::*;
-        [Refused, NoNode, RingFull, Failed, Lost, Twice, Late, Stale, Empty, Oversized]
+        [Refused, NoNode, RingFull, Failed, Lost, Twice, Late, Stale, Moved, Large, Empty, Oversized]
     };
 }
 
@@ -209,6 +216,8 @@ impl World<'_> {
                 let index = self.relay.random.pick(&[reply.exchange.index, u32::MAX]);
                 reply.exchange = ExchangeId { index, generation };
             }
+            Some(Lie::Moved) => reply.node = drawn_node,
+            Some(Lie::Large) => reply.sdp.resize(LARGE, b' '),
             Some(Lie::Empty) => reply.sdp.clear(),
             Some(Lie::Oversized) => reply.sdp.resize(MEDIA_REQUEST_MAX, b' '),
         }
@@ -236,7 +245,9 @@ impl World<'_> {
         self.last_call = call;
         let line = Line::Reply(outcome, exchange.index);
         self.ladder.note(self.now_us, call, End::Relay, End::Engine(shard), line, Fate::Done);
+        self.obliged = outcome == MediaOutcome::Done;
         self.handle(shard.into(), Input::Media(MediaReply { exchange, outcome, node, sdp }));
+        self.obliged = false;
     }
 
     /// For a while nothing is answered.

@@ -16,7 +16,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use corelane_core::admission::{Caps, CapsSize};
-use corelane_core::bus::MediaCall;
 use corelane_core::call::CallRecord;
 use corelane_core::engine::{Command, Listener, Settings};
 use corelane_core::routing::ListenerSlot;
@@ -87,6 +86,8 @@ pub(super) struct World<'i> {
     pub(super) ladder: Ladder,
     pub(super) tally: Tally,
     pub(super) cause: Option<Cause>,
+    /// What is handled is a relay's answer, and it did as asked.
+    pub(super) obliged: bool,
     /// The call that the last step was about.
     pub(super) last_call: u32,
     pub(super) fault: Option<Fault>,
@@ -153,6 +154,7 @@ impl<'i> World<'i> {
             ladder: Ladder::default(),
             tally: Tally::default(),
             cause: None,
+            obliged: false,
             last_call: NO_CALL,
             fault: None,
             numbers: HashMap::new(),
@@ -319,12 +321,7 @@ impl<'i> World<'i> {
             return self.break_promise("a call ended twice", self.last_call);
         }
         let known = self.numbers.get(&record.call_hash).copied();
-        let owed = self.relay.owed.remove(&MediaCall { call_hash: record.call_hash, pass: record.pass });
-        if record.media != owed {
-            let what = if owed { "the deletes of a call are owed and" } else { "a call offered nothing and" };
-            let what = format!("{what} its record says media: {}", record.media);
-            self.break_promise(&what, known.unwrap_or(NO_CALL));
-        }
+        self.watch_media_record(record);
         let Some(call) = known else { return };
         self.ladder.note(
             self.now_us,
