@@ -100,7 +100,8 @@ impl World<'_> {
             let mut clients = call.legs.iter().flat_map(|leg| &leg.clients);
             let asked = |client: &super::leg::Client| client.offers && client.method != Method::Invite;
             if clients.any(|client| asked(client) && client.reached && !client.answered && !client.passed_on)
-                && !call.tampered
+                && call.relayed
+                && !(call.direct || call.tampered)
                 && !self.is_scarce()
             {
                 return Err(Fault::new(
