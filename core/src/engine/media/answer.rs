@@ -61,7 +61,7 @@ impl Engine {
     }
 
     /// Whether a call still has a session.
-    fn speaks(&self, call: CallRef) -> bool {
+    pub(super) fn speaks(&self, call: CallRef) -> bool {
         self.calls.find(call).is_some_and(|call| !matches!(call.state, State::HungUp | State::Terminated))
     }
 
