@@ -154,7 +154,7 @@ impl Prepared {
             journals: journals.readers,
             nodes: self.image.media_nodes,
             sockets: self.config.media.sockets,
-            make: Box::new(|_| Ok(NoNodes::default())),
+            make: Box::new(|_| Ok(NoNodes)),
         })?;
         let slow = SlowWork::start(tasks, control.shared())?;
         Ok((Running { node, media, slow, config: self.config, _state: self.state }, warnings))

@@ -40,7 +40,7 @@ use tokio::task::{LocalSet, spawn_local};
 use crate::problem::{Place, Problem};
 use crate::slow;
 
-pub use machine::{MediaMachine, MediaNode, NoNodes, Output};
+pub use machine::{MediaMachine, MediaNode, NoNodes, Outputs};
 pub use media::{MediaHandle, MediaParts};
 
 /// Name of the control core's thread.

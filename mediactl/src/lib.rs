@@ -8,6 +8,7 @@
 //! | [`routes`] | the tables (CSV) and their compiler |
 //! | [`image`] | the node's routing image: compiled, verified, or the last good one |
 //! | [`listeners`] | what this node binds and advertises |
+//! | [`rtpengine`] | media control |
 //! | [`boot`] | all of that in the one safe order, up to running shards |
 //! | [`control`] | the control core's thread; signals |
 //! | [`slow`] | what may wait for a disk |
@@ -23,6 +24,7 @@ pub mod machine;
 pub mod problem;
 pub mod report;
 pub mod routes;
+pub mod rtpengine;
 pub mod slow;
 pub mod state;
 

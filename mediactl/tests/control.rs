@@ -2,7 +2,6 @@
 
 #![allow(missing_docs, reason = "a test")]
 
-use std::collections::VecDeque;
 use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
 use std::sync::{Arc, Mutex, mpsc};
@@ -19,7 +18,8 @@ use corelane_core::siphash::Key;
 use corelane_core::steering::{ShardIndex, Steering};
 use corelane_core::{BufferRef, Counters, Effect, Effects, Flow, Input, Instant, Now, WallTime};
 use corelane_mediactl::control::counter::Counter;
-use corelane_mediactl::control::{ControlCore, MediaHandle, MediaMachine, MediaNode, MediaParts, Output};
+use corelane_mediactl::control::{ControlCore, MediaHandle, MediaMachine, MediaNode, MediaParts, Outputs};
+use corelane_mediactl::rtpengine::node::{Admin, NodeConfig};
 use corelane_shard::{IoKind, Journals, Layout, Node, Protocol, SteeringMode};
 
 /// A shard that asks for media what a datagram says, answers it with what came back, and ends a call where it says `end N`. `hold` makes it
@@ -138,80 +138,55 @@ struct Seen {
     unreachable: u32,
 }
 
-/// Asks the first node that is known, enabled and not refused by the kernel; panics where the SDP, or the number of an ended call, says so.
+/// Asks the first node that is known and enabled; panics where the SDP, or the number of an ended call, says so.
 struct Machine {
     seen: Arc<Mutex<Seen>>,
-    nodes: Vec<(u32, SocketAddr)>,
-    asked: Vec<(ShardIndex, ExchangeId)>,
-    out: VecDeque<Out>,
-    taken: Option<Out>,
-}
-
-enum Out {
-    Send { node: u32, socket: usize, bytes: Vec<u8> },
-    Reply { shard: ShardIndex, exchange: ExchangeId, outcome: MediaOutcome, node: u32, sdp: Vec<u8> },
+    nodes: Vec<NodeConfig>,
+    asked: Vec<(u16, ExchangeId)>,
 }
 
 impl Machine {
     fn new(seen: &Arc<Mutex<Seen>>) -> Machine {
         seen.lock().expect("no panic holds it").started += 1;
-        Machine { seen: Arc::clone(seen), nodes: Vec::new(), asked: Vec::new(), out: VecDeque::new(), taken: None }
+        Machine { seen: Arc::clone(seen), nodes: Vec::new(), asked: Vec::new() }
     }
 }
 
 impl MediaMachine for Machine {
-    fn configure(&mut self, _: Instant, node: &MediaNode, address: Option<SocketAddr>) {
-        self.nodes.retain(|(id, _)| *id != node.id);
-        self.nodes.extend(address.filter(|_| node.enabled).map(|address| (node.id, address)));
+    fn configure(&mut self, _: Instant, nodes: Vec<NodeConfig>) {
+        self.nodes = nodes;
     }
-    fn on_request(&mut self, _: Instant, shard: ShardIndex, request: &MediaRequest<'_>) {
+    fn on_request(&mut self, _: Instant, shard: u16, request: &MediaRequest<'_>, out: &mut impl Outputs) {
         assert!(request.sdp != b"panic", "on purpose");
         let MediaRequest { exchange, sdp, .. } = *request;
         if sdp == LARGE {
-            let (outcome, sdp) = (MediaOutcome::Done, vec![b's'; MESSAGE_SIZE_MAX]);
-            return self.out.push_back(Out::Reply { shard, exchange, outcome, node: 0, sdp });
+            let sdp = [b's'; MESSAGE_SIZE_MAX];
+            return out.reply(shard, MediaReply { exchange, outcome: MediaOutcome::Done, node: 0, sdp: &sdp });
         }
-        match self.nodes.first() {
-            Some((node, _)) => {
-                self.asked.push((shard, exchange));
-                let bytes = [format!("{} ", self.asked.len() - 1).as_bytes(), sdp].concat();
-                self.out.push_back(Out::Send { node: *node, socket: self.asked.len(), bytes });
-            }
-            None => self.out.push_back(Out::Reply {
-                shard,
-                exchange,
-                outcome: MediaOutcome::NoNode,
-                node: 0,
-                sdp: Vec::new(),
-            }),
-        }
+        let usable = |node: &&NodeConfig| node.admin == Admin::Enabled && node.address.is_some();
+        let Some(NodeConfig { id, address: Some(address), .. }) = self.nodes.iter().find(usable) else {
+            return out.reply(shard, MediaReply { exchange, outcome: MediaOutcome::NoNode, node: 0, sdp: b"" });
+        };
+        self.asked.push((shard, exchange));
+        let bytes = [format!("{} ", self.asked.len() - 1).as_bytes(), sdp].concat();
+        out.send(*id, self.asked.len() as u8, *address, &bytes);
     }
-    fn on_ended(&mut self, _: Instant, call: &CallRecord) {
+    fn on_ended(&mut self, _: Instant, call: &CallRecord, _: &mut impl Outputs) {
         assert!(call.call_hash != 666, "on purpose");
         self.seen.lock().expect("no panic holds it").ended.push(call.call_hash);
     }
-    fn on_datagram(&mut self, _: Instant, node: u32, _: usize, bytes: &[u8]) {
+    fn on_datagram(&mut self, _: Instant, _: u8, from: SocketAddr, bytes: &[u8], out: &mut impl Outputs) {
         let (cookie, sdp) = std::str::from_utf8(bytes).expect("text").split_once(' ').expect("a cookie");
         let (shard, exchange) = self.asked[cookie.parse::<usize>().expect("a number")];
-        let sdp = sdp.as_bytes().to_vec();
-        self.out.push_back(Out::Reply { shard, exchange, outcome: MediaOutcome::Done, node, sdp });
+        let node = self.nodes.iter().find(|node| node.address == Some(from)).expect("one of ours").id;
+        out.reply(shard, MediaReply { exchange, outcome: MediaOutcome::Done, node, sdp: sdp.as_bytes() });
     }
-    fn on_unreachable(&mut self, _: Instant, _: u32) {
+    fn on_unreachable(&mut self, _: Instant, _: u32, _: &mut impl Outputs) {
         self.seen.lock().expect("no panic holds it").unreachable += 1;
     }
-    fn on_timeout(&mut self, _: Instant) {}
-    fn next_timeout(&self) -> Option<Instant> {
-        None
-    }
-    fn next_output(&mut self) -> Option<Output<'_>> {
-        self.taken = self.out.pop_front();
-        Some(match self.taken.as_ref()? {
-            Out::Send { node, socket, bytes } => Output::Send { node: *node, socket: *socket, bytes },
-            Out::Reply { shard, exchange, outcome, node, sdp } => {
-                let reply = MediaReply { exchange: *exchange, outcome: *outcome, node: *node, sdp };
-                Output::Reply { shard: *shard, reply }
-            }
-        })
+    fn on_timeout(&mut self, _: Instant, _: &mut impl Outputs) {}
+    fn next_timeout(&self) -> Instant {
+        Instant::NEVER
     }
     fn counters(&mut self, each: &mut dyn FnMut(&'static str, u64)) {
         each("test_asked", self.asked.len() as u64);

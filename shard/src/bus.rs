@@ -125,8 +125,6 @@ struct Line {
 pub struct ControlBus {
     lines: Box<[Line]>,
     bell: Arc<Waker>,
-    /// Where a request is put together.
-    scratch: Box<[u8]>,
     /// The shard served next, so that a busy one cannot starve the others.
     next: usize,
 }
@@ -138,14 +136,18 @@ impl ControlBus {
         self.lines.len()
     }
 
-    /// The next request, round robin over the shards: bytes of a [`MediaRequest`](corelane_core::bus::MediaRequest).
-    pub fn next_request(&mut self) -> Option<(ShardIndex, &[u8])> {
+    /// The next request, round robin over the shards: bytes of a [`MediaRequest`](corelane_core::bus::MediaRequest), put together in
+    /// `scratch`, because in the ring they may wrap around.
+    ///
+    /// # Panics
+    /// When `scratch` is shorter than [`MEDIA_REQUEST_MAX`].
+    pub fn next_request<'b>(&mut self, scratch: &'b mut [u8]) -> Option<(ShardIndex, &'b [u8])> {
         for _ in 0..self.lines.len() {
             let index = self.next;
             self.next = (self.next + 1) % self.lines.len();
             let line = &mut self.lines[index];
             if let Ok(length) = line.requests.pop() {
-                let into = &mut self.scratch[..usize::from(length)];
+                let into = &mut scratch[..usize::from(length)];
                 line.request_bytes.pop_entire_slice(into).expect("the bytes are written before the head");
                 return Some((ShardIndex(index as u8), into));
             }
@@ -239,7 +241,7 @@ pub(crate) fn lines(shards: Vec<Arc<Waker>>) -> io::Result<(Vec<BusEnd>, Control
             (end, line)
         })
         .unzip();
-    let bus = ControlBus { lines: lines.into(), bell, scratch: vec![0; MEDIA_REQUEST_MAX].into(), next: 0 };
+    let bus = ControlBus { lines: lines.into(), bell, next: 0 };
     Ok((ends, bus))
 }
 
@@ -277,7 +279,8 @@ mod tests {
                 ends[shard].push(&bytes).expect("room");
             }
             let taken: Vec<u8> = std::iter::from_fn(|| {
-                let (shard, found) = bus.next_request()?;
+                let mut scratch = [0; MEDIA_REQUEST_MAX];
+                let (shard, found) = bus.next_request(&mut scratch)?;
                 assert_eq!(found, bytes);
                 assert!(bus.reply(shard, &reply(round, &bytes)));
                 Some(shard.0)
@@ -300,7 +303,7 @@ mod tests {
         assert_eq!(ends[0].push(&bytes), Err(BusFull));
         assert_eq!(ends[1].push(b"x"), Ok(()), "one shard's full ring is no other's");
         let mut taken = [0, 0];
-        while let Some((shard, _)) = bus.next_request() {
+        while let Some((shard, _)) = bus.next_request(&mut [0; MEDIA_REQUEST_MAX]) {
             taken[usize::from(shard.0)] += 1;
         }
         assert_eq!(taken, [pushed, 1]);
@@ -328,7 +331,7 @@ mod tests {
         ends[0].wake();
         assert!(!rung(&bell), "nobody waits");
         assert!(!bus.may_park(|| true), "there is a request");
-        assert!(bus.next_request().is_some());
+        assert!(bus.next_request(&mut [0; MEDIA_REQUEST_MAX]).is_some());
         assert!(!bus.may_park(|| false), "there is something else");
         assert!(bus.may_park(|| true));
         ends[0].wake();

@@ -6,7 +6,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use corelane_core::Counter;
-use corelane_core::bus::{MediaOutcome, MediaReply, MediaRequest};
+use corelane_core::bus::{MEDIA_REQUEST_MAX, MediaOutcome, MediaReply, MediaRequest};
 use corelane_core::engine::Command;
 use corelane_core::steering::ShardIndex;
 use corelane_shard::{ControlBus, Journals, Layout, Node};
@@ -19,7 +19,8 @@ const CAPACITY: u32 = 1_000;
 fn answer(bus: &mut ControlBus, sdp: &[u8]) {
     let began = Instant::now();
     loop {
-        if let Some((shard, bytes)) = bus.next_request() {
+        let mut scratch = [0; MEDIA_REQUEST_MAX];
+        if let Some((shard, bytes)) = bus.next_request(&mut scratch) {
             let exchange = MediaRequest::read(bytes).expect("a request").exchange;
             assert!(bus.reply(shard, &MediaReply { exchange, outcome: MediaOutcome::Done, node: 7, sdp }));
             bus.wake();
@@ -74,7 +75,7 @@ fn a_control_core_that_stands_still_delays_nothing() {
             }
         }
         assert!((1..800).contains(&refused), "{refused}");
-        let waiting = std::iter::from_fn(|| bus.next_request().map(|_| ())).count();
+        let waiting = std::iter::from_fn(|| bus.next_request(&mut [0; MEDIA_REQUEST_MAX]).map(|_| ())).count();
         assert_eq!(waiting + refused, 800);
         node.stop();
         let counters = node.join().expect("a clean end");

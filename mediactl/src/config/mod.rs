@@ -38,6 +38,8 @@ pub const CPS_MAX_DEFAULT: u32 = 1_000;
 
 /// From a question to a media node, other nodes included, to giving up, unless told otherwise.
 pub const MEDIA_DEADLINE_MS_DEFAULT: u64 = 2_000;
+/// How much longer than the deadline a shard waits for the control core: one that does not answer at all has panicked or stands still.
+const MEDIA_GRACE: Duration = Duration::from_secs(1);
 /// Sockets towards each media node unless told otherwise: rtpengine may serve each from another thread.
 pub const MEDIA_SOCKETS_DEFAULT: u8 = 4;
 
@@ -125,9 +127,7 @@ impl Given {
         let timers = self.timers(&mut problems);
         let policy = self.policy();
         let media = Media {
-            deadline: Duration::from_millis(
-                self.media_deadline_ms.map_or(MEDIA_DEADLINE_MS_DEFAULT, |given| given.value),
-            ),
+            deadline: self.media_deadline(),
             sockets: self.media_sockets.map_or(MEDIA_SOCKETS_DEFAULT, |given| given.value),
         };
         let path = |given: Option<Sourced<PathBuf>>, default: &str, setting: &'static str| {
@@ -151,6 +151,10 @@ impl Given {
             media,
         };
         (config, problems)
+    }
+
+    fn media_deadline(&self) -> Duration {
+        Duration::from_millis(self.media_deadline_ms.as_ref().map_or(MEDIA_DEADLINE_MS_DEFAULT, |given| given.value))
     }
 
     fn policy(&self) -> Policy {
@@ -184,7 +188,7 @@ impl Given {
             default_timeout: s(&self.default_timeout_s, defaults.default_timeout),
             session_expires: s(&self.session_expires_s, defaults.session_expires),
             min_se: s(&self.min_se_s, defaults.min_se),
-            media_timeout: defaults.media_timeout,
+            media_timeout: self.media_deadline() + MEDIA_GRACE,
         };
         // RFC 4028 §4: what we ask for ourselves must be what we accept.
         if timers.session_expires < timers.min_se {
@@ -315,6 +319,8 @@ mod tests {
         assert_eq!((config.calls_max.value, config.cps_max.value), (60_000, 1_000));
         assert_eq!(config.timers.t1, Duration::from_millis(500));
         assert_eq!(config.timers.ring_timeout, Duration::from_secs(180));
+        assert_eq!((config.media.deadline, config.media.sockets), (Duration::from_secs(2), 4));
+        assert_eq!(config.timers.media_timeout, Duration::from_secs(3), "after the control core has given up");
         assert_eq!(config.unknown_source.value, UnknownSource::Drop);
         assert_eq!(config.image(), Path::new("/var/lib/corelane/routes.image"));
     }

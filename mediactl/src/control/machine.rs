@@ -1,12 +1,12 @@
 //! Who decides about media, as the media task knows it: a sans-IO machine.
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use corelane_core::Instant;
 use corelane_core::bus::{ExchangeId, MediaOutcome, MediaReply, MediaRequest};
 use corelane_core::call::CallRecord;
-use corelane_core::steering::ShardIndex;
+
+use crate::rtpengine::node::NodeConfig;
 
 /// A row of table `media_node`.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -27,69 +27,52 @@ pub struct MediaNode {
     pub enabled: bool,
 }
 
-/// What a machine wants done.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub enum Output<'m> {
-    /// A datagram to a node.
-    Send {
-        /// Its id.
-        node: u32,
-        /// Which of its sockets; any number names one.
-        socket: usize,
-        /// What.
-        bytes: &'m [u8],
-    },
-    /// An answer to who asked.
-    Reply {
-        /// The shard.
-        shard: ShardIndex,
-        /// What came of it.
-        reply: MediaReply<'m>,
-    },
+/// What a machine wants done. Nothing of it waits.
+pub trait Outputs {
+    /// Sends a datagram to a node, from one of its sockets (any number names one).
+    fn send(&mut self, node: u32, socket: u8, to: SocketAddr, bytes: &[u8]);
+    /// Gives a shard the reply to one of its requests.
+    fn reply(&mut self, shard: u16, reply: MediaReply<'_>);
 }
 
-/// What decides about media: sans-IO, as the engine is. After each `on_…` and `configure` its outputs are taken until there is none.
+/// What decides about media: sans-IO, as the engine is.
 pub trait MediaMachine {
-    /// A node's row, its address (`None`: not known), and whether the operator drains it. Comes once for each node before anything
-    /// else, and again when something changed.
-    fn configure(&mut self, now: Instant, node: &MediaNode, address: Option<SocketAddr>);
-    /// A shard asks.
-    fn on_request(&mut self, now: Instant, shard: ShardIndex, request: &MediaRequest<'_>);
+    /// The nodes as they are known now. Comes before anything else, and again when an address or an operator's wish changed.
+    fn configure(&mut self, now: Instant, nodes: Vec<NodeConfig>);
+    /// A shard asks. The reply comes now or later.
+    fn on_request(&mut self, now: Instant, shard: u16, request: &MediaRequest<'_>, out: &mut impl Outputs);
     /// A call has ended. When this returns, what the call owes is where it outlives the process.
-    fn on_ended(&mut self, now: Instant, call: &CallRecord);
-    /// A node answers on one of its sockets.
-    fn on_datagram(&mut self, now: Instant, node: u32, socket: usize, bytes: &[u8]);
+    fn on_ended(&mut self, now: Instant, call: &CallRecord, out: &mut impl Outputs);
+    /// A datagram came in on one of the sockets towards a node, from that node's address.
+    fn on_datagram(&mut self, now: Instant, socket: u8, from: SocketAddr, bytes: &[u8], out: &mut impl Outputs);
     /// The kernel says that nobody listens at a node's address.
-    fn on_unreachable(&mut self, now: Instant, node: u32);
+    fn on_unreachable(&mut self, now: Instant, node: u32, out: &mut impl Outputs);
     /// Time passed.
-    fn on_timeout(&mut self, now: Instant);
-    /// A time not later than the next due timer.
-    fn next_timeout(&self) -> Option<Instant>;
-    /// The next thing to do.
-    fn next_output(&mut self) -> Option<Output<'_>>;
+    fn on_timeout(&mut self, now: Instant, out: &mut impl Outputs);
+    /// A time not later than the next due timer; [`Instant::NEVER`] where none runs.
+    fn next_timeout(&self) -> Instant;
     /// Its counters by name.
     fn counters(&mut self, each: &mut dyn FnMut(&'static str, u64));
 }
 
 /// The machine of a node that has no media nodes.
 #[derive(Default)]
-pub struct NoNodes(VecDeque<(ShardIndex, ExchangeId)>);
+pub struct NoNodes;
 
 impl MediaMachine for NoNodes {
-    fn configure(&mut self, _: Instant, _: &MediaNode, _: Option<SocketAddr>) {}
-    fn on_request(&mut self, _: Instant, shard: ShardIndex, request: &MediaRequest<'_>) {
-        self.0.push_back((shard, request.exchange));
+    fn configure(&mut self, _: Instant, _: Vec<NodeConfig>) {}
+    fn on_request(&mut self, _: Instant, shard: u16, request: &MediaRequest<'_>, out: &mut impl Outputs) {
+        if request.exchange != ExchangeId::NOBODY {
+            let reply = MediaReply { exchange: request.exchange, outcome: MediaOutcome::NoNode, node: 0, sdp: b"" };
+            out.reply(shard, reply);
+        }
     }
-    fn on_ended(&mut self, _: Instant, _: &CallRecord) {}
-    fn on_datagram(&mut self, _: Instant, _: u32, _: usize, _: &[u8]) {}
-    fn on_unreachable(&mut self, _: Instant, _: u32) {}
-    fn on_timeout(&mut self, _: Instant) {}
-    fn next_timeout(&self) -> Option<Instant> {
-        None
-    }
-    fn next_output(&mut self) -> Option<Output<'_>> {
-        let (shard, exchange) = self.0.pop_front()?;
-        Some(Output::Reply { shard, reply: MediaReply { exchange, outcome: MediaOutcome::NoNode, node: 0, sdp: b"" } })
+    fn on_ended(&mut self, _: Instant, _: &CallRecord, _: &mut impl Outputs) {}
+    fn on_datagram(&mut self, _: Instant, _: u8, _: SocketAddr, _: &[u8], _: &mut impl Outputs) {}
+    fn on_unreachable(&mut self, _: Instant, _: u32, _: &mut impl Outputs) {}
+    fn on_timeout(&mut self, _: Instant, _: &mut impl Outputs) {}
+    fn next_timeout(&self) -> Instant {
+        Instant::NEVER
     }
     fn counters(&mut self, _: &mut dyn FnMut(&'static str, u64)) {}
 }

@@ -1,9 +1,9 @@
 //! The media task of the control core: it carries, and a sans-IO machine decides.
 //!
 //! ```text
-//!   shards ── requests ──► ┐                      ┌ send ──► sockets ──► media nodes
-//!   journals ── ends ────► │  turn: [`MediaMachine`]  │
-//!   sockets ── replies ──► │                      └ reply ─► rings ────► shards, kept while one is full
+//!   shards ── requests ──► ┐                          ┌ send ──► sockets ──► media nodes
+//!   journals ── ends ────► │  turn: [`MediaMachine`] ─┤
+//!   sockets ── replies ──► │                          └ reply ─► rings ────► shards, kept while one is full
 //!   names, operator ─────► ┘   next_timeout ─► the one wait
 //! ```
 //!
@@ -28,7 +28,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use corelane_core::Instant;
-use corelane_core::bus::{ExchangeId, MediaOutcome, MediaReply, MediaRequest};
+use corelane_core::bus::{ExchangeId, MEDIA_REQUEST_MAX, MediaOutcome, MediaReply, MediaRequest};
 use corelane_core::steering::ShardIndex;
 use corelane_shard::clock::Clock;
 use corelane_shard::{ControlBus, JournalReader};
@@ -39,9 +39,10 @@ use tokio::task::{spawn_local, yield_now};
 use tokio::time::sleep;
 
 use super::counter::{Counter, Shared};
-use super::machine::{MediaMachine, MediaNode, Output};
+use super::machine::{MediaMachine, MediaNode, Outputs};
 use super::names;
 use super::sockets::{Heard, REPLY_MAX, Sent, Sockets};
+use crate::rtpengine::node::{Admin, NodeConfig};
 
 /// What one turn takes from each side.
 const BATCH: usize = 256;
@@ -107,14 +108,16 @@ struct Kept {
 
 /// The task's state: all that a panic leaves as it is.
 pub(super) struct Media<M> {
-    parts: MediaParts<M>,
+    journals: Vec<JournalReader>,
+    count: u8,
+    make: Box<dyn FnMut(Instant) -> io::Result<M> + Send>,
     machine: Option<M>,
     nodes: Vec<Known>,
-    sockets: Sockets,
+    ways: Ways,
     bell: pipe::Receiver,
     clock: Clock,
-    kept: Vec<VecDeque<Kept>>,
     buffer: Box<[u8]>,
+    request: Box<[u8]>,
     found: mpsc::Receiver<names::Found>,
     news: mpsc::Receiver<News>,
     shared: Arc<Shared>,
@@ -122,6 +125,36 @@ pub(super) struct Media<M> {
     copy_at: Instant,
     /// The journal whose record is being handled: not handled again after a panic.
     handling: Option<usize>,
+}
+
+/// The ways out: what the machine wants done goes there at once.
+struct Ways {
+    bus: ControlBus,
+    sockets: Sockets,
+    kept: Vec<VecDeque<Kept>>,
+    /// Nodes of which a send said that nobody listens there; the machine hears of it next.
+    unreachable: Vec<u32>,
+    shared: Arc<Shared>,
+}
+
+impl Outputs for Ways {
+    fn send(&mut self, node: u32, socket: u8, _: SocketAddr, bytes: &[u8]) {
+        match self.sockets.send(node, socket.into(), bytes) {
+            Sent::Taken => {}
+            Sent::Dropped => self.shared.add(Counter::SendsDropped, 1),
+            Sent::Unreachable if self.unreachable.contains(&node) => {}
+            Sent::Unreachable => self.unreachable.push(node),
+        }
+    }
+
+    fn reply(&mut self, shard: u16, reply: MediaReply<'_>) {
+        let kept = &mut self.kept[usize::from(shard)];
+        if !kept.is_empty() || !self.bus.reply(ShardIndex(shard as u8), &reply) {
+            let MediaReply { exchange, outcome, node, sdp } = reply;
+            kept.push_back(Kept { exchange, outcome, node, sdp: sdp.into() });
+            self.shared.add(Counter::RepliesKept, 1);
+        }
+    }
 }
 
 /// The two ends of the task's orders; made before the task, which lives on another thread.
@@ -141,25 +174,27 @@ impl<M: MediaMachine + 'static> Media<M> {
     /// Starts to look names up and waits for nothing. Must run on the control core's runtime.
     pub(super) fn new(parts: MediaParts<M>, orders: MediaOrders, shared: Arc<Shared>) -> io::Result<Media<M>> {
         let (found_in, found) = mpsc::channel(NEWS_MAX);
-        let nodes: Vec<Known> = parts
-            .nodes
-            .iter()
-            .map(|row| Known { row: row.clone(), address: names::literal(&row.host, row.port) })
-            .collect();
+        let MediaParts { bus, journals, nodes, sockets: count, make } = parts;
+        let nodes: Vec<Known> =
+            nodes.into_iter().map(|row| Known { address: names::literal(&row.host, row.port), row }).collect();
         for Known { row, .. } in nodes.iter().filter(|known| known.address.is_none()) {
             drop(spawn_local(names::follow(row.id, row.host.clone(), row.port, found_in.clone())));
         }
-        let kept = (0..parts.bus.shards()).map(|_| VecDeque::new()).collect();
+        // An eventfd is no pipe, but is read like one: eight bytes, or "not yet".
+        let bell = pipe::Receiver::from_owned_fd_unchecked(bus.bell()?)?;
+        let kept = (0..bus.shards()).map(|_| VecDeque::new()).collect();
+        let sockets = Sockets::default();
         Ok(Media {
-            // An eventfd is no pipe, but is read like one: eight bytes, or "not yet".
-            bell: pipe::Receiver::from_owned_fd_unchecked(parts.bus.bell()?)?,
-            parts,
+            journals,
+            count,
+            make,
             machine: None,
             nodes,
-            sockets: Sockets::default(),
+            ways: Ways { bus, sockets, kept, unreachable: Vec::new(), shared: Arc::clone(&shared) },
+            bell,
             clock: Clock::start(),
-            kept,
             buffer: vec![0; REPLY_MAX].into(),
+            request: vec![0; MEDIA_REQUEST_MAX].into(),
             found,
             news: orders.news,
             shared,
@@ -173,22 +208,31 @@ impl<M: MediaMachine + 'static> Media<M> {
     fn begin(&mut self) -> io::Result<()> {
         self.machine = None;
         if let Some(journal) = self.handling.take() {
-            self.parts.journals[journal].acknowledge();
+            self.journals[journal].acknowledge();
         }
         let now = self.clock.monotonic();
-        self.machine = Some((self.parts.make)(now)?);
-        (0..self.nodes.len()).for_each(|place| self.configure(now, place));
+        self.machine = Some((self.make)(now)?);
+        self.configure(now);
         Ok(())
     }
 
-    /// Tells sockets and machine what is known of a node.
-    fn configure(&mut self, now: Instant, place: usize) {
-        let Known { row, address } = &self.nodes[place];
-        if let Err(error) = self.sockets.point(row.id, *address, usize::from(self.parts.sockets)) {
-            eprintln!("corelane: media node {}: no socket towards it: {error}", row.id);
+    /// Tells sockets and machine what is known of the nodes.
+    fn configure(&mut self, now: Instant) {
+        for Known { row, address } in &self.nodes {
+            if let Err(error) = self.ways.sockets.point(row.id, *address, usize::from(self.count)) {
+                eprintln!("corelane: media node {}: no socket towards it: {error}", row.id);
+            }
         }
+        let configs = self.nodes.iter().map(|Known { row, address }| NodeConfig {
+            id: row.id,
+            set: row.set,
+            address: *address,
+            weight: row.weight,
+            max_sessions: row.max_sessions,
+            admin: if row.enabled { Admin::Enabled } else { Admin::Draining },
+        });
         if let Some(machine) = &mut self.machine {
-            machine.configure(now, row, *address);
+            machine.configure(now, configs.collect());
         }
     }
 
@@ -199,19 +243,19 @@ impl<M: MediaMachine + 'static> Media<M> {
         }
         let now = self.clock.monotonic();
         let mut done = self.hear_news(now) + self.hear_nodes(now);
-        self.put_out();
-        done += self.hear_shards(now);
-        self.put_out();
-        done += self.read_journals(now);
-        if let Some(machine) = &mut self.machine
-            && machine.next_timeout().is_some_and(|due| due <= now)
-        {
-            machine.on_timeout(now);
-            done += 1;
+        done += self.hear_shards(now) + self.read_journals(now);
+        if let Some(machine) = &mut self.machine {
+            if machine.next_timeout() <= now {
+                machine.on_timeout(now, &mut self.ways);
+                done += 1;
+            }
+            while let Some(node) = self.ways.unreachable.pop() {
+                machine.on_unreachable(now, node, &mut self.ways);
+                done += 1;
+            }
         }
-        self.put_out();
         self.offer_kept();
-        self.parts.bus.wake();
+        self.ways.bus.wake();
         if done > 0 {
             self.shared.add(Counter::Turns, 1);
         }
@@ -238,7 +282,7 @@ impl<M: MediaMachine + 'static> Media<M> {
     fn change(&mut self, now: Instant, id: u32, change: impl FnOnce(&mut Known)) {
         if let Some(place) = self.nodes.iter().position(|known| known.row.id == id) {
             change(&mut self.nodes[place]);
-            self.configure(now, place);
+            self.configure(now);
         }
     }
 
@@ -246,12 +290,12 @@ impl<M: MediaMachine + 'static> Media<M> {
         let Some(machine) = &mut self.machine else { return 0 };
         let (mut place, mut heard) = (0, 0);
         while heard < BATCH
-            && let Some((at, node, socket, what)) = self.sockets.next(place, &mut self.buffer)
+            && let Some((at, from, socket, what)) = self.ways.sockets.next(place, &mut self.buffer)
         {
             (place, heard) = (at, heard + 1);
             match what {
-                Heard::Datagram(bytes) => machine.on_datagram(now, node, socket, bytes),
-                Heard::Unreachable => machine.on_unreachable(now, node),
+                Heard::Datagram(bytes) => machine.on_datagram(now, socket as u8, from.1, bytes, &mut self.ways),
+                Heard::Unreachable => machine.on_unreachable(now, from.0, &mut self.ways),
             }
         }
         heard
@@ -261,12 +305,12 @@ impl<M: MediaMachine + 'static> Media<M> {
         let Some(machine) = &mut self.machine else { return 0 };
         let mut heard = 0;
         while heard < BATCH
-            && self.kept.iter().map(VecDeque::len).sum::<usize>() < KEPT_MAX
-            && let Some((shard, bytes)) = self.parts.bus.next_request()
+            && self.ways.kept.iter().map(VecDeque::len).sum::<usize>() < KEPT_MAX
+            && let Some((shard, bytes)) = self.ways.bus.next_request(&mut self.request)
         {
             heard += 1;
             match MediaRequest::read(bytes) {
-                Some(request) => machine.on_request(now, shard, &request),
+                Some(request) => machine.on_request(now, shard.0.into(), &request, &mut self.ways),
                 None => self.shared.add(Counter::RequestsMalformed, 1),
             }
         }
@@ -277,14 +321,14 @@ impl<M: MediaMachine + 'static> Media<M> {
     fn read_journals(&mut self, now: Instant) -> usize {
         let Some(machine) = &mut self.machine else { return 0 };
         let mut read = 0;
-        for (place, journal) in self.parts.journals.iter_mut().enumerate() {
+        for (place, journal) in self.journals.iter_mut().enumerate() {
             for _ in 0..BATCH {
                 let Some(record) = journal.next_record() else { break };
                 read += 1;
                 self.shared.add(Counter::RecordsRead, 1);
                 self.handling = Some(place);
                 match record {
-                    Ok(record) => machine.on_ended(now, &record),
+                    Ok(record) => machine.on_ended(now, &record, &mut self.ways),
                     Err(_) => self.shared.add(Counter::RecordsUnreadable, 1),
                 }
                 journal.acknowledge();
@@ -293,48 +337,18 @@ impl<M: MediaMachine + 'static> Media<M> {
         }
         if read > 0 {
             // What is left of another start goes when it is read. A file that cannot be removed is found, and empty, at the next one.
-            self.parts.journals.retain(|journal| !journal.remove_if_left().unwrap_or(false));
+            self.journals.retain(|journal| !journal.remove_if_left().unwrap_or(false));
         }
         read
-    }
-
-    /// Does what the machine wants.
-    fn put_out(&mut self) {
-        let Some(machine) = &mut self.machine else { return };
-        let mut unreachable = None;
-        loop {
-            while let Some(output) = machine.next_output() {
-                match output {
-                    Output::Send { node, socket, bytes } => match self.sockets.send(node, socket, bytes) {
-                        Sent::Taken => {}
-                        Sent::Dropped => self.shared.add(Counter::SendsDropped, 1),
-                        Sent::Unreachable => unreachable = Some(node),
-                    },
-                    Output::Reply { shard, reply } => {
-                        let kept = &mut self.kept[usize::from(shard.0)];
-                        if !kept.is_empty() || !self.parts.bus.reply(shard, &reply) {
-                            let MediaReply { exchange, outcome, node, sdp } = reply;
-                            kept.push_back(Kept { exchange, outcome, node, sdp: sdp.into() });
-                            self.shared.add(Counter::RepliesKept, 1);
-                        }
-                    }
-                }
-                if unreachable.is_some() {
-                    break;
-                }
-            }
-            let Some(node) = unreachable.take() else { return };
-            machine.on_unreachable(self.clock.monotonic(), node);
-        }
     }
 
     /// Tries kept replies again, oldest first.
     fn offer_kept(&mut self) {
         let mut waiting = 0;
-        for (shard, kept) in self.kept.iter_mut().enumerate() {
+        for (shard, kept) in self.ways.kept.iter_mut().enumerate() {
             while let Some(Kept { exchange, outcome, node, sdp }) = kept.front() {
                 let reply = MediaReply { exchange: *exchange, outcome: *outcome, node: *node, sdp };
-                if !self.parts.bus.reply(ShardIndex(shard as u8), &reply) {
+                if !self.ways.bus.reply(ShardIndex(shard as u8), &reply) {
                     break;
                 }
                 kept.pop_front();
@@ -354,24 +368,20 @@ impl<M: MediaMachine + 'static> Media<M> {
 
     /// How long there is nothing to do if nobody comes; `None`: somebody has come.
     fn rest(&self) -> Option<Duration> {
-        let full = self.kept.iter().any(|kept| !kept.is_empty());
-        let idle = || self.parts.journals.iter().all(|journal| !journal.has_record());
+        let full = self.ways.kept.iter().any(|kept| !kept.is_empty());
+        let idle = || self.journals.iter().all(|journal| !journal.has_record());
         // While replies are kept requests may lie in the rings unread.
-        if !self.parts.bus.may_park(idle) && !full {
+        if !self.ways.bus.may_park(idle) && !full {
             return None;
         }
-        let due = self
-            .machine
-            .as_ref()
-            .and_then(MediaMachine::next_timeout)
-            .map_or(self.copy_at, |due| due.min(self.copy_at));
+        let due = self.machine.as_ref().map_or(self.copy_at, |machine| machine.next_timeout().min(self.copy_at));
         let rest = due.since(self.clock.monotonic());
         Some(if full { rest.min(KEPT_AGAIN) } else { rest })
     }
 
     /// Whether anybody has come; wakes the context else.
     fn poll(&mut self, context: &mut Context<'_>) -> bool {
-        let mut heard = self.sockets.poll_heard(context);
+        let mut heard = self.ways.sockets.poll_heard(context);
         let mut rung = [0; 8];
         heard |= Pin::new(&mut self.bell).poll_read(context, &mut ReadBuf::new(&mut rung)).is_ready();
         // What these say is taken by the turn: they are only asked to wake.
@@ -394,7 +404,6 @@ impl<M: MediaMachine + 'static> Media<M> {
             let now = self.clock.monotonic();
             while self.read_journals(now) > 0 {}
         }
-        self.put_out();
         self.copy_counters();
     }
 }
@@ -436,6 +445,6 @@ async fn run<M: MediaMachine + 'static>(media: Rc<RefCell<Media<M>>>) -> io::Res
             if heard || due { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
-        media.borrow().parts.bus.awake();
+        media.borrow().ways.bus.awake();
     }
 }

@@ -95,13 +95,16 @@ impl Sockets {
         heard
     }
 
-    /// The next that a socket has to say, from `place` on (counted over all sockets): place, node's id, socket of the node. `None` when
+    /// The next that a socket has to say, from `place` on (counted over all sockets): place, node's id and address, socket of the node. `None` when
     /// those behind `place` are silent.
-    pub(super) fn next<'b>(&self, mut place: usize, into: &'b mut [u8]) -> Option<(usize, u32, usize, Heard<'b>)> {
-        let all = self
-            .nodes
-            .iter()
-            .flat_map(|node| node.sockets.iter().enumerate().map(move |(at, socket)| (node.id, at, socket)));
+    pub(super) fn next<'b>(
+        &self,
+        mut place: usize,
+        into: &'b mut [u8],
+    ) -> Option<(usize, (u32, SocketAddr), usize, Heard<'b>)> {
+        let all = self.nodes.iter().flat_map(|node| {
+            node.sockets.iter().enumerate().map(move |(at, socket)| ((node.id, node.address), at, socket))
+        });
         for (id, at, socket) in all.skip(place) {
             match socket.incoming.try_recv(into) {
                 Ok(length) => return Some((place, id, at, Heard::Datagram(&into[..length]))),

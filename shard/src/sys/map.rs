@@ -178,6 +178,18 @@ impl MappedFile {
     }
 }
 
+impl AsRef<[u8]> for MappedFile {
+    fn as_ref(&self) -> &[u8] {
+        self.bytes()
+    }
+}
+
+impl AsMut<[u8]> for MappedFile {
+    fn as_mut(&mut self) -> &mut [u8] {
+        self.bytes_mut()
+    }
+}
+
 /// Makes a file that starts with `head` and is `bytes` long: written beside and renamed, so that it is whole or not there.
 pub(crate) fn make(path: &Path, head: &[u8], bytes: usize) -> io::Result<()> {
     let mut beside = path.as_os_str().to_owned();

@@ -1,0 +1,112 @@
+//! Every counter of media control in one table: name, unit, help.
+//!
+//! The control core holds one such array; a bad datagram costs one of these and nothing else.
+
+macro_rules! counters {
+    ($( $variant:ident, $name:literal, $unit:literal, $help:literal; )*) => {
+        /// One counter or gauge of media control.
+        #[derive(Copy, Clone, PartialEq, Eq, Debug)]
+        #[repr(u8)]
+        pub enum Counter { $( #[doc = $help] $variant, )* }
+
+        /// What an operator is told of each counter, in the order of [`Counter`].
+        pub const TABLE: &[Description] = &[
+            $( Description { counter: Counter::$variant, name: $name, unit: $unit, help: $help }, )*
+        ];
+    };
+}
+
+/// A counter's public face.
+#[derive(Copy, Clone, Debug)]
+pub struct Description {
+    /// Which one.
+    pub counter: Counter,
+    /// The name in exports: lower case, underscores.
+    pub name: &'static str,
+    /// `total` for counters, `now` for gauges.
+    pub unit: &'static str,
+    /// One sentence.
+    pub help: &'static str,
+}
+
+counters! {
+    Requests, "media_requests", "total", "Requests that shards made of media control.";
+    Done, "media_done", "total", "Requests that a media node did.";
+    Refused, "media_refused", "total", "Requests refused because no node takes such an SDP.";
+    NoNode, "media_no_node", "total", "Requests for which no media node could be used.";
+    Failed, "media_failed", "total", "Requests that the session's own node did not do.";
+    Sent, "media_sent", "total", "Datagrams to media nodes, retransmissions included.";
+    Retransmissions, "media_retransmissions", "total", "Questions asked again under the same cookie.";
+    Moved, "media_moved", "total", "Offers that went to another node because the first was silent, unreachable or full.";
+    Limits, "media_limits", "total", "Replies that said that a node takes no more.";
+    Windowed, "media_windowed", "total", "Choices in which a node was passed over because it owed too many replies.";
+    InFlightFull, "media_in_flight_full", "total", "Requests refused because too many were waiting for replies.";
+    RepliesLate, "media_replies_late", "total", "Replies to questions that were answered or given up before.";
+    RepliesForeign, "media_replies_foreign", "total", "Datagrams without a cookie of this process.";
+    RepliesMalformed, "media_replies_malformed", "total", "Replies that are truncated, no bencode, or without a result.";
+    RepliesMisplaced, "media_replies_misplaced", "total", "Replies from another address, node or socket than was asked.";
+    RepliesUnfitting, "media_replies_unfitting", "total", "Replies that do not fit their question.";
+    RepliesOversized, "media_replies_oversized", "total", "Replies whose SDP is larger than a message may be.";
+    BreakersOpened, "media_breakers_opened", "total", "Nodes given up because they were silent or unreachable.";
+    BreakersClosed, "media_breakers_closed", "total", "Nodes taken back because they answered a probe.";
+    Unreachable, "media_unreachable", "total", "Nodes that the kernel reported unreachable (ICMP).";
+    DeletesPaid, "media_deletes_paid", "total", "Sessions whose delete a node acknowledged.";
+    DeletesUnknown, "media_deletes_unknown", "total", "Deletes of sessions that the node no longer knew.";
+    DeletesRetried, "media_deletes_retried", "total", "Deletes that were not acknowledged and are tried again later.";
+    BranchesLost, "media_branches_lost", "total", "Deletes of branches that were not acknowledged; they go with the session.";
+    OrphansFound, "media_orphans_found", "total", "Sessions of this node on a media node that no record knew.";
+    RecordsDamaged, "media_records_damaged", "total", "Records of the table of sessions that were torn and are left to the reconciler.";
+    RecordsFull, "media_records_full", "total", "Offers refused because the table of sessions was full.";
+    RecordsOwed, "media_records_owed", "total", "Sessions of earlier starts found in the table, and owed.";
+    InFlight, "media_in_flight", "now", "Questions that wait for replies.";
+    SessionsHeld, "media_sessions_held", "now", "Sessions of calls in progress.";
+    SessionsDue, "media_sessions_due", "now", "Sessions whose delete is owed and not yet acknowledged.";
+    SessionsStranded, "media_sessions_stranded", "now", "Owed deletes of nodes that are no longer configured.";
+    NodesUsable, "media_nodes_usable", "now", "Media nodes that take new calls.";
+    Capacity, "media_capacity", "now", "Sessions that the nodes that take new calls hold at most.";
+}
+
+/// How many counters there are.
+pub const COUNTERS: usize = TABLE.len();
+
+/// The counters of media control.
+#[derive(Clone, Debug)]
+pub struct Counters([u64; COUNTERS]);
+
+impl Default for Counters {
+    fn default() -> Counters {
+        Counters([0; COUNTERS])
+    }
+}
+
+impl Counters {
+    /// Adds one.
+    pub fn count(&mut self, counter: Counter) {
+        self.0[counter as usize] = self.0[counter as usize].wrapping_add(1);
+    }
+
+    /// Sets a gauge, or a counter that is counted elsewhere.
+    pub fn set(&mut self, counter: Counter, value: u64) {
+        self.0[counter as usize] = value;
+    }
+
+    /// The value now.
+    #[must_use]
+    pub fn value(&self, counter: Counter) -> u64 {
+        self.0[counter as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_say_whose_they_are() {
+        for (place, description) in TABLE.iter().enumerate() {
+            assert_eq!(description.counter as usize, place);
+            assert!(description.name.starts_with("media_") && matches!(description.unit, "total" | "now"));
+            assert!(TABLE[..place].iter().all(|other| other.name != description.name));
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! Media control: the ng protocol of rtpengine, without a socket, a clock or a task.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | [`bencode`] | the encoding |
+//! | [`client`] | the machine |
+//! | [`sessions`] | what is held and owed, over restarts |
+//! | [`node`], [`select`] | whether a node can be asked, and which one is |
+//! | [`id`], [`flags`], [`command`], [`reply`] | what is said |
+pub mod bencode;
+pub mod client;
+pub mod command;
+pub mod counter;
+pub mod flags;
+pub mod id;
+pub mod node;
+pub mod reply;
+pub mod select;
+pub mod sessions;

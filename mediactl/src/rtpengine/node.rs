@@ -1,0 +1,389 @@
+//! One media node as the client sees it: where it is, whether it may be asked, how it does.
+//!
+//! ```text
+//!                  timeout (n-th in a row), unreachable
+//!        ┌────────┐ ──────────────────────► ┌──────┐ ── probe due ──► ┌──────────┐
+//!     ┌─►│ Closed │                         │ Open │                  │ HalfOpen │
+//!     │  └────────┘ ◄── reply ───────────── └──────┘ ◄─ timeout, ──── └────┬─────┘
+//!     │                                                 unreachable        │
+//!     └───────────────────────────────── reply ────────────────────────────┘
+//! ```
+//!
+//! Closed takes calls; Open and HalfOpen take none, and are asked only what belongs to sessions that they have. Two rules make the bound
+//! [`SILENCE_MAX`] from a node's death to the last call that is given to it, whatever the load:
+//!
+//! - a node that was not heard for [`PING_AFTER`] is pinged, again at each such interval;
+//! - a question that went without any word of the node for [`PATIENCE`] is a *timeout*; of those that run out within one
+//!   [`PING_AFTER`] only the first counts, so that a hiccup under load is not taken for death.
+//!
+//! Lost datagrams alone open nothing: any valid reply starts the count anew.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use corelane_core::Instant;
+
+/// Timeouts in a row that open the breaker.
+pub const TIMEOUTS_TO_OPEN: u8 = 3;
+/// Silence after which a node is pinged, and the pace of its timeouts.
+pub const PING_AFTER: Duration = Duration::from_millis(200);
+/// How long a question may go without any word of its node.
+pub const PATIENCE: Duration = Duration::from_millis(250);
+/// Pause between two probes of a node that was given up.
+pub const PROBE_INTERVAL: Duration = Duration::from_millis(500);
+/// How often a node is asked for its count of sessions.
+pub const STATISTICS_INTERVAL: Duration = Duration::from_secs(10);
+/// How many questions may wait for one node's replies before new calls pass it over.
+pub const WINDOW: u32 = 512;
+/// How many of them may be deletes that are owed.
+pub const DELETES_WINDOW: u32 = 32;
+
+/// The longest from a node's death to the last call that is given to it.
+pub const SILENCE_MAX: Duration =
+    Duration::from_millis(PING_AFTER.as_millis() as u64 * TIMEOUTS_TO_OPEN as u64 + PATIENCE.as_millis() as u64);
+
+const _: () = assert!(SILENCE_MAX.as_millis() < 1000, "no call is given to a node that has been dead for a second");
+const _: () = assert!(PROBE_INTERVAL.as_millis() + PATIENCE.as_millis() < 2000, "a node is back in use within 2 s");
+
+/// State of the figure.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Breaker {
+    /// The node takes calls.
+    Closed,
+    /// It was given up.
+    Open,
+    /// It was given up, and a probe is out.
+    HalfOpen,
+}
+
+/// Event of the figure.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Event {
+    /// A valid reply to any question.
+    Reply,
+    /// A question went without a word of the node; the n-th in a row.
+    Timeout {
+        /// Whether it fills the measure.
+        last: bool,
+    },
+    /// The kernel says that nobody listens there.
+    Unreachable,
+    /// [`PROBE_INTERVAL`] has passed.
+    ProbeDue,
+}
+
+/// What the client does.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Act {
+    /// Nothing more.
+    Nothing,
+    /// Moves waiting offers to other nodes.
+    GiveUp,
+    /// Pings it.
+    Probe,
+    /// Pays what it is owed.
+    TakeBack,
+}
+
+/// The figure as a table. `None`: the event means nothing in this state.
+#[must_use]
+pub const fn step(state: Breaker, event: Event) -> Option<(Breaker, Act)> {
+    use Breaker::{Closed, HalfOpen, Open};
+    use Event::{ProbeDue, Reply, Timeout, Unreachable};
+    Some(match (state, event) {
+        (Closed, Timeout { last: true } | Unreachable) => (Open, Act::GiveUp),
+        (Closed, Timeout { last: false } | Reply) => (Closed, Act::Nothing),
+
+        (Open, ProbeDue) => (HalfOpen, Act::Probe),
+        // Its own questions may be answered before a probe is.
+        (Open | HalfOpen, Reply) => (Closed, Act::TakeBack),
+        (HalfOpen, Timeout { .. } | Unreachable) => (Open, Act::Nothing),
+
+        (Open, Timeout { .. } | Unreachable) | (Closed | HalfOpen, ProbeDue) => return None,
+    })
+}
+
+/// What the operator wants of a node.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Admin {
+    /// New calls.
+    Enabled,
+    /// No new calls; those that it has go on.
+    Draining,
+}
+
+/// A row of table `media_node` with its name resolved.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NodeConfig {
+    /// Key of the row; never 0.
+    pub id: u32,
+    /// Set that providers name.
+    pub set: u32,
+    /// Its ng socket; `None` while its name does not resolve.
+    pub address: Option<SocketAddr>,
+    /// Share of calls; 0 gets calls only when no other node can be used.
+    pub weight: u16,
+    /// Sessions at the same time.
+    pub max_sessions: u32,
+    /// Whether it takes new calls.
+    pub admin: Admin,
+}
+
+/// What an operator is shown.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NodeStatus {
+    /// As configured.
+    pub config: NodeConfig,
+    /// Whether it answers.
+    pub breaker: Breaker,
+    /// Average time to a reply.
+    pub latency: Duration,
+    /// Questions that wait for its replies.
+    pub in_flight: u32,
+    /// Sessions that this process has or owes there.
+    pub sessions: u32,
+    /// Sessions that it reported last, whoever they belong to.
+    pub reported: u32,
+}
+
+/// The node.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub(super) config: NodeConfig,
+    pub(super) breaker: Breaker,
+    timeouts: u8,
+    /// When the last of them was counted.
+    timeout_at: Instant,
+    /// When it last said something valid.
+    pub(super) heard_at: Instant,
+    /// When it is pinged next, or probed.
+    pub(super) ping_at: Instant,
+    /// When it is asked for its count next.
+    pub(super) statistics_at: Instant,
+    latency_us: u64,
+    /// Questions that wait for its replies, deletes among them.
+    pub(super) in_flight: u32,
+    pub(super) deletes: u32,
+    pub(super) reported: u32,
+}
+
+impl Node {
+    pub(super) fn new(now: Instant, config: NodeConfig) -> Node {
+        Node {
+            config,
+            breaker: Breaker::Closed,
+            timeouts: 0,
+            timeout_at: Instant::ZERO,
+            heard_at: now,
+            ping_at: now,
+            statistics_at: now,
+            latency_us: 0,
+            in_flight: 0,
+            deletes: 0,
+            reported: 0,
+        }
+    }
+
+    /// Takes over what changed in a row; what was learned stays unless the address is another one.
+    pub(super) fn configure(&mut self, now: Instant, config: NodeConfig) {
+        if self.config.address == config.address {
+            self.config = config;
+        } else {
+            let (in_flight, deletes) = (self.in_flight, self.deletes);
+            *self = Node { in_flight, deletes, ..Node::new(now, config) };
+        }
+    }
+
+    pub(super) fn is_reachable(&self) -> bool {
+        self.breaker == Breaker::Closed && self.config.address.is_some()
+    }
+
+    /// Whether a new call may be given to it, as far as it alone knows; `own` are the sessions that this process has there.
+    pub(super) fn takes_calls(&self, own: u32) -> bool {
+        self.is_reachable() && self.config.admin == Admin::Enabled && own.max(self.reported) < self.config.max_sessions
+    }
+
+    /// Any valid reply.
+    pub(super) fn on_reply(&mut self, now: Instant) -> Act {
+        (self.heard_at, self.timeouts) = (now, 0);
+        if self.breaker == Breaker::Closed {
+            self.ping_at = now.after(PING_AFTER);
+        }
+        self.take(now, Event::Reply)
+    }
+
+    /// How long a reply took that was asked for once. The average follows an eighth of the way.
+    pub(super) fn measure(&mut self, took: Duration) {
+        let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.latency_us = if self.latency_us == 0 { took } else { self.latency_us - self.latency_us / 8 + took / 8 };
+    }
+
+    /// A question of `sent` went [`PATIENCE`] without a reply.
+    pub(super) fn on_timeout(&mut self, now: Instant, sent: Instant) -> Act {
+        let silent = self.heard_at <= sent;
+        let paced = self.timeouts == 0 || now.since(self.timeout_at) >= PING_AFTER;
+        if self.breaker == Breaker::Closed && !(silent && paced) {
+            return Act::Nothing;
+        }
+        self.timeouts = self.timeouts.saturating_add(1);
+        self.timeout_at = now;
+        self.take(now, Event::Timeout { last: self.timeouts >= TIMEOUTS_TO_OPEN })
+    }
+
+    pub(super) fn on_unreachable(&mut self, now: Instant) -> Act {
+        self.take(now, Event::Unreachable)
+    }
+
+    /// Its ping or probe is due: whether one goes out.
+    pub(super) fn on_ping_due(&mut self, now: Instant) -> bool {
+        if self.config.address.is_none() {
+            self.ping_at = now.after(PROBE_INTERVAL);
+            return false;
+        }
+        match self.breaker {
+            Breaker::Closed => {
+                self.ping_at = now.after(PING_AFTER);
+                now.since(self.heard_at) >= PING_AFTER
+            }
+            Breaker::Open | Breaker::HalfOpen => self.take(now, Event::ProbeDue) == Act::Probe,
+        }
+    }
+
+    fn take(&mut self, now: Instant, event: Event) -> Act {
+        let Some((then, act)) = step(self.breaker, event) else { return Act::Nothing };
+        if then != self.breaker {
+            self.ping_at = match then {
+                Breaker::Closed => now.after(PING_AFTER),
+                Breaker::Open => now.after(PROBE_INTERVAL),
+                // The probe's own timeout leads out of this state.
+                Breaker::HalfOpen => Instant::NEVER,
+            };
+            self.timeouts = 0;
+            self.breaker = then;
+        }
+        act
+    }
+
+    pub(super) fn status(&self, sessions: u32) -> NodeStatus {
+        NodeStatus {
+            config: self.config.clone(),
+            breaker: self.breaker,
+            latency: Duration::from_micros(self.latency_us),
+            in_flight: self.in_flight,
+            sessions,
+            reported: self.reported,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use super::*;
+
+    const STATES: [Breaker; 3] = [Breaker::Closed, Breaker::Open, Breaker::HalfOpen];
+    const EVENTS: [Event; 5] = [
+        Event::Reply,
+        Event::Timeout { last: false },
+        Event::Timeout { last: true },
+        Event::Unreachable,
+        Event::ProbeDue,
+    ];
+
+    #[test]
+    fn matrix() {
+        let mut out = String::new();
+        for state in STATES {
+            writeln!(out, "{state:?}").unwrap();
+            for event in EVENTS {
+                let name = format!("{event:?}");
+                match step(state, event) {
+                    Some((then, act)) => writeln!(out, "  {name:<25} {:<9} {act:?}", format!("{then:?}")).unwrap(),
+                    None => writeln!(out, "  {name:<25} ·").unwrap(),
+                }
+            }
+        }
+        insta::assert_snapshot!(out);
+    }
+
+    fn node() -> Node {
+        let address = Some("192.0.2.1:2223".parse().unwrap());
+        let config = NodeConfig { id: 1, set: 1, address, weight: 1, max_sessions: 10, admin: Admin::Enabled };
+        Node::new(Instant::ZERO, config)
+    }
+
+    fn at(millis: u64) -> Instant {
+        Instant::from_micros(millis * 1000)
+    }
+
+    #[test]
+    fn three_timeouts_in_a_row_open_and_a_reply_closes() {
+        let mut node = node();
+        assert_eq!(node.on_timeout(at(250), at(0)), Act::Nothing);
+        assert_eq!(node.on_timeout(at(251), at(1)), Act::Nothing, "the same silence");
+        assert_eq!(node.on_timeout(at(450), at(200)), Act::Nothing);
+        assert_eq!(node.on_reply(at(460)), Act::Nothing);
+        assert_eq!(node.on_timeout(at(660), at(410)), Act::Nothing, "heard since it was asked");
+        assert_eq!(node.on_timeout(at(711), at(461)), Act::Nothing);
+        assert_eq!(node.on_timeout(at(911), at(661)), Act::Nothing);
+        assert!(node.takes_calls(0));
+        assert_eq!(node.on_timeout(at(1111), at(861)), Act::GiveUp);
+        assert!(!node.takes_calls(0));
+        assert_eq!(node.ping_at, at(1611));
+        assert!(node.on_ping_due(at(1611)));
+        assert_eq!((node.breaker, node.on_timeout(at(1861), at(1611))), (Breaker::HalfOpen, Act::Nothing));
+        assert!(node.on_ping_due(at(2361)));
+        assert_eq!(node.on_reply(at(2362)), Act::TakeBack);
+        assert!(node.takes_calls(0));
+    }
+
+    #[test]
+    fn an_idle_node_that_dies_is_given_up_within_the_bound() {
+        let mut node = node();
+        let _ = node.on_reply(at(1000));
+        let (mut pings, mut opened) = (Vec::new(), None);
+        for now in (1000..2100).map(at) {
+            if now >= node.ping_at && node.on_ping_due(now) {
+                pings.push(now);
+            }
+            for sent in &pings {
+                if now == sent.after(PATIENCE) && node.on_timeout(now, *sent) == Act::GiveUp {
+                    opened = Some(now);
+                }
+            }
+        }
+        assert_eq!(opened.map(|now| now.since(at(1000))), Some(SILENCE_MAX));
+    }
+
+    #[test]
+    fn one_refusal_of_the_kernel_opens() {
+        let mut node = node();
+        assert_eq!(node.on_unreachable(at(5)), Act::GiveUp);
+        assert_eq!(node.on_unreachable(at(6)), Act::Nothing);
+        assert!(node.on_ping_due(at(505)));
+        assert_eq!(node.on_unreachable(at(506)), Act::Nothing);
+        assert_eq!((node.breaker, node.ping_at), (Breaker::Open, at(1006)));
+    }
+
+    #[test]
+    fn full_drained_and_unresolved_nodes_take_no_calls() {
+        let mut node = node();
+        assert!(node.takes_calls(9) && !node.takes_calls(10));
+        node.reported = 10;
+        assert!(!node.takes_calls(0), "the larger of both counts");
+        node.reported = 0;
+        node.configure(at(1), NodeConfig { admin: Admin::Draining, ..node.config.clone() });
+        assert!(!node.takes_calls(0) && node.is_reachable());
+        node.configure(at(2), NodeConfig { admin: Admin::Enabled, address: None, ..node.config.clone() });
+        assert!(!node.takes_calls(0) && !node.on_ping_due(at(3)));
+    }
+
+    #[test]
+    fn the_average_follows() {
+        let mut node = node();
+        node.measure(Duration::from_micros(800));
+        node.measure(Duration::from_micros(1600));
+        assert_eq!(node.status(0).latency, Duration::from_micros(900));
+    }
+}
