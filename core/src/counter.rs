@@ -35,6 +35,11 @@ counters! {
     DatagramsForeign, "datagrams_foreign", "total", "Messages of a call that another shard owns, met after steering.";
     DatagramsForwarded, "datagrams_forwarded", "total", "Datagrams handed to the owning shard by forward steering.";
     ForwardDropped, "forward_dropped", "total", "Datagrams lost because the owning shard's inbox was full.";
+    MediaRequestsRefused, "media_requests_refused", "total", "Media requests for which the ring to the control core had no room.";
+    RecordsWritten, "records_written", "total", "Records of ended calls that went into the journal.";
+    RecordsLost, "records_lost", "total", "Records of ended calls for which the journal had no place.";
+    RecordsUnread, "records_unread", "now", "Records in the journal that the control core has not dealt with.";
+    CallsHeldOff, "calls_held_off", "total", "Times that new calls were refused until the journal had room again.";
     SendFailed, "send_failed", "total", "Datagrams that the kernel refused to send.";
     Keepalives, "keepalives", "total", "Empty and CR LF datagrams, ignored.";
     ParseErrors, "parse_errors", "total", "Datagrams that are no SIP message.";

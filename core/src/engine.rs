@@ -165,6 +165,8 @@ pub struct Engine {
     pub(crate) overload: Overload,
     /// No new calls are taken.
     pub(crate) draining: bool,
+    /// No new calls are taken, because there is no room for the records of their ends.
+    pub(crate) holding: bool,
     /// The next call record that a hang-up of all calls has to look at, and when.
     pub(crate) sweep: Option<(u32, Instant)>,
     random: u64,
@@ -198,6 +200,7 @@ impl Engine {
             waited: vec![0; MESSAGE_SIZE_MAX].into_boxed_slice(),
             overload: Overload::new(),
             draining: false,
+            holding: false,
             sweep: None,
             random: settings.seed,
             #[cfg(feature = "canary")]
@@ -269,6 +272,12 @@ impl Engine {
         let live = self.counters.value(Counter::CallsStarted) - self.counters.value(Counter::CallsEnded);
         self.counters.set(Counter::CallsLive, live);
         &mut self.counters
+    }
+
+    /// Calls that have a record: no fewer than those whose end is still to come.
+    #[must_use]
+    pub fn call_records(&self) -> u32 {
+        self.calls.live()
     }
 
     /// The ledger of every resource: what was taken, what came back, what is live.

@@ -1,7 +1,7 @@
 //! From a configuration to a running node, in the one order that is safe.
 //!
 //! ```text
-//! lock the state directory ─► secret key ─► compile the tables ─► verify the image ─► listeners ─► memory bill
+//! lock the state directory ─► secret key, identity ─► compile the tables ─► verify the image ─► listeners ─► memory bill
 //!        (prepare: nothing is open yet, every problem is collected)                                     │
 //!                                                                    open sockets, start shards  ◄──────┘
 //!                                                                    (start: SPEC I7)
@@ -10,8 +10,11 @@
 //! A listener opens only when a verified image is there, so no call meets a cold cache. When the tables do not compile, the last
 //! good image stands in and all problems become warnings: bad rows must not keep a node down that ran yesterday.
 
+use std::fs;
 use std::io::{self, Write};
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrayvec::{ArrayString, ArrayVec};
 use corelane_core::admission::Caps;
@@ -20,17 +23,21 @@ use corelane_core::routing::ListenerSlot;
 use corelane_core::siphash::Key;
 use corelane_core::steering::{ShardIndex, Steering};
 use corelane_core::{Counters, Endpoint};
-use corelane_shard::{Node, NodeSpec, ShardFailed, ShardSpec, SteeringInUse};
+use corelane_shard::journal::{self, JournalError};
+use corelane_shard::{JournalReader, Journals, Node, NodeSpec, ShardFailed, ShardSpec, SteeringInUse};
 
 use crate::config::Config;
 use crate::config::choice::io_word;
-use crate::daily::{self, DayKeeper};
+use crate::control::{ControlCore, MediaHandle, MediaParts, NoNodes};
+use crate::daily;
 use crate::image::{self, Loaded};
 use crate::listeners::{self, Bound, InUse};
 use crate::machine;
 use crate::problem::{Place, Problem, any_error};
 use crate::report::Bill;
-use crate::state::{SECRET_BYTES, StateDir, secret_is_open};
+use crate::routes;
+use crate::slow::{SlowWork, Task};
+use crate::state::{Identity, SECRET_BYTES, StateDir, secret_is_open};
 
 /// A node that could start: everything is checked, nothing is open.
 #[derive(Debug)]
@@ -38,6 +45,7 @@ pub struct Prepared {
     config: Config,
     state: StateDir,
     secret: [u8; SECRET_BYTES],
+    identity: Identity,
     image: Loaded,
     listeners: Vec<Bound>,
     bill: Bill,
@@ -52,6 +60,8 @@ pub fn prepare(config: Config) -> Result<(Prepared, Vec<Problem>), Vec<Problem>>
     let state = keep(StateDir::open(&config.state_dir.value), &mut problems);
     let secret = state.as_ref().and_then(|state| keep(state.secret(), &mut problems));
     problems.extend(secret_is_open(&config.state_dir.value));
+    let wall_ms = routes::wall_now().0 / 1_000;
+    let identity = state.as_ref().and_then(|state| keep(state.identity(config.node_id, wall_ms), &mut problems));
     // Without a state directory there is no place for an image; the tables are read all the same, for their problems.
     let image = match &state {
         Some(_) => image::compile_or_last_good(&config, &mut problems),
@@ -69,9 +79,9 @@ pub fn prepare(config: Config) -> Result<(Prepared, Vec<Problem>), Vec<Problem>>
     }
     let bill = Bill { caps: image.as_ref().map(|image| image.caps), ..Bill::of(&config) };
     problems.extend(bill.against(&config, machine::memory_bytes(), machine::memory_available_bytes()));
-    match (state, secret, image) {
-        (Some(state), Some(secret), Some(image)) if !any_error(&problems) => {
-            Ok((Prepared { config, state, secret, image, listeners: bound, bill }, problems))
+    match (state, secret, identity, image) {
+        (Some(state), Some(secret), Some(identity), Some(image)) if !any_error(&problems) => {
+            Ok((Prepared { config, state, secret, identity, image, listeners: bound, bill }, problems))
         }
         _ => Err(problems),
     }
@@ -100,38 +110,67 @@ fn summary(bill: &Bill, listeners: &[Bound]) -> String {
 }
 
 impl Prepared {
-    /// Tells the operator what is about to start: image, memory bill, listeners.
+    /// Tells the operator what is about to start: image, node, memory bill, listeners.
     ///
     /// # Errors
     /// Those of the writer.
     pub fn write_summary(&self, out: &mut dyn Write) -> io::Result<()> {
-        write!(out, "routes: {}\n{}", self.image.summary, summary(&self.bill, &self.listeners))
+        let Identity { node, boot } = self.identity;
+        writeln!(out, "routes: {}\nnode: id {node}, start {boot}", self.image.summary)?;
+        write!(out, "{}", summary(&self.bill, &self.listeners))
     }
 
-    /// Opens the listeners and starts the shards. The second part of the result are warnings.
+    /// Opens journals and listeners, starts the shards, and has the control core serve them. The second part of the result are warnings.
     ///
     /// # Errors
-    /// When the kernel refuses a socket, a ring or the steering program.
-    pub fn start(self) -> Result<(Running, Vec<Problem>), Problem> {
+    /// When a journal cannot be made, or the kernel refuses a socket, a ring, a thread or the steering program.
+    pub fn start(self, control: &ControlCore) -> Result<(Running, Vec<Problem>), Problem> {
         let caps = Arc::new(Caps::new(self.image.caps));
         let state_dir = &self.config.state_dir.value;
-        let warnings = daily::restore(state_dir, &self.image.providers, &caps);
+        let mut warnings = daily::restore(state_dir, &self.image.providers, &caps);
+        let journals = self.journals(&mut warnings)?;
         let mut shards = Vec::with_capacity(self.config.placement.shards.len());
         for (index, cpu) in self.config.placement.shards.iter().enumerate() {
             let index = u8::try_from(index).expect("the number of shards was checked when it was read");
             shards.push(ShardSpec { settings: self.settings(ShardIndex(index), &caps)?, cpu: *cpu });
         }
+        let tasks = vec![
+            daily::keeper(state_dir, self.image.providers.clone(), Arc::clone(&caps)),
+            syncer(&journals.readers).map_err(|error| no_journal(self.config.journal_dir(), &error))?,
+        ];
         let spec = NodeSpec {
+            journals: journals.writers,
             shards,
             listeners: self.listeners.iter().map(|listener| listener.address).collect(),
             image: self.image.path.clone(),
             steering: self.config.steering.value,
             io: self.config.io.value,
         };
-        let node = Node::start(spec)
+        let mut node = Node::start(spec)
             .map_err(|error| Problem::error(Place::Machine, format!("the shards cannot start: {error}"), ""))?;
-        let days = DayKeeper::start(state_dir, self.image.providers, caps)?;
-        Ok((Running { node, days, config: self.config, _state: self.state }, warnings))
+        let bus = node.take_bus().expect("a new node has it");
+        let media = control.serve_media(MediaParts {
+            bus,
+            journals: journals.readers,
+            nodes: self.image.media_nodes,
+            sockets: self.config.media.sockets,
+            make: Box::new(|_| Ok(NoNodes::default())),
+        })?;
+        let slow = SlowWork::start(tasks, control.shared())?;
+        Ok((Running { node, media, slow, config: self.config, _state: self.state }, warnings))
+    }
+
+    fn journals(&self, warnings: &mut Vec<Problem>) -> Result<Journals, Problem> {
+        let directory = self.config.journal_dir();
+        fs::create_dir_all(directory).map_err(|error| no_journal(directory, &error))?;
+        let records = journal::capacity(self.bill.budget.calls);
+        let journals = Journals::open(directory, self.config.placement.shards.len(), records)
+            .map_err(|JournalError { path, error }| no_journal(&path, &error))?;
+        warnings.extend(journals.damaged.iter().map(|path| {
+            let what = "a journal was damaged, and was put aside here; what it held is lost";
+            Problem::warning(Place::file(path), what, "look at the disk; the file may be removed")
+        }));
+        Ok(journals)
     }
 
     fn settings(&self, shard: ShardIndex, caps: &Arc<Caps>) -> Result<Settings, Problem> {
@@ -167,7 +206,8 @@ impl Prepared {
 /// A node that takes calls. It holds the lock on its state directory.
 pub struct Running {
     node: Node,
-    days: DayKeeper,
+    media: MediaHandle,
+    slow: SlowWork,
     config: Config,
     _state: StateDir,
 }
@@ -203,13 +243,19 @@ impl Running {
         out.flush()
     }
 
+    /// Media control: takes nodes out of new calls and back in, and has its counters.
+    #[must_use]
+    pub fn media(&self) -> &MediaHandle {
+        &self.media
+    }
+
     /// The counters of every shard, at most a second old.
     #[must_use]
     pub fn counters(&self) -> Vec<Counters> {
         (0..self.config.shards()).map(|shard| self.node.counters(ShardIndex(shard))).collect()
     }
 
-    /// Stops the shards, waits for them, and gives their last counters.
+    /// Stops the shards, waits for them, and gives their last counters. The control core goes on: it has their last records to read.
     ///
     /// # Errors
     /// A shard that had ended before it was told to.
@@ -217,9 +263,32 @@ impl Running {
         self.node.stop();
         let stopped = self.node.join();
         // After the shards: their last calls count, too.
-        self.days.stop();
+        self.slow.stop();
         stopped
     }
+}
+
+/// Brings the journals to the disk once a second: what the process has written outlives it anyway, and the machine's end only so.
+fn syncer(journals: &[JournalReader]) -> io::Result<Task> {
+    let files = journals.iter().map(JournalReader::file).collect::<io::Result<Vec<_>>>()?;
+    let mut failing = false;
+    let run = move || {
+        let failed = files.iter().find_map(|file| file.sync_data().err());
+        if let Some(error) = failed.as_ref().filter(|_| !failing) {
+            // Told once for each time that it begins to fail.
+            eprintln!("corelane: the journals do not reach the disk: {error}");
+        }
+        failing = failed.is_some();
+    };
+    Ok(Task { every: Duration::from_secs(1), run: Box::new(run) })
+}
+
+fn no_journal(path: &Path, error: &io::Error) -> Problem {
+    Problem::error(
+        Place::file(path),
+        format!("the journal of ended calls cannot be kept here: {error}"),
+        "make it a directory with room for the journals, see the memory bill, or name another with `--journal-dir`",
+    )
 }
 
 /// The value, or its problem on the list.

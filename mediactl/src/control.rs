@@ -2,24 +2,46 @@
 //!
 //! ```text
 //! signals ──► control core ──► Request ──► whoever called start (the main thread)
+//!                 │
+//!                 └ media task (media.rs) ◄──► shards: rings, journals      ◄──► media nodes: sockets, names
 //! ```
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `media.rs`, `machine.rs` | the media task, and who decides in it |
+//! | `sockets.rs`, `names.rs` | towards media nodes |
+//! | [`counter`] | what is counted here |
 //!
 //! What it hears it hands on as [`Request`]s; the main thread acts on them, because printing to a pipe that nobody reads
 //! blocks, and nothing here may. SIGTERM and SIGINT ask to stop, SIGUSR1 asks for a report.
 //!
-//! A panic here ends the control core, not the calls: the main thread sees the requests end. Everywhere else a panic aborts
-//! the process ([`abort_on_panic`]): a shard whose engine is in an unknown state must not answer another datagram.
+//! A panic of a task is counted, and the task starts again; calls go on meanwhile. A panic of the control core itself ends it: the main
+//! thread sees the requests end. Slow work (slow.rs) is treated alike. Everywhere else a panic aborts the process ([`abort_on_panic`]): a shard whose engine is in an unknown state must not answer another datagram.
 
+pub mod counter;
+mod machine;
+mod media;
+mod names;
+mod sockets;
+
+use std::cell::RefCell;
 use std::io;
 use std::process;
+use std::rc::Rc;
 use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc as tokio_mpsc, oneshot};
+use tokio::task::{LocalSet, spawn_local};
 
 use crate::problem::{Place, Problem};
+use crate::slow;
+
+pub use machine::{MediaMachine, MediaNode, NoNodes, Output};
+pub use media::{MediaHandle, MediaParts};
 
 /// Name of the control core's thread.
 pub const THREAD_NAME: &str = "control";
@@ -33,10 +55,16 @@ pub enum Request {
     Report,
 }
 
+/// Starts a task on the control core's thread; what it gives back runs there once more at the end.
+type Service = Box<dyn FnOnce() -> Finish + Send>;
+type Finish = Box<dyn FnOnce()>;
+
 /// The running control core.
 #[derive(Debug)]
 pub struct ControlCore {
     requests: Receiver<Request>,
+    services: tokio_mpsc::Sender<Service>,
+    counters: Arc<counter::Shared>,
     stop: oneshot::Sender<()>,
     thread: JoinHandle<()>,
 }
@@ -49,6 +77,7 @@ impl ControlCore {
     pub fn start(cpu: Option<usize>) -> Result<ControlCore, Problem> {
         let (requests_in, requests) = mpsc::channel();
         let (started_in, started) = mpsc::channel();
+        let (services_in, services) = tokio_mpsc::channel(1);
         let (stop, stopped) = oneshot::channel();
         let failed = |error: &io::Error| {
             Problem::error(
@@ -64,11 +93,11 @@ impl ControlCore {
                 if let Some(id) = cpu {
                     core_affinity::set_for_current(core_affinity::CoreId { id });
                 }
-                serve(&started_in, &requests_in, stopped);
+                serve(&started_in, &requests_in, services, stopped);
             })
             .map_err(|error| failed(&error))?;
         match started.recv() {
-            Ok(Ok(())) => Ok(ControlCore { requests, stop, thread }),
+            Ok(Ok(())) => Ok(ControlCore { requests, services: services_in, counters: Arc::default(), stop, thread }),
             Ok(Err(error)) => Err(failed(&error)),
             Err(mpsc::RecvError) => Err(failed(&io::Error::other("its thread ended"))),
         }
@@ -80,32 +109,92 @@ impl ControlCore {
         self.requests.recv().ok()
     }
 
-    /// Ends the control core and waits for its thread.
-    pub fn stop(self) {
+    /// Serves a node's media: its shards' requests and journals, and its media nodes.
+    ///
+    /// # Errors
+    /// When the control core is gone, or has not yet taken the last one.
+    pub fn serve_media<M: MediaMachine + 'static>(&self, parts: MediaParts<M>) -> Result<MediaHandle, Problem> {
+        let (handle, orders) = media::handle();
+        let shared = Arc::clone(&self.counters);
+        let service = move || -> Finish {
+            match media::Media::new(parts, orders, shared) {
+                Ok(media) => {
+                    let media = Rc::new(RefCell::new(media));
+                    drop(spawn_local(media::supervise(Rc::clone(&media))));
+                    Box::new(move || media.borrow_mut().finish())
+                }
+                Err(error) => {
+                    // New calls get 503 from their shards: the rings fill and nobody reads them.
+                    eprintln!("corelane: media control cannot start: {error}");
+                    Box::new(|| {})
+                }
+            }
+        };
+        let given = self.services.try_send(Box::new(service));
+        given.map_err(|_| Problem::error(Place::Machine, "the control core does not take media control", ""))?;
+        Ok(handle)
+    }
+
+    /// What the control core has counted.
+    #[must_use]
+    pub fn counters(&self) -> &counter::Shared {
+        &self.counters
+    }
+
+    /// The same, for whoever counts there too.
+    #[must_use]
+    pub fn shared(&self) -> Arc<counter::Shared> {
+        Arc::clone(&self.counters)
+    }
+
+    /// Ends the control core and waits for its thread; what it counted.
+    #[must_use]
+    pub fn stop(self) -> Arc<counter::Shared> {
         // Both fail only when the thread has ended before; a panic of it was told when it happened.
         let _ = self.stop.send(());
         let _ = self.thread.join();
+        self.counters
     }
 }
 
-fn serve(started: &Sender<io::Result<()>>, requests: &Sender<Request>, mut stopped: oneshot::Receiver<()>) {
+impl MediaHandle {
+    /// The machine's counters, at most a second old.
+    #[must_use]
+    pub fn counters(&self) -> Vec<(&'static str, u64)> {
+        self.counters.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+fn serve(
+    started: &Sender<io::Result<()>>,
+    requests: &Sender<Request>,
+    mut services: tokio_mpsc::Receiver<Service>,
+    mut stopped: oneshot::Receiver<()>,
+) {
     let runtime = match runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return drop(started.send(Err(error))),
     };
-    runtime.block_on(async {
+    let tasks = LocalSet::new();
+    tasks.block_on(&runtime, async {
         let mut signals = match Signals::catch() {
             Ok(signals) => signals,
             Err(error) => return drop(started.send(Err(error))),
         };
         let _ = started.send(Ok(()));
+        let mut finish = Vec::new();
         loop {
             tokio::select! {
                 request = signals.next() => if requests.send(request).is_err() { break },
+                Some(service) = services.recv() => finish.push(service()),
                 _ = &mut stopped => break,
             }
         }
+        finish.into_iter().for_each(|finish| finish());
     });
+    drop(tasks);
+    // A look-up that hangs holds a thread of the runtime, and nobody waits for it.
+    runtime.shutdown_background();
 }
 
 /// The signals that mean something to us.
@@ -133,14 +222,14 @@ impl Signals {
     }
 }
 
-/// From here on a panic on any thread but the control core's aborts the process, after the usual message.
+/// From here on a panic on any thread but those of the control core aborts the process, after the usual message.
 pub fn abort_on_panic() {
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         usual(panic);
         let thread = thread::current();
         let name = thread.name().unwrap_or("unnamed");
-        if name != THREAD_NAME {
+        if name != THREAD_NAME && name != slow::THREAD_NAME {
             eprintln!("corelane: a panic on thread `{name}` leaves it in an unknown state: aborting");
             process::abort();
         }
@@ -177,11 +266,12 @@ mod tests {
         let told = String::from_utf8_lossy(&shard.stderr);
         assert!(told.contains("on purpose") && told.contains("a panic on thread `shard-0`"), "{told}");
         assert!(panic_on(THREAD_NAME).status.success(), "the control core's panic ends its thread only");
+        assert!(panic_on(slow::THREAD_NAME).status.success(), "so does slow work's");
     }
 
     #[test]
     fn stops_without_a_signal() {
         let control = ControlCore::start(None).expect("a thread, a runtime and three signals");
-        control.stop();
+        assert_eq!(control.stop().value(counter::Counter::Panics), 0);
     }
 }

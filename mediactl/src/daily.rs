@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Ends of days are hours since 1970 UTC. Providers are named by id: slots stay only as long as the image does. The file is written
-//! beside and renamed, on a thread of its own, so that a slow disk holds nobody up; `kill -9` loses what was used in the last five
+//! beside and renamed by slow work (slow.rs), so that a slow disk holds nobody up; `kill -9` loses what was used in the last five
 //! seconds. A line that cannot be read costs its provider's count and is told; it never keeps a node down.
 
 use std::fmt::Write as _;
@@ -15,14 +15,13 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use corelane_core::admission::{Caps, DayCount};
 use corelane_core::routing::ProviderSlot;
 
 use crate::problem::{Place, Problem};
+use crate::slow::Task;
 
 const FILE: &str = "limits.day";
 const HEAD: &str = "provider ends_h calls seconds";
@@ -32,57 +31,28 @@ const INTERVAL: Duration = Duration::from_secs(5);
 /// A provider's id and its slot.
 pub type Provider = (u32, ProviderSlot);
 
-/// The running thread.
-#[derive(Debug)]
-pub struct DayKeeper {
-    stop: mpsc::Sender<()>,
-    thread: JoinHandle<()>,
-}
-
-impl DayKeeper {
-    /// Starts to write what `providers` use into a state directory.
-    ///
-    /// # Errors
-    /// When the kernel gives no thread.
-    pub fn start(directory: &Path, providers: Vec<Provider>, caps: Arc<Caps>) -> Result<DayKeeper, Problem> {
-        let path = directory.join(FILE);
-        let (stop, stopped) = mpsc::channel();
-        let thread = thread::Builder::new()
-            .name("days".to_owned())
-            .spawn(move || keep(&path, &providers, &caps, &stopped))
-            .map_err(|error| Problem::error(Place::Machine, format!("the daily limits have no keeper: {error}"), ""))?;
-        Ok(DayKeeper { stop, thread })
-    }
-
-    /// Writes for the last time and ends.
-    pub fn stop(self) {
-        // Fails only when the thread has ended before.
-        let _ = self.stop.send(());
-        let _ = self.thread.join();
-    }
-}
-
-fn keep(path: &Path, providers: &[Provider], caps: &Caps, stopped: &mpsc::Receiver<()>) {
+/// The work of writing what `providers` use into a state directory.
+#[must_use]
+pub fn keeper(directory: &Path, providers: Vec<Provider>, caps: Arc<Caps>) -> Task {
+    let path = directory.join(FILE);
     // Nothing used is not worth a file.
-    let (mut written, mut failing) = (lines(&[], caps), false);
-    loop {
-        let last = stopped.recv_timeout(INTERVAL) != Err(RecvTimeoutError::Timeout);
-        let text = lines(providers, caps);
-        if text != written {
-            match write(path, &text) {
-                Ok(()) => (written, failing) = (text, false),
-                // Told once; the next interval tries again.
-                Err(error) if !failing => {
-                    failing = true;
-                    eprintln!("corelane: {}: the daily counts cannot be kept: {error}", path.display());
-                }
-                Err(_) => {}
-            }
-        }
-        if last {
+    let (mut written, mut failing) = (lines(&[], &caps), false);
+    let run = move || {
+        let text = lines(&providers, &caps);
+        if text == written {
             return;
         }
-    }
+        match write(&path, &text) {
+            Ok(()) => (written, failing) = (text, false),
+            // Told once; the next interval tries again.
+            Err(error) if !failing => {
+                failing = true;
+                eprintln!("corelane: {}: the daily counts cannot be kept: {error}", path.display());
+            }
+            Err(_) => {}
+        }
+    };
+    Task { every: INTERVAL, run: Box::new(run) }
 }
 
 fn lines(providers: &[Provider], caps: &Caps) -> String {
@@ -171,10 +141,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let caps = Arc::new(Caps::new(SIZE));
         let providers = vec![(70, ProviderSlot(0)), (71, ProviderSlot(1)), (72, ProviderSlot(2))];
-        let keeper = DayKeeper::start(directory.path(), providers, Arc::clone(&caps)).unwrap();
+        let mut keeper = keeper(directory.path(), providers, Arc::clone(&caps));
         used(&caps, 0, 3, 61);
         used(&caps, 2, 5, 0);
-        keeper.stop();
+        (keeper.run)();
         let kept = fs::read_to_string(directory.path().join(FILE)).unwrap();
         assert_eq!(kept, format!("{HEAD}\n70 500000 3 61\n72 500000 5 0\n"));
 
@@ -208,12 +178,12 @@ mod tests {
     fn nothing_used_writes_nothing_and_a_full_disk_stops_nobody() {
         let directory = tempfile::tempdir().unwrap();
         let caps = Arc::new(Caps::new(SIZE));
-        let start = |path: &Path| DayKeeper::start(path, vec![(1, ProviderSlot(0))], Arc::clone(&caps)).unwrap();
-        start(directory.path()).stop();
+        let run = |path: &Path| (keeper(path, vec![(1, ProviderSlot(0))], Arc::clone(&caps)).run)();
+        run(directory.path());
         assert!(!directory.path().join(FILE).exists());
         used(&caps, 0, 1, 0);
-        start(&directory.path().join("missing")).stop();
-        start(directory.path()).stop();
+        run(&directory.path().join("missing"));
+        run(directory.path());
         let names: Vec<_> = fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(names, [FILE], "nothing beside");
     }

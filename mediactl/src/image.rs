@@ -16,6 +16,7 @@ use corelane_core::routing::{Image, ImageError, ProviderSlot};
 use corelane_shard::{MapCause, MapError, MappedImage};
 
 use crate::config::Config;
+use crate::control::MediaNode;
 use crate::daily;
 use crate::listeners::Declared;
 use crate::problem::{Place, Problem};
@@ -30,6 +31,8 @@ pub struct Loaded {
     pub listeners: Vec<Declared>,
     /// Its providers, by slot.
     pub providers: Vec<daily::Provider>,
+    /// Its media nodes.
+    pub media_nodes: Vec<MediaNode>,
     /// Rows of the table of caps for it.
     pub caps: CapsSize,
     /// One line for the operator: what is in it.
@@ -154,6 +157,7 @@ pub fn load(path: &Path) -> Result<Loaded, Problem> {
         path: path.to_path_buf(),
         listeners: declared(image),
         providers: providers(image),
+        media_nodes: media_nodes(image),
         caps: CapsSize::for_image(image),
         summary: summary(image),
         warnings,
@@ -246,6 +250,20 @@ fn declared(image: &Image<'_>) -> Vec<Declared> {
 fn providers(image: &Image<'_>) -> Vec<daily::Provider> {
     let slots = (0..image.tables().providers.len()).map_while(|slot| u16::try_from(slot).ok()).map(ProviderSlot);
     slots.filter_map(|slot| image.provider(slot).map(|provider| (provider.id, slot))).collect()
+}
+
+fn media_nodes(image: &Image<'_>) -> Vec<MediaNode> {
+    let rows = image.tables().media_nodes.iter();
+    rows.map(|row| MediaNode {
+        id: row.id.to_native(),
+        set: row.set.to_native(),
+        host: row.host.as_str().to_owned(),
+        port: row.port.to_native(),
+        weight: row.weight.to_native(),
+        max_sessions: row.max_sessions.to_native(),
+        enabled: row.enabled,
+    })
+    .collect()
 }
 
 fn summary(image: &Image<'_>) -> String {

@@ -10,6 +10,7 @@
 //! | [`listeners`] | what this node binds and advertises |
 //! | [`boot`] | all of that in the one safe order, up to running shards |
 //! | [`control`] | the control core's thread; signals |
+//! | [`slow`] | what may wait for a disk |
 //! | [`report`] | memory bill and counter lines |
 
 pub mod boot;
@@ -22,6 +23,7 @@ pub mod machine;
 pub mod problem;
 pub mod report;
 pub mod routes;
+pub mod slow;
 pub mod state;
 
 pub use problem::{Place, Problem, Severity, Sourced};

@@ -3,6 +3,7 @@
 //! ```text
 //! memory: 41.2 MB a shard, 82.4 MB in all
 //!   calls                     30000 x   1096 B   32.9 MB
+//! counter control media_requests=24
 //! counter shard=0 calls_started=12
 //! counter node calls_started=12
 //! ledger node calls acquired=12 released=10 live=2 balances
@@ -18,7 +19,10 @@ use corelane_core::admission::CapsSize;
 use corelane_core::counter::{LEDGER, TABLE};
 use corelane_core::engine::{BillLine, Budget};
 
+use corelane_shard::{BUS_BYTES, journal};
+
 use crate::config::Config;
+use crate::control::counter::{Shared, TABLE as CONTROL};
 use crate::problem::{Place, Problem};
 
 /// What the engines of a node will take, known before any of it is taken (SPEC I8).
@@ -41,10 +45,18 @@ impl Bill {
         Bill { budget, shards, caps: None }
     }
 
-    /// Bytes of one shard's engine.
+    /// Bytes of one shard: its engine, its way to the control core, its journal.
     #[must_use]
     pub fn shard_bytes(&self) -> u64 {
-        self.budget.bill().iter().map(|line| line.bytes as u64).sum()
+        self.lines().map(|line| line.bytes as u64).sum()
+    }
+
+    /// The items of one shard.
+    fn lines(&self) -> impl Iterator<Item = BillLine> {
+        let records = journal::capacity(self.budget.calls);
+        let ring = BillLine { name: "rings to the control core", count: 1, bytes: BUS_BYTES };
+        let journal = BillLine { name: "journal (a file)", count: records, bytes: journal::bytes(records) };
+        self.budget.bill().into_iter().chain([ring, journal])
     }
 
     /// Bytes of all engines and of what they share.
@@ -76,17 +88,29 @@ impl Bill {
 impl fmt::Display for Bill {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(out, "memory: {} a shard, {} in all", size(self.shard_bytes()), size(self.node_bytes()))?;
-        for BillLine { name, count, bytes } in self.budget.bill() {
+        for BillLine { name, count, bytes } in self.lines() {
             let each = bytes as u64 / u64::from(count.max(1));
-            writeln!(out, "  {name:<24} {count:>9} x {each:>7} B {:>10}", size(bytes as u64))?;
+            writeln!(out, "  {name:<26} {count:>9} x {each:>7} B {:>10}", size(bytes as u64))?;
         }
         if let Some(caps) = self.caps {
             let (rows, bytes) = (caps.providers + caps.carriers + caps.gateways, caps.bytes());
             let each = bytes / rows.max(1);
-            writeln!(out, "  {:<24} {rows:>9} x {each:>7} B {:>10}  (once for all)", "caps", size(bytes as u64))?;
+            writeln!(out, "  {:<26} {rows:>9} x {each:>7} B {:>10}  (once for all)", "caps", size(bytes as u64))?;
         }
         Ok(())
     }
+}
+
+/// Writes the counters of the control core and of its media control, as `counter control NAME=VALUE`.
+///
+/// # Errors
+/// Those of the writer.
+pub fn write_control(out: &mut dyn Write, control: &Shared, media: &[(&'static str, u64)]) -> io::Result<()> {
+    let own = CONTROL.iter().map(|(counter, name, ..)| (*name, control.value(*counter)));
+    for (name, value) in own.chain(media.iter().copied()) {
+        writeln!(out, "counter control {name}={value}")?;
+    }
+    Ok(())
 }
 
 /// Writes the counters of every shard and of the node: each line `counter shard=N NAME=VALUE` or `counter node NAME=VALUE`; then the
@@ -154,6 +178,20 @@ mod tests {
     }
 
     #[test]
+    fn the_control_core_has_its_lines() {
+        let control = Shared::default();
+        control.add(crate::control::counter::Counter::RecordsRead, 3);
+        let mut out = Vec::new();
+        write_control(&mut out, &control, &[("media_done", 7)]).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert_eq!(text.lines().count(), CONTROL.len() + 1);
+        assert!(
+            text.contains("counter control journal_read=3\n") && text.ends_with("counter control media_done=7\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
     fn a_bill_adds_up_and_is_held_against_the_machine() {
         let (config, _) = crate::config::Given::default().resolve(&[0, 1, 2]);
         let bill = Bill::of(&config);
@@ -164,7 +202,7 @@ mod tests {
             size(bill.shard_bytes()),
             size(bill.node_bytes())
         )));
-        assert_eq!(text.lines().count(), 1 + bill.budget.bill().len());
+        assert_eq!(text.lines().count(), 1 + bill.lines().count());
 
         let bytes = bill.node_bytes();
         assert_eq!(bill.against(&config, Some(bytes), Some(bytes)), None);

@@ -4,6 +4,9 @@
 //! secret.key     16 bytes, mode 0600: key of tokens and steering, made at the first start, never changed
 //! routes.image   the last good routing image
 //! limits.day     what providers have used of their day (daily.rs)
+//! node           id of this node and number of its last start, in decimal
+//! journal.N      how the calls of shard N ended (corelane_shard::journal), unless `journal_dir` says where
+//! media.sessions media sessions that are held or owed, likewise
 //! lock           held (flock) by the one process that runs on this directory; holds its process id
 //! ```
 //!
@@ -22,7 +25,17 @@ use crate::problem::{Place, Problem};
 pub const SECRET_BYTES: usize = 16;
 
 const SECRET_FILE: &str = "secret.key";
+const NODE_FILE: &str = "node";
 const LOCK_FILE: &str = "lock";
+
+/// Who this process is among all that share media nodes.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Identity {
+    /// Id of the node.
+    pub node: u32,
+    /// Number of this start: no two of a node have the same.
+    pub boot: u64,
+}
 
 /// A locked state directory. Dropping it gives the lock back; so does the end of the process, however it comes.
 #[derive(Debug)]
@@ -83,22 +96,62 @@ impl StateDir {
         }
     }
 
-    /// Written beside and renamed, with file and directory synced: a crash leaves either no key or a whole one.
+    /// Who this start of the node is; writes down that it was. The id is drawn at the first start unless `node` says it. The number of a
+    /// start is not below the time in milliseconds, so that it is a new one also when the file was lost.
+    ///
+    /// # Errors
+    /// When the file makes no sense, or cannot be read or written.
+    pub fn identity(&self, node: Option<u32>, wall_ms: u64) -> Result<Identity, Problem> {
+        let path = self.path.join(NODE_FILE);
+        let last = match fs::read_to_string(&path) {
+            Ok(text) => Some(parse_identity(&text).ok_or_else(|| {
+                Problem::error(
+                    Place::file(&path),
+                    "this is no id and number of a start",
+                    "remove it; media sessions that an earlier start left behind are then the media nodes' to end",
+                )
+            })?),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(unusable(&path, &error)),
+        };
+        let drawn = || {
+            let mut bytes = [0; 4];
+            getrandom::fill(&mut bytes).map(|()| u32::from_le_bytes(bytes).max(1)).map_err(io::Error::from)
+        };
+        let node = match node.or(last.map(|last| last.node)) {
+            Some(node) => node,
+            None => drawn().map_err(|error| unusable(&path, &error))?,
+        };
+        let boot = last.map_or(0, |last| last.boot.saturating_add(1)).max(wall_ms);
+        self.replace(NODE_FILE, format!("{node} {boot}\n").as_bytes()).map_err(|error| unusable(&path, &error))?;
+        Ok(Identity { node, boot })
+    }
+
     fn make_secret(&self) -> io::Result<[u8; SECRET_BYTES]> {
         let mut secret = [0; SECRET_BYTES];
         getrandom::fill(&mut secret).map_err(io::Error::from)?;
-        let beside = self.path.join("secret.key.new");
+        self.replace(SECRET_FILE, &secret)?;
+        Ok(secret)
+    }
+
+    /// Written beside and renamed, with file and directory synced: a crash leaves either the old file or the new one, whole.
+    fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let beside = self.path.join(format!("{name}.new"));
         match fs::remove_file(&beside) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
-        file.write_all(&secret)?;
+        file.write_all(bytes)?;
         file.sync_all()?;
-        fs::rename(&beside, self.path.join(SECRET_FILE))?;
-        File::open(&self.path)?.sync_all()?;
-        Ok(secret)
+        fs::rename(&beside, self.path.join(name))?;
+        File::open(&self.path)?.sync_all()
     }
+}
+
+fn parse_identity(text: &str) -> Option<Identity> {
+    let (node, boot) = text.strip_suffix('\n')?.split_once(' ')?;
+    Some(Identity { node: node.parse().ok().filter(|node| *node != 0)?, boot: boot.parse().ok()? })
 }
 
 /// What would keep a node from running on this directory, found without changing it (for `check`): it may be missing as long
@@ -188,6 +241,24 @@ mod tests {
         let names: Vec<_> = fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(names.len(), 2, "key and lock, nothing beside: {names:?}");
         assert_eq!(inspect(&path), []);
+    }
+
+    #[test]
+    fn no_two_starts_of_a_node_are_the_same() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = StateDir::open(directory.path()).unwrap();
+        let first = state.identity(None, 5_000).unwrap();
+        assert_eq!(first.boot, 5_000);
+        assert_ne!(first.node, 0);
+        assert_eq!(state.identity(None, 6_000).unwrap(), Identity { boot: 6_000, ..first });
+        assert_eq!(state.identity(None, 1_000).unwrap(), Identity { boot: 6_001, ..first }, "the clock went back");
+        assert_eq!(state.identity(Some(9), 1_000).unwrap(), Identity { node: 9, boot: 6_002 });
+        assert_eq!(state.identity(None, 0).unwrap(), Identity { node: 9, boot: 6_003 }, "it was told, and is kept");
+        for damaged in ["", "9", "0 1\n", "x 1\n", "9 1"] {
+            fs::write(directory.path().join(NODE_FILE), damaged).unwrap();
+            let problem = state.identity(None, 0).unwrap_err();
+            assert!(problem.what.contains("no id and number"), "{damaged:?}: {problem}");
+        }
     }
 
     #[test]

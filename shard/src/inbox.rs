@@ -8,22 +8,17 @@
 //!
 //! The bytes are written before the head, so whoever sees a head finds its bytes. A full ring refuses, and the datagram is lost
 //! and counted: a shard that cannot keep up must not stop its neighbours, and SIP sends again.
-//!
-//! **Waking.** A write to the eventfd costs a kernel call on both sides, so it is made only when the reader is parked or about to
-//! be. Both sides do "write mine, fence, read the other's": the writer its record and then `parked`, the reader `parked` and then
-//! the rings. With a sequentially consistent fence in between at least one of them sees the other's write (the pattern of
-//! Dekker's lock), so a record is never left behind with its reader asleep. Acquire and release alone would not do: they let each
-//! side's read pass its own write.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering, fence};
 
+use corelane_core::engine::Command;
 use corelane_core::limits::MESSAGE_SIZE_MAX;
 use corelane_core::steering::ShardIndex;
 use corelane_core::{Flow, Instant};
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use crate::sys::event::EventFd;
+use crate::waker::Waker;
 
 /// Shards of one node: rings grow with the square, and a program's map of sockets is made for as many.
 pub const SHARDS_MAX: usize = 64;
@@ -42,6 +37,8 @@ const ORDERS_MAX: usize = 16;
 pub(crate) enum Order {
     /// Finish the turn and end.
     Stop,
+    /// What the engine is told.
+    Command(Command),
 }
 
 /// What a record is about.
@@ -75,34 +72,6 @@ impl Head {
 /// The target's ring has no room.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub(crate) struct InboxFull;
-
-/// How others wake a shard.
-#[repr(align(128))]
-pub(crate) struct Waker {
-    parked: AtomicBool,
-    pub(crate) event: Arc<EventFd>,
-}
-
-impl Waker {
-    fn new() -> std::io::Result<Waker> {
-        Ok(Waker { parked: AtomicBool::new(false), event: Arc::new(EventFd::new()?) })
-    }
-
-    /// After a record was written: wakes the reader if it is parked or about to be.
-    fn wake(&self) {
-        fence(Ordering::SeqCst);
-        // The swap lets one of several writers make the call.
-        if self.parked.load(Ordering::Relaxed) && self.parked.swap(false, Ordering::Relaxed) {
-            self.event.notify();
-        }
-    }
-
-    /// Before the reader looks at its rings for the last time.
-    fn about_to_park(&self) {
-        self.parked.store(true, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
-    }
-}
 
 struct Sender {
     heads: Producer<Head>,
@@ -185,10 +154,12 @@ impl Inbox {
         self.orders.pop().ok()
     }
 
-    /// Declares the wish to park: `false` when something has come, and then the shard must not.
-    pub(crate) fn may_park(&self) -> bool {
+    /// Declares the wish to park: `false` when something has come, and then the shard must not. `nothing_else` looks at what others than
+    /// shards write.
+    pub(crate) fn may_park(&self, nothing_else: impl FnOnce() -> bool) -> bool {
         self.waker.about_to_park();
-        let empty = self.orders.is_empty() && self.receivers.iter().all(|(heads, _)| heads.is_empty());
+        let empty =
+            self.orders.is_empty() && self.receivers.iter().all(|(heads, _)| heads.is_empty()) && nothing_else();
         if !empty {
             self.awake();
         }
@@ -197,7 +168,12 @@ impl Inbox {
 
     /// After the wait: nobody needs to wake this shard until it parks again.
     pub(crate) fn awake(&self) {
-        self.waker.parked.store(false, Ordering::Relaxed);
+        self.waker.awake();
+    }
+
+    /// What wakes this shard.
+    pub(crate) fn waker(&self) -> Arc<Waker> {
+        Arc::clone(&self.waker)
     }
 
     /// The event that ends this shard's wait.
@@ -213,10 +189,12 @@ pub(crate) struct Orders {
 }
 
 impl Orders {
-    /// Hands over an order. One that finds the ring full is not needed: orders are repeated by whoever needs an answer.
-    pub(crate) fn give(&mut self, order: Order) {
-        let _ = self.ring.push(order);
+    /// Hands over an order; `false` when the ring is full. One place is kept for [`Order::Stop`], which may be repeated.
+    pub(crate) fn give(&mut self, order: Order) -> bool {
+        let room = order == Order::Stop || self.ring.slots() > 1;
+        let given = room && self.ring.push(order).is_ok();
         self.waker.wake();
+        given
     }
 }
 
@@ -233,7 +211,7 @@ pub(crate) struct Ends {
 /// No descriptor left for an eventfd.
 pub(crate) fn mesh(shards: usize) -> std::io::Result<Vec<Ends>> {
     let bytes = (INBOX_BYTES / shards.saturating_sub(1).max(1)).max(PAIR_BYTES_MIN);
-    let wakers = (0..shards).map(|_| Waker::new().map(Arc::new)).collect::<Result<Vec<_>, _>>()?;
+    let wakers = (0..shards).map(|_| Waker::for_shard().map(Arc::new)).collect::<Result<Vec<_>, _>>()?;
     let mut receivers: Vec<Vec<_>> = (0..shards).map(|_| Vec::new()).collect();
     let mut senders: Vec<Vec<_>> = (0..shards).map(|_| Vec::new()).collect();
     for (source, senders) in senders.iter_mut().enumerate() {
@@ -319,15 +297,26 @@ mod tests {
     #[test]
     fn nobody_parks_over_a_record_or_an_order() {
         let mut ends = mesh(3).expect("descriptors");
-        assert!(ends[2].inbox.may_park());
+        assert!(ends[2].inbox.may_park(|| true));
         ends[2].inbox.awake();
         ends[1].outbox.push(ShardIndex(2), head(1), b"x").expect("room");
-        assert!(!ends[2].inbox.may_park());
+        assert!(!ends[2].inbox.may_park(|| true));
         assert!(ends[2].inbox.pop().is_some());
-        ends[2].orders.give(Order::Stop);
-        assert!(!ends[2].inbox.may_park());
+        assert!(ends[2].orders.give(Order::Stop));
+        assert!(!ends[2].inbox.may_park(|| true));
         assert_eq!(ends[2].inbox.order(), Some(Order::Stop));
-        assert!(ends[2].inbox.may_park());
+        assert!(ends[2].inbox.may_park(|| true));
+    }
+
+    #[test]
+    fn a_shard_can_be_stopped_behind_any_number_of_commands() {
+        let mut ends = mesh(1).expect("descriptors");
+        let command = Order::Command(corelane_core::engine::Command::Drain(true));
+        let taken = (0..100).take_while(|_| ends[0].orders.give(command)).count();
+        assert!((1..100).contains(&taken));
+        assert!(ends[0].orders.give(Order::Stop));
+        assert_eq!((0..taken).filter(|_| ends[0].inbox.order() == Some(command)).count(), taken);
+        assert_eq!(ends[0].inbox.order(), Some(Order::Stop));
     }
 
     #[test]

@@ -13,7 +13,10 @@
 //! | `run.rs` | the loop, the one task of each shard's executor |
 //! | `protocol.rs` | what the loop runs: the engine, or a stand-in for floor and tests |
 //! | `io/` | datagrams in and out: `recvmmsg`/`sendmmsg`, or a ring |
-//! | `inbox.rs` | from shard to shard, and the wake-up |
+//! | `inbox.rs` | from shard to shard, and orders |
+//! | `bus.rs` | between shards and the control core |
+//! | `journal.rs`, `journal/` | how calls ended, in a file that outlives the process |
+//! | `waker.rs` | the wake-up |
 //! | `socket.rs` | the sockets of a node |
 //! | `steer/` | the kernel program |
 //! | `pin.rs`, `clock.rs`, `snapshot.rs`, `error.rs` | cores, time, counters for others, why a start failed |
@@ -22,10 +25,12 @@
 //! Refused here: connecting a listener's socket (it would take traffic past the steering), blocking anywhere but in the loop's
 //! one wait, and allocating after the start.
 
+mod bus;
 pub mod clock;
 mod error;
 mod inbox;
 mod io;
+pub mod journal;
 mod node;
 pub mod pin;
 mod protocol;
@@ -34,10 +39,13 @@ mod snapshot;
 mod socket;
 pub mod steer;
 mod sys;
+mod waker;
 
+pub use bus::{BUS_BYTES, ControlBus};
 pub use error::{ShardFailed, StartError};
 pub use inbox::SHARDS_MAX;
 pub use io::IoKind;
-pub use node::{Layout, Node, NodeSpec, ShardSpec, SteeringInUse, SteeringMode};
+pub use journal::{JournalReader, JournalWriter, Journals};
+pub use node::{Busy, Layout, Node, NodeSpec, ShardSpec, SteeringInUse, SteeringMode};
 pub use protocol::Protocol;
-pub use sys::map::{MapCause, MapError, MappedImage};
+pub use sys::map::{MapCause, MapError, MappedFile, MappedImage};

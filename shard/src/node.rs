@@ -16,15 +16,17 @@ use corelane_core::steering::{ShardIndex, Steering};
 use corelane_core::{Counters, Effects, Endpoint, Engine, Instant, engine};
 use glommio::ExecutorJoinHandle;
 
+use crate::bus::{self, BusEnd, ControlBus};
 use crate::clock::Clock;
 use crate::error::{ShardFailed, StartError};
 use crate::inbox::{self, Ends, Order, Orders, SHARDS_MAX};
 use crate::io::mmsg::Mmsg;
 use crate::io::ring::Uring;
 use crate::io::{Io, IoKind};
+use crate::journal::JournalWriter;
 use crate::pin;
 use crate::protocol::{Protocol, Routed};
-use crate::run::Shard;
+use crate::run::{self, Shard};
 use crate::snapshot::Snapshot;
 use crate::socket::{self, ShardSockets};
 use crate::steer::{self, Attached};
@@ -64,6 +66,10 @@ pub struct ShardSpec {
     pub cpu: Option<usize>,
 }
 
+/// A shard has not yet read the commands that were given before.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Busy;
+
 /// A node of engines.
 pub struct NodeSpec {
     /// The shards, in the order of [`ShardIndex`]. All have the same steering.
@@ -76,6 +82,8 @@ pub struct NodeSpec {
     pub steering: SteeringMode,
     /// How the shards talk to the kernel.
     pub io: IoKind,
+    /// Where the ends of calls go: one for each shard, in their order; with none they go nowhere.
+    pub journals: Vec<JournalWriter>,
 }
 
 /// A node apart from what its shards run.
@@ -90,6 +98,8 @@ pub struct Layout {
     pub steering: SteeringMode,
     /// How the shards talk to the kernel.
     pub io: IoKind,
+    /// Where the ends of calls go: one for each shard, in their order; with none they go nowhere.
+    pub journals: Vec<JournalWriter>,
 }
 
 /// A running node. Dropping it stops the shards without waiting for them.
@@ -99,6 +109,8 @@ pub struct Node {
     /// Keeps the steering program while the sockets live.
     _attached: Option<Attached>,
     shards: Vec<Running>,
+    /// Until somebody takes it.
+    bus: Option<ControlBus>,
 }
 
 struct Running {
@@ -115,7 +127,7 @@ impl Node {
     /// # Errors
     /// [`StartError`]; nothing is left running or open then.
     pub fn start(spec: NodeSpec) -> Result<Node, StartError> {
-        let NodeSpec { shards, listeners, image, steering, io } = spec;
+        let NodeSpec { shards, listeners, image, steering, io, journals } = spec;
         let Some(first) = shards.first() else { return Err(StartError::Shards { count: 0 }) };
         let layout = Layout {
             cpus: shards.iter().map(|shard| shard.cpu).collect(),
@@ -123,6 +135,7 @@ impl Node {
             listeners,
             steering,
             io,
+            journals,
         };
         let mut parts = Vec::with_capacity(shards.len());
         for shard in shards {
@@ -151,7 +164,7 @@ impl Node {
         P: Protocol + 'static,
         M: FnOnce(Instant) -> P + Send + 'static,
     {
-        let Layout { cpus, listeners, table, steering, io } = layout;
+        let Layout { cpus, listeners, table, steering, io, journals } = layout;
         if cpus.is_empty() || cpus.len() > SHARDS_MAX {
             return Err(StartError::Shards { count: cpus.len() });
         }
@@ -162,10 +175,15 @@ impl Node {
         let (in_use, attached) = choose_steering(steering, &table, &sockets)?;
         let forward = matches!(in_use, SteeringInUse::Forward { .. }).then_some(&table);
         let ends = inbox::mesh(cpus.len()).map_err(StartError::Wakers)?;
+        let wakers = ends.iter().map(|ends| ends.inbox.waker()).collect();
+        let (bus_ends, control_bus) = bus::lines(wakers).map_err(StartError::Wakers)?;
         let clock = Clock::start();
         let (ready, readiness) = mpsc::channel();
-        let mut node = Node { addresses, steering: in_use, _attached: attached, shards: Vec::new() };
-        for (place, ((cpu, sockets), ends)) in cpus.into_iter().zip(sockets).zip(ends).enumerate() {
+        let mut node =
+            Node { addresses, steering: in_use, _attached: attached, shards: Vec::new(), bus: Some(control_bus) };
+        let journals = journals.into_iter().map(Some).chain(std::iter::repeat_with(|| None));
+        let links = ends.into_iter().zip(bus_ends).zip(journals);
+        for (place, ((cpu, sockets), ((ends, bus), journal))) in cpus.into_iter().zip(sockets).zip(links).enumerate() {
             let index = ShardIndex(place as u8);
             let Ends { inbox, outbox, orders } = ends;
             let snapshot = Arc::new(Snapshot::new());
@@ -177,6 +195,8 @@ impl Node {
                 steering: forward.cloned(),
                 inbox,
                 outbox,
+                bus,
+                journal,
                 clock,
                 snapshot: Arc::clone(&snapshot),
                 ready: ready.clone(),
@@ -224,10 +244,28 @@ impl Node {
         self.shards[usize::from(shard.0)].snapshot.read()
     }
 
+    /// The control core's end of the rings; `None` when it was taken before. Until somebody serves it, requests wait and then are refused.
+    pub fn take_bus(&mut self) -> Option<ControlBus> {
+        self.bus.take()
+    }
+
+    /// Gives a shard a command. Returns at once: it is carried out in the shard's next turn.
+    ///
+    /// # Errors
+    /// [`Busy`]: try again.
+    ///
+    /// # Panics
+    /// When there is no such shard.
+    pub fn command(&self, shard: ShardIndex, command: engine::Command) -> Result<(), Busy> {
+        let mut orders = self.shards[usize::from(shard.0)].orders.lock().unwrap_or_else(PoisonError::into_inner);
+        orders.give(Order::Command(command)).then_some(()).ok_or(Busy)
+    }
+
     /// Tells every shard to finish its turn and end. Returns at once; may be called again.
     pub fn stop(&self) {
         for shard in &self.shards {
-            shard.orders.lock().unwrap_or_else(PoisonError::into_inner).give(Order::Stop);
+            // No room: it was told already.
+            let _ = shard.orders.lock().unwrap_or_else(PoisonError::into_inner).give(Order::Stop);
         }
     }
 
@@ -297,6 +335,8 @@ struct Birth {
     steering: Option<Steering>,
     inbox: inbox::Inbox,
     outbox: inbox::Outbox,
+    bus: BusEnd,
+    journal: Option<JournalWriter>,
     clock: Clock,
     snapshot: Arc<Snapshot>,
     ready: mpsc::Sender<()>,
@@ -317,11 +357,13 @@ async fn live<P: Protocol>(mut birth: Birth, make: impl FnOnce(Instant) -> P) ->
 }
 
 fn run<P: Protocol>(birth: Birth, io: impl Io, make: impl FnOnce(Instant) -> P) -> Result<Counters, String> {
-    let Birth { index, steering, inbox, outbox, clock, snapshot, ready, .. } = birth;
+    let Birth { index, steering, inbox, outbox, bus, journal, clock, snapshot, ready, .. } = birth;
     let protocol = make(clock.monotonic());
     let effects = Effects::new();
     let outgoing = ArrayVec::new();
-    let shard = Shard { index, protocol, io, steering, inbox, outbox, clock, snapshot, effects, outgoing };
+    let (ends, refused) = (run::Ends::of(journal), run::Refused::default());
+    let shard =
+        Shard { index, protocol, io, steering, inbox, outbox, bus, ends, clock, snapshot, effects, outgoing, refused };
     // Whoever starts the node listens until all have spoken or gone.
     let _ = ready.send(());
     drop(ready);

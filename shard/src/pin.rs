@@ -1,7 +1,8 @@
-//! Which core a shard runs on. glommio places the thread and runs its executor; the shard's loop is the executor's only task.
+//! Which core a shard runs on, and who steps back for it. glommio places the thread and runs its executor; the shard's loop is the executor's only task.
 
 use std::future::Future;
 
+pub use crate::sys::cpu::step_back;
 use glommio::{CpuSet, ExecutorJoinHandle, GlommioError, LocalExecutorBuilder, Placement};
 
 /// glommio reserves this much per executor for storage I/O, which a shard never does: its least, where its default is 10 MiB.

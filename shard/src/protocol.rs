@@ -20,6 +20,10 @@ pub trait Protocol {
     fn next_timeout(&self) -> Option<Instant>;
     /// The counters, gauges brought up to date.
     fn counters(&mut self) -> &mut Counters;
+    /// Calls whose end is still to come, or more: the journal keeps room for them. A stand-in has none.
+    fn live_calls(&self) -> u32 {
+        0
+    }
 }
 
 /// An engine and the routing image that it is given with each input.
@@ -52,5 +56,10 @@ impl Protocol for Routed {
     #[inline]
     fn counters(&mut self) -> &mut Counters {
         self.engine.counters()
+    }
+
+    #[inline]
+    fn live_calls(&self) -> u32 {
+        self.engine.call_records()
     }
 }

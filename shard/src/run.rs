@@ -1,11 +1,11 @@
 //! The loop of a shard. It is the only task of its executor, never yields, and waits in one place only.
 //!
 //! ```text
-//!        ┌──────────────────────────────────────────────────────────────────────────────┐
-//!        ▼                                                                              │
-//!   read the clock ► receive ≤ 64 ► inbox ► faults ► due timers ► flush sends ► wake ► park
-//!                      │  not mine? to its owner's inbox                       neighbours   until the next timer,
-//!                      └► handle ► effects, in order ► outgoing                              one second, or a wake-up
+//!        ┌─────────────────────────────────────────────────────────────────────────────────────────────────┐
+//!        ▼                                                                                                 │
+//!   read the clock ► receive ≤ 64 ► inbox ► replies ► faults ► due timers ► order ► flush sends ► wake ► park
+//!                      │  not mine? to its owner's inbox                     neighbours, control core     until the next timer,
+//!                      └► handle ► effects, in order ► outgoing, bus, journal                             one second, or a wake-up
 //! ```
 //!
 //! Invariants: all effects of an input are taken before the next input; a buffer is released when its send is done; the clock is
@@ -16,14 +16,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrayvec::ArrayVec;
+use corelane_core::bus::{ExchangeId, MediaOutcome, MediaReply, MediaRequest};
+use corelane_core::call::CallRecord;
+use corelane_core::engine::Command;
 use corelane_core::limits::EFFECTS_MAX;
 use corelane_core::steering::{ShardIndex, Steering};
 use corelane_core::{BufferRef, Counter, Counters, Effect, Effects, Flow, Input, Instant, Now, WallTime};
 
+use crate::bus::BusEnd;
 use crate::clock::Clock;
 use crate::inbox::{Head, Inbox, Kind, Order, Outbox};
 use crate::io::fault::FaultSource;
 use crate::io::{Io, OUTGOING_MAX, Received};
+use crate::journal::{JournalFull, JournalWriter};
 use crate::protocol::Protocol;
 use crate::snapshot::Snapshot;
 
@@ -31,8 +36,10 @@ use crate::snapshot::Snapshot;
 const SNAPSHOT_INTERVAL: Duration = Duration::from_secs(1);
 /// How much later than asked timers may fire while nothing else happens, so that those of neighbouring milliseconds share a wake-up.
 const TIMER_SLACK: Duration = Duration::from_millis(4);
-/// Records taken from the inbox in one turn.
+/// Records taken from the inbox in one turn, and as many replies from the bus.
 const INBOX_BATCH: usize = 64;
+/// Exchanges that can wait for word that the ring had no room: the effects of one input, and of the refusals themselves.
+const REFUSED_MAX: usize = 2 * EFFECTS_MAX;
 
 /// One shard, ready to run.
 pub(crate) struct Shard<P, I> {
@@ -43,12 +50,40 @@ pub(crate) struct Shard<P, I> {
     pub(crate) steering: Option<Steering>,
     pub(crate) inbox: Inbox,
     pub(crate) outbox: Outbox,
+    pub(crate) bus: BusEnd,
+    pub(crate) ends: Ends,
     pub(crate) clock: Clock,
     pub(crate) snapshot: Arc<Snapshot>,
     /// The effects of the input at hand; empty between two inputs.
     pub(crate) effects: Effects,
     /// Sends that wait for the flush.
     pub(crate) outgoing: ArrayVec<(Flow, BufferRef), OUTGOING_MAX>,
+    /// Who asked for media and found the ring full; told before the next input.
+    pub(crate) refused: Refused,
+}
+
+/// See [`Shard::refused`].
+#[derive(Default)]
+pub(crate) struct Refused {
+    waiting: ArrayVec<ExchangeId, REFUSED_MAX>,
+    total: u64,
+}
+
+/// Where the ends of calls go.
+#[derive(Default)]
+pub(crate) struct Ends {
+    /// `None` for a stand-in.
+    pub(crate) journal: Option<JournalWriter>,
+    holding: bool,
+    written: u64,
+    lost: u64,
+    held_off: u64,
+}
+
+impl Ends {
+    pub(crate) fn of(journal: Option<JournalWriter>) -> Ends {
+        Ends { journal, ..Ends::default() }
+    }
 }
 
 impl<P: Protocol, I: Io> Shard<P, I> {
@@ -65,28 +100,54 @@ impl<P: Protocol, I: Io> Shard<P, I> {
                 self.on_datagram(now, index)?;
             }
             self.io.recycle();
-            let heard = self.on_inbox(now)?;
+            let heard = self.on_inbox(now)? + self.on_replies(now)?;
             self.on_faults(now)?;
             while self.protocol.next_timeout().is_some_and(|due| due <= now.monotonic) {
-                self.protocol.handle(now, Input::Timeout, &mut self.effects);
-                self.accept(now, None)?;
+                self.handle(now, Input::Timeout, None)?;
+            }
+            self.keep_room(now)?;
+            let order = self.inbox.order();
+            if let Some(Order::Command(command)) = order {
+                self.handle(now, Input::Command(command), None)?;
             }
             self.flush()?;
             self.outbox.wake();
+            self.bus.wake();
             if now.monotonic >= snapshot_due {
-                self.snapshot.publish(self.protocol.counters());
+                self.publish();
                 snapshot_due = now.monotonic.after(SNAPSHOT_INTERVAL);
             }
-            match self.inbox.order() {
-                Some(Order::Stop) => break,
-                None => {}
+            if order == Some(Order::Stop) {
+                break;
             }
             if received == 0 && heard == 0 {
                 self.park(snapshot_due)?;
             }
         }
-        self.snapshot.publish(self.protocol.counters());
+        self.publish();
         Ok(self.protocol.counters().clone())
+    }
+
+    /// Copies the counters out, those that are kept here among them.
+    fn publish(&mut self) {
+        let unread = self.ends.journal.as_mut().map_or(0, JournalWriter::unread);
+        let counters = self.protocol.counters();
+        for (counter, value) in [
+            (Counter::MediaRequestsRefused, self.refused.total),
+            (Counter::RecordsWritten, self.ends.written),
+            (Counter::RecordsLost, self.ends.lost),
+            (Counter::RecordsUnread, unread),
+            (Counter::CallsHeldOff, self.ends.held_off),
+        ] {
+            counters.set(counter, value);
+        }
+        self.snapshot.publish(counters);
+    }
+
+    /// One input and all that follows from it at once. `index` is its place in the batch when it was received here.
+    fn handle(&mut self, now: Now, input: Input<'_>, index: Option<usize>) -> io::Result<()> {
+        self.protocol.handle(now, input, &mut self.effects);
+        self.accept(now, index)
     }
 
     fn on_datagram(&mut self, now: Now, index: usize) -> io::Result<()> {
@@ -108,6 +169,16 @@ impl<P: Protocol, I: Io> Shard<P, I> {
         }
         self.protocol.handle(now, Input::Datagram { flow, received_at, bytes, truncated }, &mut self.effects);
         self.accept(now, Some(index))
+    }
+
+    /// Takes what the control core answered; says how much.
+    fn on_replies(&mut self, now: Now) -> io::Result<usize> {
+        for count in 0..INBOX_BATCH {
+            let Some(reply) = self.bus.pop() else { return Ok(count) };
+            self.protocol.handle(now, Input::Media(reply), &mut self.effects);
+            self.accept(now, None)?;
+        }
+        Ok(INBOX_BATCH)
     }
 
     /// Takes what other shards handed over; says how much.
@@ -141,16 +212,24 @@ impl<P: Protocol, I: Io> Shard<P, I> {
         Ok(())
     }
 
-    /// Takes all effects of one input; `index` is its place in the batch when it was received here.
+    /// Takes all effects of one input, and those of the refusals that it met; `index` is its place in the batch when it was received here.
     fn accept(&mut self, now: Now, index: Option<usize>) -> io::Result<()> {
+        self.take_effects(now, index)?;
+        while let Some(exchange) = self.refused.waiting.pop() {
+            let reply = MediaReply { exchange, outcome: MediaOutcome::NoNode, node: 0, sdp: b"" };
+            self.protocol.handle(now, Input::Media(reply), &mut self.effects);
+            self.take_effects(now, None)?;
+        }
+        Ok(())
+    }
+
+    fn take_effects(&mut self, now: Now, index: Option<usize>) -> io::Result<()> {
         for place in 0..self.effects.len() {
             match self.effects[place] {
                 Effect::Send { flow, buffer } => self.outgoing.push((flow, buffer)),
                 Effect::Forward { shard } => self.forward(now, index, shard),
-                // Until the ring to the control core is here nobody answers: media_timeout does.
-                Effect::Media { buffer } => self.protocol.release(buffer),
-                // Counted by the engine; the ring that takes the record to the control core comes with CDR delivery.
-                Effect::Ended(_) => {}
+                Effect::Media { buffer } => self.ask(buffer),
+                Effect::Ended(record) => self.end(&record),
             }
         }
         self.effects.clear();
@@ -170,6 +249,42 @@ impl<P: Protocol, I: Io> Shard<P, I> {
         }
     }
 
+    /// Puts a request into the ring, or notes who has to be told that there is no room.
+    fn ask(&mut self, buffer: BufferRef) {
+        let request = self.protocol.buffer(buffer);
+        if self.bus.push(request).is_err() {
+            self.refused.total += 1;
+            let exchange = MediaRequest::read(request).map_or(ExchangeId::NOBODY, |request| request.exchange);
+            if exchange != ExchangeId::NOBODY {
+                // One that finds no place here is told by its own timer.
+                let _ = self.refused.waiting.try_push(exchange);
+            }
+        }
+        self.protocol.release(buffer);
+    }
+
+    /// Puts the record of a call that ended into the journal.
+    fn end(&mut self, record: &CallRecord) {
+        let Some(journal) = &mut self.ends.journal else { return };
+        match journal.push(record) {
+            Ok(()) => self.ends.written += 1,
+            Err(JournalFull) => self.ends.lost += 1,
+        }
+        self.bus.mark();
+    }
+
+    /// Once per turn: new calls are taken only while the journal has room for the ends of all.
+    fn keep_room(&mut self, now: Now) -> io::Result<()> {
+        let Some(journal) = &mut self.ends.journal else { return Ok(()) };
+        let hold = !journal.has_room(self.protocol.live_calls());
+        if hold == self.ends.holding {
+            return Ok(());
+        }
+        self.ends.holding = hold;
+        self.ends.held_off += u64::from(hold);
+        self.handle(now, Input::Command(Command::HoldNewCalls(hold)), None)
+    }
+
     fn flush(&mut self) -> io::Result<()> {
         if self.outgoing.is_empty() {
             return Ok(());
@@ -187,7 +302,7 @@ impl<P: Protocol, I: Io> Shard<P, I> {
 
     /// Waits for the next timer, the next snapshot, a datagram or a wake-up.
     fn park(&mut self, snapshot_due: Instant) -> io::Result<()> {
-        if !self.inbox.may_park() {
+        if !self.inbox.may_park(|| !self.bus.has_reply()) {
             return Ok(());
         }
         let until = self.protocol.next_timeout().map_or(snapshot_due, |due| due.after(TIMER_SLACK).min(snapshot_due));

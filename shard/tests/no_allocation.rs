@@ -8,7 +8,7 @@ use std::alloc::{GlobalAlloc, Layout as Shape, System};
 use std::cell::Cell;
 
 use corelane_core::{BufferRef, Counter, Counters, Effects, Input, Instant, Now};
-use corelane_shard::{Node, Protocol};
+use corelane_shard::{Journals, Layout, Node, Protocol};
 use echo::{BOTH, Echo, hear, layout, peer};
 
 thread_local! {
@@ -73,10 +73,11 @@ impl Protocol for Watched {
 #[test]
 fn a_running_shard_never_allocates() {
     for io in BOTH {
-        let node = Node::start_with(layout(2, &["127.0.0.1:0", "[::1]:0"], io), |shard, _| {
-            move |_| Watched { echo: Echo::new(shard), inputs: 0 }
-        })
-        .expect("loopback");
+        let directory = tempfile::tempdir().expect("a directory");
+        let journals = Journals::open(directory.path(), 2, 10_000).expect("journals");
+        let layout = Layout { journals: journals.writers, ..layout(2, &["127.0.0.1:0", "[::1]:0"], io) };
+        let node = Node::start_with(layout, |shard, _| move |_| Watched { echo: Echo::new(shard), inputs: 0 })
+            .expect("loopback");
         for (address, local) in node.local_addresses().iter().zip(["127.0.0.1:0", "[::1]:0"]) {
             let peers: Vec<_> = (0..8).map(|_| peer(local)).collect();
             for call in 0..200 {
@@ -91,12 +92,21 @@ fn a_running_shard_never_allocates() {
                 peers[0].send_to(b"many 10", address).expect("loopback");
             }
             (0..150).for_each(|_| assert!(hear(&peers[0]).ends_with("many 10")));
+            // Ends of calls, and requests that nobody reads until the ring is full.
+            for number in 0..100 {
+                peers[2].send_to(format!("end {number}").as_bytes(), address).expect("loopback");
+                peers[2].send_to(b"ask 10", address).expect("loopback");
+                peers[2].send_to(b"so far", address).expect("loopback");
+                while !hear(&peers[2]).ends_with("so far") {}
+            }
             peers[1].send_to(b"later 1", address).expect("loopback");
             assert!(hear(&peers[1]).ends_with("time"));
         }
         node.stop();
         let counters = node.join().expect("a clean end");
         assert!(counters.iter().map(|counters| counters.value(Counter::DatagramsForwarded)).sum::<u64>() > 0);
+        assert!(counters.iter().map(|counters| counters.value(Counter::MediaRequestsRefused)).sum::<u64>() > 0);
+        assert_eq!(counters.iter().map(|counters| counters.value(Counter::RecordsWritten)).sum::<u64>(), 200);
         for counters in counters {
             assert!(counters.value(Counter::DatagramsIn) > 0);
             assert_eq!(counters.value(Counter::TimersLive), 0, "allocations and frees of {io:?}");

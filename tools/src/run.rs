@@ -39,20 +39,26 @@ fn serve(config: corelane_mediactl::config::Config) -> Result<ExitCode, Vec<Prob
     let _ = writeln!(out, "corelane {}", env!("CARGO_PKG_VERSION"));
     let _ = prepared.write_summary(&mut out);
     let control = ControlCore::start(control_cpu).map_err(|problem| vec![problem])?;
-    let (running, warnings) = prepared.start().map_err(|problem| vec![problem])?;
+    let (running, warnings) = prepared.start(&control).map_err(|problem| vec![problem])?;
     output::problems(&warnings);
     output::problems(running.steering_warning().as_slice());
     let _ = running.write_ready(&mut out);
     let signal = loop {
         match control.next() {
-            Some(Request::Report) => drop(report::write_counters(&mut out, &running.counters())),
+            Some(Request::Report) => {
+                let _ = report::write_control(&mut out, control.counters(), &running.media().counters());
+                let _ = report::write_counters(&mut out, &running.counters());
+            }
             Some(Request::Stop(signal)) => break Some(signal),
             None => break None,
         }
     };
     let _ = writeln!(out, "stopping: {}", signal.unwrap_or("the control core was lost"));
+    let media = running.media().clone();
     let stopped = running.stop();
-    control.stop();
+    // After the shards: it reads their last records.
+    let counters = control.stop();
+    let _ = report::write_control(&mut out, &counters, &media.counters());
     match &stopped {
         Ok(counters) => drop(report::write_counters(&mut out, counters)),
         Err(failed) => output::problems(&[Problem::error(Place::Machine, failed.to_string(), "")]),

@@ -21,6 +21,12 @@ pub(crate) struct SettingsArgs {
     /// Directory of secret key and routing image [default: /var/lib/corelane]
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
+    /// Directory of journals and media sessions, best in memory (tmpfs) [default: that of --state-dir]
+    #[arg(long, value_name = "DIR")]
+    journal_dir: Option<PathBuf>,
+    /// Id of this node among all that share media nodes [default: drawn at the first start]
+    #[arg(long, value_name = "N", value_parser = |text: &str| bounds::NODE_ID.parse::<u32>(text))]
+    node_id: Option<u32>,
     /// Bind a listener of the tables elsewhere on this node; ID (or name) may be left out when there is only one; port 0
     /// takes a free one (repeatable)
     #[arg(long, value_name = "[ID=]ADDR:PORT")]
@@ -94,6 +100,12 @@ pub(crate) struct SettingsArgs {
     /// Whether a gateway's 503 goes upstream as 500 [default: true]
     #[arg(long, value_name = "BOOL")]
     remap_503: Option<bool>,
+    /// How long a message may wait for media nodes, in milliseconds [default: 2000]
+    #[arg(long, value_name = "MS", value_parser = |text: &str| bounds::MEDIA_DEADLINE_MS.parse::<u64>(text))]
+    media_deadline_ms: Option<u64>,
+    /// Sockets towards each media node [default: 4]
+    #[arg(long, value_name = "N", value_parser = |text: &str| bounds::MEDIA_SOCKETS.parse::<u8>(text))]
+    media_sockets: Option<u8>,
     /// Whether an expired session is ended with BYE both ways [default: true]
     #[arg(long, value_name = "BOOL")]
     bye_on_expiry: Option<bool>,
@@ -112,6 +124,8 @@ impl SettingsArgs {
         Given {
             routes: from_flag(self.routes, "--routes"),
             state_dir: from_flag(self.state_dir, "--state-dir"),
+            journal_dir: from_flag(self.journal_dir, "--journal-dir"),
+            node_id: from_flag(self.node_id, "--node-id"),
             listen: self.listen.into_iter().map(|value| Sourced::new(value, Place::Flag("--listen"))).collect(),
             advertise: self
                 .advertise
@@ -140,6 +154,8 @@ impl SettingsArgs {
             min_se_s: from_flag(self.min_se_s, "--min-se-s"),
             hunt_after_ringing: from_flag(self.hunt_after_ringing, "--hunt-after-ringing"),
             remap_503: from_flag(self.remap_503, "--remap-503"),
+            media_deadline_ms: from_flag(self.media_deadline_ms, "--media-deadline-ms"),
+            media_sockets: from_flag(self.media_sockets, "--media-sockets"),
             bye_on_expiry: from_flag(self.bye_on_expiry, "--bye-on-expiry"),
         }
     }

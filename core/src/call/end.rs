@@ -16,17 +16,10 @@ impl Engine {
         let Some(call) = self.calls.find_mut(at) else { return };
         assert!(matches!(call.state, State::HungUp | State::Terminated), "a call ends where its figure says so");
         let best = call.hunt.best.take().and_then(|best| best.response);
-        let media = call.media.as_mut();
-        let (owed, waits) = media.as_ref().map_or((false, None), |media| (media.owed, media.waits));
-        let offered = media.and_then(|media| media.offered.take());
-        for buffer in best.into_iter().chain(call.text.take()).chain(offered) {
+        let media = call.media.take();
+        for buffer in best.into_iter().chain(call.text.take()) {
             self.pool.release(buffer);
         }
-        // What a node says to these is nobody's any more.
-        if let Some(exchange) = waits {
-            self.close_exchange(exchange);
-        }
-        let Some(call) = self.calls.find_mut(at) else { return };
         let talked = call.answered.map_or(Duration::ZERO, |(_, at)| turn.now.monotonic.since(at));
         let hold = core::mem::replace(&mut call.hold, ProviderHold::NONE);
         self.settings.caps.release_provider(hold, talked, turn.now.wall);
@@ -44,9 +37,12 @@ impl Engine {
             ended: turn.now.wall,
             duration: talked,
             reason,
-            media: owed,
+            media: media.as_ref().is_some_and(|media| media.owed),
         };
         let terminated = call.state == State::Terminated;
+        if let Some(media) = media {
+            self.forget_media(&media);
+        }
         self.counters.count(Counter::CallsEnded);
         self.counters.count(reason.counter());
         turn.effects.push(Effect::Ended(record));

@@ -16,6 +16,7 @@ use crate::time::Instant;
 use crate::transaction::invite_client;
 
 impl Engine {
+    #[inline(always)]
     pub(crate) fn on_invite_response(&mut self, turn: &mut Turn<'_>, at: ClientRef, came: Came<'_, '_>) {
         let call = self.call_of_branch(at, *came.role);
         match came.status {
@@ -44,6 +45,7 @@ impl Engine {
         role.call.filter(|call| self.calls.find(*call).is_some_and(|call| call.branch == Some(at)))
     }
 
+    #[inline(always)]
     fn on_provisional(&mut self, turn: &mut Turn<'_>, at: ClientRef, call: Option<CallRef>, came: Came<'_, '_>) {
         let Came { message, status, .. } = came;
         self.note_provisional(turn, at, call, status);
@@ -83,6 +85,7 @@ impl Engine {
         }
     }
 
+    #[inline(always)]
     fn on_answer(&mut self, turn: &mut Turn<'_>, at: ClientRef, came: Came<'_, '_>) {
         let Came { message, role, .. } = came;
         let tag = self.hash_tag(message.to().tag.map(|tag| message.text(tag)));
@@ -106,6 +109,7 @@ impl Engine {
     }
 
     /// The first 2xx: it makes the dialog and goes upstream. Without memory nothing happens, since the callee repeats it.
+    #[inline(always)]
     fn answer_call(&mut self, turn: &mut Turn<'_>, at: CallRef, branch: ClientRef, came: Came<'_, '_>, tag: u64) {
         let Came { message, role, status, .. } = came;
         if !super::response::has_second_via(message) {

@@ -19,6 +19,9 @@ pub enum Command {
         /// Which passage.
         pass: u32,
     },
+    /// Takes no new calls (503 with Retry-After), or takes them again: the journal has no room for the ends of more. Apart from
+    /// [`Command::Drain`], so that neither undoes the other.
+    HoldNewCalls(bool),
     /// Ends all calls so, as many in each step as the effects can hold.
     HangUpAll,
 }
@@ -27,6 +30,7 @@ impl Engine {
     pub(crate) fn on_command(&mut self, turn: &mut Turn<'_>, command: Command) {
         match command {
             Command::Drain(on) => self.draining = on,
+            Command::HoldNewCalls(on) => self.holding = on,
             Command::HangUp { call_hash, pass } => {
                 let place = self.call_index.find(Call::key(call_hash, pass));
                 if let Some(at) = place.and_then(|place| self.calls.at(place)) {

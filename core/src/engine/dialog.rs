@@ -56,6 +56,7 @@ impl Engine {
         self.forward_in_dialog(turn, incoming, &forward);
     }
 
+    #[inline(always)]
     fn forward_in_dialog(&mut self, turn: &mut Turn<'_>, incoming: &Incoming<'_, '_>, forward: &Forward<'_>) -> bool {
         let Some(server) = forward.server else { return false };
         let forwarded = self.forward(turn, incoming, forward);
@@ -102,7 +103,14 @@ impl Engine {
         incoming.message.first(Name::Route).is_some() && self.find_dialog(incoming).is_some()
     }
 
+    /// An ACK that comes back from a media node goes on as one that has just come.
+    #[inline(never)]
+    pub(crate) fn go_on_with_ack(&mut self, turn: &mut Turn<'_>, incoming: &Incoming<'_, '_>) {
+        self.on_dialog_ack(turn, incoming);
+    }
+
     /// The ACK for a 2xx: end to end, without a transaction.
+    #[inline(always)]
     pub(crate) fn on_dialog_ack(&mut self, turn: &mut Turn<'_>, incoming: &Incoming<'_, '_>) {
         let found = self.find_dialog(incoming).filter(|_| incoming.message.max_forwards() != Some(0));
         let Some(found) = found else {
@@ -157,6 +165,7 @@ impl Engine {
         }
     }
 
+    #[inline(always)]
     fn dialog_forward<'m>(
         &self,
         turn: &Turn<'_>,

@@ -46,7 +46,7 @@ impl Engine {
             let lines = self.retry_after();
             return self.answer_stateless(turn, incoming, 503, &lines);
         }
-        if self.draining {
+        if self.draining || self.holding {
             let lines = self.retry_after();
             return self.answer_stateless(turn, incoming, 503, &lines);
         }

@@ -33,7 +33,7 @@ impl TransactionTimers {
         TransactionTimers { retransmit_at: Instant::NEVER, timeout_at: Instant::NEVER, interval_us: 0 };
 
     /// Applies what a step said. `proceeding` is Timer E's special case (RFC 3261 §17.1.2.2).
-    #[inline]
+    #[inline(always)]
     pub(crate) fn apply(&mut self, action: &Action, now: Instant, proceeding: bool, intervals: &Intervals) {
         match action.retransmit {
             Change::Keep => {}

@@ -42,13 +42,19 @@ impl Engine {
         if role.attempt != 0 && self.holds_back(turn, at, came) {
             return;
         }
-        self.go_on(turn, at, came);
+        self.pass_on(turn, at, came);
+    }
+
+    /// A response that comes back from a media node goes on as one that has just come.
+    #[inline(never)]
+    pub(crate) fn go_on(&mut self, turn: &mut Turn<'_>, at: ClientRef, came: Came<'_, '_>) {
+        self.pass_on(turn, at, came);
     }
 
     /// A response that its transaction told, on its way upstream.
-    pub(crate) fn go_on(&mut self, turn: &mut Turn<'_>, at: ClientRef, came: Came<'_, '_>) {
-        let Came { message, status, .. } = came;
-        let role = *came.role;
+    #[inline(always)]
+    fn pass_on(&mut self, turn: &mut Turn<'_>, at: ClientRef, came: Came<'_, '_>) {
+        let Came { message, role, status, .. } = came;
         if role.opens() {
             return self.on_invite_response(turn, at, came);
         }
@@ -63,7 +69,7 @@ impl Engine {
             && matches!(status, 200..=299)
             && matches!(role.method, Method::Invite | Method::Update)
         {
-            self.on_refresh(turn, call, role, message);
+            self.on_refresh(turn, call, *role, message);
         }
         if let Some(server) = role.server {
             self.deliver_in_dialog(turn, server, came);
@@ -72,8 +78,8 @@ impl Engine {
             (_, ..200) => {}
             // A challenged BYE comes again with credentials; any other final answer ends the dialog.
             (Method::Bye, 401 | 407) => {}
-            (Method::Bye, _) => self.end_dialog(turn, role),
-            (_, 481 | 408) => self.lose_dialog(turn, role),
+            (Method::Bye, _) => self.end_dialog(turn, *role),
+            (_, 481 | 408) => self.lose_dialog(turn, *role),
             _ => {}
         }
     }

@@ -179,11 +179,11 @@ impl Engine {
         if let Some(transaction) = self.clients.remove(at) {
             self.wheel.clear(self.places.client(at));
             self.settings.caps.release_gateway(transaction.hold);
-            for buffer in transaction.sent.into_iter().chain(transaction.kept.into_iter().flatten()) {
+            if let Some(buffer) = transaction.sent {
                 self.pool.release(buffer);
             }
-            if transaction.parked.is_some() {
-                self.close_queue(transaction.parked);
+            if transaction.role.attempt != 0 {
+                self.forget_media_of(&transaction);
             }
         }
     }

@@ -52,5 +52,11 @@ pub const T4_MS: Bounds = Bounds::new(5, 60_000);
 pub const TIMEOUT_MS: Bounds = Bounds::new(10, 3_600_000);
 /// Dialog timeout, up to a week.
 pub const TIMEOUT_S: Bounds = Bounds::new(1, 604_800);
+/// A media exchange: below a tenth of a second no node across a network answers, above ten no caller waits.
+pub const MEDIA_DEADLINE_MS: Bounds = Bounds::new(100, 10_000);
+/// Sockets towards each media node.
+pub const MEDIA_SOCKETS: Bounds = Bounds::new(1, 16);
+/// Id of a node; 0 is none.
+pub const NODE_ID: Bounds = Bounds::new(1, u32::MAX as u64);
 /// Session interval: from RFC 4028's own least value (§5) to a day.
 pub const SESSION_S: Bounds = Bounds::new(90, 86_400);

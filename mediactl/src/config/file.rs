@@ -32,6 +32,11 @@ struct Key {
 const KEYS: &[Key] = &[
     Key { name: "routes", read: |given, entry| entry.path().map(|value| given.routes = Some(value)) },
     Key { name: "state_dir", read: |given, entry| entry.path().map(|value| given.state_dir = Some(value)) },
+    Key { name: "journal_dir", read: |given, entry| entry.path().map(|value| given.journal_dir = Some(value)) },
+    Key {
+        name: "node_id",
+        read: |given, entry| entry.number(bounds::NODE_ID).map(|value| given.node_id = Some(value)),
+    },
     Key { name: "listen", read: |given, entry| entry.list().map(|value| given.listen = value) },
     Key { name: "advertise", read: |given, entry| entry.list().map(|value| given.advertise = value) },
     Key { name: "shards", read: |given, entry| entry.number(bounds::SHARDS).map(|value| given.shards = Some(value)) },
@@ -95,6 +100,14 @@ const KEYS: &[Key] = &[
         read: |given, entry| entry.switch().map(|value| given.hunt_after_ringing = Some(value)),
     },
     Key { name: "remap_503", read: |given, entry| entry.switch().map(|value| given.remap_503 = Some(value)) },
+    Key {
+        name: "media_deadline_ms",
+        read: |given, entry| entry.number(bounds::MEDIA_DEADLINE_MS).map(|value| given.media_deadline_ms = Some(value)),
+    },
+    Key {
+        name: "media_sockets",
+        read: |given, entry| entry.number(bounds::MEDIA_SOCKETS).map(|value| given.media_sockets = Some(value)),
+    },
     Key { name: "bye_on_expiry", read: |given, entry| entry.switch().map(|value| given.bye_on_expiry = Some(value)) },
 ];
 
@@ -249,20 +262,20 @@ mod tests {
 
     #[test]
     fn reads_every_key() {
-        let text = "routes = 'r'\nstate_dir = '/s'\nlisten = ['1=127.0.0.1:5060',\n '2=[::1]:5060']\n\
+        let text = "routes = 'r'\nstate_dir = '/s'\njournal_dir = '/j'\nnode_id = 7\nlisten = ['1=127.0.0.1:5060',\n '2=[::1]:5060']\n\
                     advertise = 'a.example'\nshards = 2\ncpus = '0,1'\ncontrol_cpu = 0\ncalls_max = 1_000\ncps_max = 10\n\
                     steering = 'forward'\nio = 'ring'\nunknown_source = 'forbid'\nt1_ms = 50\nt2_ms = 400\nt4_ms = 500\n\
                     ring_timeout_ms = 3000\nnoack_timeout_ms = 1000\ndefault_timeout_s = 60\nfr_timer_ms = 1000\n\
                     progress_timeout_ms = 2000\ninvite_timeout_ms = 3000\nearly_timeout_ms = 4000\nhunt_after_ringing = false\n\
-                    remap_503 = false\nbye_on_expiry = false\nsession_expires_s = 600\nmin_se_s = 120\n";
+                    remap_503 = false\nbye_on_expiry = false\nsession_expires_s = 600\nmin_se_s = 120\nmedia_deadline_ms = 500\nmedia_sockets = 2\n";
         assert_eq!(problems_of(text), [""; 0]);
         let (given, _) = parse(Path::new("etc/a.toml"), text);
         assert_eq!(given.routes.unwrap().value, Path::new("etc/r"), "relative to the file");
         assert_eq!(given.state_dir.unwrap().value, Path::new("/s"));
-        assert_eq!(given.listen[1].place, Place::Line("etc/a.toml".into(), 4), "each item has its line");
+        assert_eq!(given.listen[1].place, Place::Line("etc/a.toml".into(), 6), "each item has its line");
         assert_eq!(given.advertise[0].value.host, "a.example");
         assert_eq!(given.calls_max.unwrap().value, 1000);
-        assert_eq!(given.default_timeout_s.unwrap().place, Place::Line("etc/a.toml".into(), 19));
+        assert_eq!(given.default_timeout_s.unwrap().place, Place::Line("etc/a.toml".into(), 21));
         for key in KEYS {
             assert!(text.contains(&format!("{} =", key.name)), "{} is not in this test", key.name);
         }
@@ -295,7 +308,7 @@ mod tests {
 
     #[test]
     fn names_all_keys_when_nothing_is_near() {
-        assert!(problems_of("databaseurl = 'x'\n")[0].contains("the keys are routes, state_dir, listen"));
+        assert!(problems_of("databaseurl = 'x'\n")[0].contains("the keys are routes, state_dir, journal_dir"));
     }
 
     #[test]

@@ -16,7 +16,7 @@ mod cpus;
 pub mod file;
 mod listen;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use corelane_core::engine::{Policy, Timers, UnknownSource};
@@ -36,12 +36,21 @@ pub const CALLS_MAX_DEFAULT: u32 = 60_000;
 /// New calls a second unless told otherwise.
 pub const CPS_MAX_DEFAULT: u32 = 1_000;
 
+/// From a question to a media node, other nodes included, to giving up, unless told otherwise.
+pub const MEDIA_DEADLINE_MS_DEFAULT: u64 = 2_000;
+/// How much longer than the deadline a shard waits for the control core: one that does not answer at all has panicked or stands still.
+const MEDIA_GRACE: Duration = Duration::from_secs(1);
+/// Sockets towards each media node unless told otherwise: rtpengine may serve each from another thread.
+pub const MEDIA_SOCKETS_DEFAULT: u8 = 4;
+
 /// What somebody set, in a file or by flags.
 #[derive(Clone, Default, Debug)]
 #[allow(missing_docs, reason = "each field is the setting of the same name in docs/operating.md")]
 pub struct Given {
     pub routes: Option<Sourced<PathBuf>>,
     pub state_dir: Option<Sourced<PathBuf>>,
+    pub journal_dir: Option<Sourced<PathBuf>>,
+    pub node_id: Option<Sourced<u32>>,
     pub listen: Vec<Sourced<Listen>>,
     pub advertise: Vec<Sourced<Advertise>>,
     pub shards: Option<Sourced<u8>>,
@@ -66,6 +75,8 @@ pub struct Given {
     pub min_se_s: Option<Sourced<u64>>,
     pub hunt_after_ringing: Option<Sourced<bool>>,
     pub remap_503: Option<Sourced<bool>>,
+    pub media_deadline_ms: Option<Sourced<u64>>,
+    pub media_sockets: Option<Sourced<u8>>,
     pub bye_on_expiry: Option<Sourced<bool>>,
 }
 
@@ -76,6 +87,8 @@ impl Given {
         Given {
             routes: self.routes.or(under.routes),
             state_dir: self.state_dir.or(under.state_dir),
+            journal_dir: self.journal_dir.or(under.journal_dir),
+            node_id: self.node_id.or(under.node_id),
             listen: if self.listen.is_empty() { under.listen } else { self.listen },
             advertise: if self.advertise.is_empty() { under.advertise } else { self.advertise },
             shards: self.shards.or(under.shards),
@@ -100,6 +113,8 @@ impl Given {
             min_se_s: self.min_se_s.or(under.min_se_s),
             hunt_after_ringing: self.hunt_after_ringing.or(under.hunt_after_ringing),
             remap_503: self.remap_503.or(under.remap_503),
+            media_deadline_ms: self.media_deadline_ms.or(under.media_deadline_ms),
+            media_sockets: self.media_sockets.or(under.media_sockets),
             bye_on_expiry: self.bye_on_expiry.or(under.bye_on_expiry),
         }
     }
@@ -111,12 +126,18 @@ impl Given {
         let placement = cpus::place(&self, machine, &mut problems);
         let timers = self.timers(&mut problems);
         let policy = self.policy();
+        let media = Media {
+            deadline: self.media_deadline(),
+            sockets: self.media_sockets.map_or(MEDIA_SOCKETS_DEFAULT, |given| given.value),
+        };
         let path = |given: Option<Sourced<PathBuf>>, default: &str, setting: &'static str| {
             given.unwrap_or_else(|| Sourced::new(default.into(), Place::Default(setting)))
         };
         let config = Config {
             routes: path(self.routes, ROUTES_DEFAULT, "routes"),
             state_dir: path(self.state_dir, STATE_DIR_DEFAULT, "state_dir"),
+            journal_dir: self.journal_dir,
+            node_id: self.node_id.map(|given| given.value),
             listen: self.listen,
             advertise: self.advertise,
             placement,
@@ -127,8 +148,13 @@ impl Given {
             unknown_source: or_default(self.unknown_source, UnknownSource::Drop, "unknown_source"),
             timers,
             policy,
+            media,
         };
         (config, problems)
+    }
+
+    fn media_deadline(&self) -> Duration {
+        Duration::from_millis(self.media_deadline_ms.as_ref().map_or(MEDIA_DEADLINE_MS_DEFAULT, |given| given.value))
     }
 
     fn policy(&self) -> Policy {
@@ -162,7 +188,7 @@ impl Given {
             default_timeout: s(&self.default_timeout_s, defaults.default_timeout),
             session_expires: s(&self.session_expires_s, defaults.session_expires),
             min_se: s(&self.min_se_s, defaults.min_se),
-            media_timeout: defaults.media_timeout,
+            media_timeout: self.media_deadline() + MEDIA_GRACE,
         };
         // RFC 4028 §4: what we ask for ourselves must be what we accept.
         if timers.session_expires < timers.min_se {
@@ -211,6 +237,10 @@ pub struct Config {
     pub routes: Sourced<PathBuf>,
     /// Directory of key, image and lock.
     pub state_dir: Sourced<PathBuf>,
+    /// Directory of journals and media sessions, where it is another one.
+    pub journal_dir: Option<Sourced<PathBuf>>,
+    /// Id of this node among those that share media nodes, where it is not the state directory's.
+    pub node_id: Option<u32>,
     /// Where listeners bind on this node.
     pub listen: Vec<Sourced<Listen>>,
     /// What listeners call themselves on this node.
@@ -231,9 +261,26 @@ pub struct Config {
     pub timers: Timers,
     /// What a failed gateway and an expired session mean.
     pub policy: Policy,
+    /// How media nodes are asked.
+    pub media: Media,
+}
+
+/// How media nodes are asked.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Media {
+    /// From a question, other nodes included, to giving up.
+    pub deadline: Duration,
+    /// Sockets towards each node.
+    pub sockets: u8,
 }
 
 impl Config {
+    /// Where journals and the table of media sessions lie.
+    #[must_use]
+    pub fn journal_dir(&self) -> &Path {
+        &self.journal_dir.as_ref().unwrap_or(&self.state_dir).value
+    }
+
     /// Number of shards.
     #[must_use]
     pub fn shards(&self) -> u8 {
@@ -253,8 +300,6 @@ fn or_default<T>(given: Option<Sourced<T>>, default: T, setting: &'static str) -
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use corelane_shard::SHARDS_MAX;
 
     use super::*;
@@ -274,6 +319,8 @@ mod tests {
         assert_eq!((config.calls_max.value, config.cps_max.value), (60_000, 1_000));
         assert_eq!(config.timers.t1, Duration::from_millis(500));
         assert_eq!(config.timers.ring_timeout, Duration::from_secs(180));
+        assert_eq!((config.media.deadline, config.media.sockets), (Duration::from_secs(2), 4));
+        assert_eq!(config.timers.media_timeout, Duration::from_secs(3), "after the control core has given up");
         assert_eq!(config.unknown_source.value, UnknownSource::Drop);
         assert_eq!(config.image(), Path::new("/var/lib/corelane/routes.image"));
     }

@@ -1,4 +1,4 @@
-//! The eventfd that wakes a parked shard, and the wait of a shard without a ring.
+//! The eventfd that wakes a parked shard or the control core, and the wait of a shard without a ring.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -8,14 +8,23 @@ use super::checked;
 
 /// A counter in the kernel that a parked thread can wait for.
 ///
-/// It is left blocking on purpose: a ring answers a read of a non-blocking one at once with "try again" instead of waiting.
+/// A shard's is left blocking on purpose: a ring answers a read of a non-blocking one at once with "try again" instead of waiting.
 /// Nobody ever blocks on it: it is read only after the kernel said that it can be, and a write blocks only 2⁶⁴ − 1 wake-ups later.
 pub(crate) struct EventFd(OwnedFd);
 
 impl EventFd {
     pub(crate) fn new() -> io::Result<EventFd> {
+        EventFd::open(libc::EFD_CLOEXEC)
+    }
+
+    /// One that may be read without knowing whether a wake-up is pending: an event loop's readiness can be out of date.
+    pub(crate) fn nonblocking() -> io::Result<EventFd> {
+        EventFd::open(libc::EFD_CLOEXEC | libc::EFD_NONBLOCK)
+    }
+
+    fn open(flags: libc::c_int) -> io::Result<EventFd> {
         // SAFETY: no pointers; the result is checked.
-        let fd = checked(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC) })?;
+        let fd = checked(unsafe { libc::eventfd(0, flags) })?;
         // SAFETY: a fresh descriptor that nobody else owns.
         Ok(EventFd(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
@@ -27,7 +36,7 @@ impl EventFd {
         unsafe { libc::write(self.0.as_raw_fd(), one.as_ptr().cast(), one.len()) };
     }
 
-    /// Takes the wake-ups that are pending. Only after a wait said that there are some.
+    /// Takes the wake-ups that are pending. On a blocking one only after a wait said that there are some.
     pub(crate) fn clear(&self) {
         let mut count = [0u8; 8];
         // SAFETY: eight writable bytes.

@@ -1,13 +1,24 @@
-//! A routing image mapped from its file.
+//! Files mapped into memory: a routing image, a file of shared words (the journal), and a file of one owner (the table of media sessions).
+//!
+//! | type | who writes | what makes it sound |
+//! | --- | --- | --- |
+//! | [`MappedImage`] | nobody, once it has its name | written beside and renamed |
+//! | [`MappedWords`] | threads of this process | every access is atomic; the file is locked against other processes |
+//! | [`MappedFile`] | its one owner | borrowed like any slice; the file is locked against other processes |
+//!
+//! What is stored in the last two is in the page cache at once, so it outlives this process however it ends. A new file's blocks are
+//! written with zeros before it is mapped: a store into a hole of a full disk would be a signal, not an error.
 
 use std::fmt;
-use std::fs::File;
-use std::io;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
 
 use corelane_core::Image;
 use corelane_core::routing::ImageError;
-use memmap2::Mmap;
+use memmap2::{Mmap, MmapMut, MmapOptions, MmapRaw};
 
 /// A mapped routing image. Each shard opens its own, so that a swap on one never unmaps under another.
 ///
@@ -88,9 +99,129 @@ impl fmt::Display for MapError {
 
 impl std::error::Error for MapError {}
 
+/// A file of 64-bit words that several threads read and write.
+pub(crate) struct MappedWords {
+    map: MmapRaw,
+    words: usize,
+    file: File,
+}
+
+impl MappedWords {
+    /// Maps all of an open file; every page is touched now, so that no store waits for the disk later.
+    ///
+    /// # Errors
+    /// The file is in use by another process, or cannot be mapped.
+    pub(crate) fn of(file: File) -> io::Result<MappedWords> {
+        lock(&file)?;
+        let words = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)? / size_of::<AtomicU64>();
+        let map = MmapOptions::new().len(words * size_of::<AtomicU64>()).populate().map_raw(&file)?;
+        Ok(MappedWords { map, words, file })
+    }
+
+    pub(crate) fn words(&self) -> &[AtomicU64] {
+        let start = self.map.as_mut_ptr().cast::<AtomicU64>();
+        // SAFETY: the mapping is page-aligned, is that many words long, and lives as long as `self`. Nobody forms another kind of
+        // reference into it, and the lock keeps other processes from writing or cutting the file, so that all accesses are atomic.
+        unsafe { std::slice::from_raw_parts(start, self.words) }
+    }
+
+    /// The file, for whoever makes it durable.
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+}
+
+/// A file in memory that one owner reads and writes.
+#[derive(Debug)]
+pub struct MappedFile {
+    map: MmapMut,
+    file: File,
+}
+
+impl MappedFile {
+    /// Opens the file at `path` and maps it; a missing one is made, with zeros. A file that is shorter than `bytes` grows, one that is
+    /// longer stays as it is.
+    ///
+    /// # Errors
+    /// It cannot be opened, made, grown, locked (another process has it) or mapped.
+    pub fn open(path: &Path, bytes: usize) -> io::Result<MappedFile> {
+        if !path.exists() {
+            make(path, b"", bytes)?;
+        }
+        let mut file = OpenOptions::new().read(true).write(true).open(path)?;
+        lock(&file)?;
+        let length = usize::try_from(file.seek(SeekFrom::End(0))?).map_err(io::Error::other)?;
+        write_zeros(&mut file, bytes.saturating_sub(length))?;
+        // SAFETY: the bytes change only through this value: the lock keeps every other opening of the file out, here and elsewhere.
+        let map = unsafe { MmapOptions::new().len(bytes.max(length)).populate().map_mut(&file)? };
+        Ok(MappedFile { map, file })
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.map
+    }
+
+    /// The bytes, to change. What is stored here outlives the process at once; [`File::sync_data`] on [`MappedFile::file`] makes it
+    /// outlive the machine.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.map
+    }
+
+    /// The same file once more, for a thread that may wait for the disk.
+    ///
+    /// # Errors
+    /// No descriptor left.
+    pub fn file(&self) -> io::Result<File> {
+        self.file.try_clone()
+    }
+}
+
+impl AsRef<[u8]> for MappedFile {
+    fn as_ref(&self) -> &[u8] {
+        self.bytes()
+    }
+}
+
+impl AsMut<[u8]> for MappedFile {
+    fn as_mut(&mut self) -> &mut [u8] {
+        self.bytes_mut()
+    }
+}
+
+/// Makes a file that starts with `head` and is `bytes` long: written beside and renamed, so that it is whole or not there.
+pub(crate) fn make(path: &Path, head: &[u8], bytes: usize) -> io::Result<()> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o640).open(&beside)?;
+    file.write_all(head)?;
+    write_zeros(&mut file, bytes.saturating_sub(head.len()))?;
+    fs::rename(&beside, path)
+}
+
+fn write_zeros(file: &mut File, mut count: usize) -> io::Result<()> {
+    const PAGES: [u8; 1 << 14] = [0; 1 << 14];
+    while count > 0 {
+        let part = count.min(PAGES.len());
+        file.write_all(&PAGES[..part])?;
+        count -= part;
+    }
+    Ok(())
+}
+
+fn lock(file: &File) -> io::Result<()> {
+    file.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => io::Error::new(io::ErrorKind::ResourceBusy, "another process has it open"),
+        TryLockError::Error(error) => error,
+    })
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{MapCause, MappedImage};
+    use std::fs;
+
+    use super::{MapCause, MappedFile, MappedImage};
 
     #[test]
     fn a_missing_file_is_named_with_its_cure() {
@@ -100,5 +231,22 @@ mod tests {
         assert!(matches!(error.cause, MapCause::Read(_)));
         let text = error.to_string();
         assert!(text.contains("routes.image") && text.contains("routes compile"), "{text}");
+    }
+
+    #[test]
+    fn what_is_stored_is_in_the_file_and_found_again() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("table");
+        let mut map = MappedFile::open(&path, 10_000).expect("a new file");
+        assert!(map.bytes().iter().all(|byte| *byte == 0));
+        map.bytes_mut()[9_999] = 7;
+        assert_eq!(MappedFile::open(&path, 10).expect_err("it is locked").kind(), std::io::ErrorKind::ResourceBusy);
+        assert_eq!(fs::read(&path).expect("a file")[9_999], 7, "before the mapping ends");
+        drop(map);
+        let map = MappedFile::open(&path, 10).expect("it is there");
+        assert_eq!((map.bytes().len(), map.bytes()[9_999]), (10_000, 7), "a longer file stays");
+        drop(map);
+        let map = MappedFile::open(&path, 50_001).expect("it is there");
+        assert_eq!((map.bytes().len(), map.bytes()[9_999], map.bytes()[50_000]), (50_001, 7, 0), "a shorter one grows");
     }
 }

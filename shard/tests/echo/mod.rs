@@ -2,13 +2,19 @@
 
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "shared by several test programs")]
 
+use std::fmt::Write;
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
+use corelane_core::bus::{ExchangeId, MediaCall, MediaReply, MediaRequest, Verb};
+use corelane_core::call::{CallRecord, EndReason};
+use corelane_core::limits::MESSAGE_SIZE_MAX;
 use corelane_core::memory::BufferPool;
+use corelane_core::message::Writer;
+use corelane_core::routing::ProviderSlot;
 use corelane_core::siphash::Key;
 use corelane_core::steering::{ShardIndex, Steering};
-use corelane_core::{BufferRef, Counter, Counters, Effect, Effects, Endpoint, Flow, Input, Instant, Now};
+use corelane_core::{BufferRef, Counter, Counters, Effect, Effects, Endpoint, Flow, Input, Instant, Now, WallTime};
 use corelane_shard::{IoKind, Layout, Node, Protocol, SteeringMode};
 
 /// Both backends.
@@ -21,12 +27,19 @@ pub const BOTH: [IoKind; 2] = [IoKind::Mmsg, IoKind::Ring];
 /// - `watch`: from now on it reports unreachable peers to whoever asked
 /// - `age`: answers how many microseconds ago it was received
 /// - `many <n>`: answers n times
+/// - `ask <n>`: asks for media n times; answers each reply with its outcome, exchange, node and SDP
+/// - `end <n>`: a call ended whose duration is n microseconds
+/// - `hear`: from now on it reports commands to whoever asked
 pub struct Echo {
     shard: ShardIndex,
     pool: BufferPool,
     counters: Counters,
     due: Option<(Instant, Flow)>,
     watcher: Option<Flow>,
+    asker: Option<Flow>,
+    listener: Option<Flow>,
+    /// What the journal keeps room for.
+    live: u32,
 }
 
 impl Echo {
@@ -37,7 +50,36 @@ impl Echo {
             counters: Counters::default(),
             due: None,
             watcher: None,
+            asker: None,
+            listener: None,
+            live: 0,
         }
+    }
+
+    /// The same, of so many live calls.
+    pub fn with_live(self, live: u32) -> Echo {
+        Echo { live, ..self }
+    }
+
+    fn ask(&mut self, exchange: u32, effects: &mut Effects) {
+        let request = MediaRequest {
+            exchange: ExchangeId { index: exchange, generation: 1 },
+            call: MediaCall { call_hash: 1, pass: 2 },
+            started_us: 3,
+            set: 0,
+            node: 0,
+            verb: Verb::Offer,
+            attempt: 1,
+            from_tag: b"from",
+            to_tag: b"",
+            flags: b"",
+            sdp: &[b's'; 6000],
+        };
+        let mut bytes = [0; MESSAGE_SIZE_MAX];
+        let mut writer = Writer::new(&mut bytes);
+        request.write(&mut writer);
+        let buffer = self.pool.store(writer.finish().expect("it fits")).expect("the loop releases what it took");
+        effects.push(Effect::Media { buffer });
     }
 
     fn send(&mut self, flow: Flow, text: &[u8], effects: &mut Effects) {
@@ -71,6 +113,15 @@ impl Protocol for Echo {
                     Some(("many", count)) => {
                         (0..count.parse().expect("a count")).for_each(|_| self.send(flow, line, effects));
                     }
+                    Some(("ask", count)) => {
+                        self.asker = Some(flow);
+                        (0..count.parse().expect("a count")).for_each(|exchange| self.ask(exchange, effects));
+                    }
+                    Some(("end", number)) => effects.push(Effect::Ended(ended(number.parse().expect("a number")))),
+                    _ if text == "hear" => {
+                        self.listener = Some(flow);
+                        self.send(flow, b"hearing", effects);
+                    }
                     _ if text == "age" => {
                         let age = now.monotonic.since(received_at).as_micros();
                         self.send(flow, format!("age {age}").as_bytes(), effects);
@@ -82,7 +133,19 @@ impl Protocol for Echo {
                     _ => self.send(flow, line, effects),
                 }
             }
-            Input::Command(_) | Input::Media(_) => {}
+            Input::Command(command) => {
+                if let Some(listener) = self.listener {
+                    self.send(listener, format!("{command:?}").as_bytes(), effects);
+                }
+            }
+            Input::Media(reply) => {
+                let MediaReply { exchange, outcome, node, sdp } = reply;
+                // On the stack: one test counts allocations.
+                let mut text = arrayvec::ArrayString::<512>::new();
+                let sdp = std::str::from_utf8(sdp).expect("the tests' own");
+                write!(text, "{outcome:?} {} {node} {sdp}", exchange.index).expect("it is short");
+                self.send(self.asker.expect("nobody else asks"), text.as_bytes(), effects);
+            }
             Input::Unreachable { flow, .. } => {
                 if let Some(watcher) = self.watcher {
                     self.send(watcher, format!("unreachable {}", flow.peer).as_bytes(), effects);
@@ -112,6 +175,29 @@ impl Protocol for Echo {
         self.counters.set(Counter::BuffersLive, u64::from(self.pool.live()));
         &mut self.counters
     }
+
+    fn live_calls(&self) -> u32 {
+        self.live
+    }
+}
+
+/// The record of a call that says its number.
+pub fn ended(number: u64) -> CallRecord {
+    CallRecord {
+        call_hash: number,
+        pass: 1,
+        provider: ProviderSlot(2),
+        gateway: None,
+        carrier: None,
+        attempts: 1,
+        status: 200,
+        started: WallTime(3),
+        answered: None,
+        ended: WallTime(4),
+        duration: Duration::from_micros(number),
+        reason: EndReason::ByCaller,
+        media: true,
+    }
 }
 
 /// The steering table of the tests' nodes.
@@ -128,6 +214,7 @@ pub fn layout(shards: usize, listeners: &[&str], io: IoKind) -> Layout {
         table: table(shards),
         steering: SteeringMode::Forward,
         io,
+        journals: Vec::new(),
     }
 }
 

@@ -26,6 +26,7 @@ use crate::time::Instant;
 
 impl Engine {
     /// A response of a call that goes through a node; true: it is dealt with here, or comes back later.
+    #[inline(never)]
     pub(crate) fn holds_back(&mut self, turn: &mut Turn<'_>, at: ClientRef, came: Came<'_, '_>) -> bool {
         let Came { message, role, status, .. } = came;
         if status <= 100 {
@@ -374,6 +375,7 @@ impl Engine {
     }
 
     /// A gateway's branch has failed that had been answered for, and the call goes on without it: its side of the session goes (SPEC §5).
+    #[inline(never)]
     pub(crate) fn forget_answered_branch(&mut self, turn: &mut Turn<'_>, at: ClientRef, came: Came<'_, '_>) {
         let Came { message, role, .. } = came;
         if role.attempt == 0 {

@@ -18,6 +18,7 @@ use crate::message::{Body, Message, Method, StartLine, find_sdp};
 
 impl Engine {
     /// The figure of a request inside a dialog: whether it offers, and under which attempt.
+    #[inline(never)]
     pub(crate) fn figure_in_dialog(&self, media: &Media, method: Method, message: &Message<'_>) -> (u8, Figure) {
         let offers = match method {
             Method::Invite | Method::Update => carries_sdp(message),
@@ -33,6 +34,7 @@ impl Engine {
     }
 
     /// The INVITE of a dialog was sent: PRACK and ACK are for its responses from now on.
+    #[inline(never)]
     pub(crate) fn note_reinvite(&mut self, call: Option<CallRef>, client: ClientRef) {
         if let Some(media) = call.and_then(|call| self.calls.find_mut(call)).and_then(|call| call.media.as_mut()) {
             media.invite = Some(client);
@@ -40,6 +42,7 @@ impl Engine {
     }
 
     /// A request of a call that goes through a node; true: it is refused, or comes back later.
+    #[inline(never)]
     pub(crate) fn holds_request(
         &mut self,
         turn: &mut Turn<'_>,
@@ -162,6 +165,7 @@ impl Engine {
     }
 
     /// An ACK of a call that goes through a node; true: it comes back later, or was told already. `opens`: it is that of the call's INVITE.
+    #[inline(never)]
     pub(crate) fn holds_ack(
         &mut self,
         turn: &mut Turn<'_>,
@@ -283,7 +287,7 @@ impl Engine {
             && message.read_in_place(&copy[..length]).is_ok()
         {
             let Incoming { flow, call_hash, key, source, .. } = *incoming;
-            self.on_dialog_ack(turn, &Incoming { message: &message, flow, call_hash, key, source, relayed: true });
+            self.go_on_with_ack(turn, &Incoming { message: &message, flow, call_hash, key, source, relayed: true });
         }
         self.resumed = copy;
         if !failed {

@@ -18,6 +18,7 @@ use crate::siphash::Hasher;
 impl Engine {
     /// Whether the INVITE at hand can go to a gateway: it has no SDP, or the relay's. Else a node is asked, and the hunt goes on when it has
     /// answered.
+    #[inline(never)]
     pub(crate) fn has_offer(
         &mut self,
         turn: &mut Turn<'_>,

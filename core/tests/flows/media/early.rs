@@ -1,1 +1,157 @@
-//! (tests)
+//! Early dialogs: forks, reliable provisional responses, delayed offers, PRACK and UPDATE (RFC 3262, RFC 3311, RFC 6337).
+
+use corelane_core::Counter;
+
+use super::node::session;
+use super::through::{answer, bare, called, the, with_sdp, world};
+use crate::world::{Answered, CALLER, GATEWAY, Sent, World, ladder, response};
+
+const RELIABLE: [&str; 2] = ["Require: 100rel", "RSeq: 1"];
+
+/// An INVITE without SDP, at the gateway.
+fn called_bare(world: &mut World, call: &str) -> (crate::world::Request, Sent) {
+    let invite = bare(call);
+    let sent = world.deliver(CALLER, &invite.text());
+    assert!(world.asked().is_empty(), "there is nothing to offer");
+    (invite, the(&sent, "INVITE"))
+}
+
+/// Two forks ring with SDP, the second answers: each tag is a side of its own at the node.
+#[test]
+fn forks_are_answered_for_each() {
+    let mut world = world();
+    let (_, forwarded) = called(&mut world, "forks");
+    for tag in ["a", "b"] {
+        let sent = world.deliver(GATEWAY, &answer(&forwarded, 183, tag, tag, &[]));
+        assert_eq!(session(&the(&sent, "SIP/2.0 183")), format!("relay-{tag}"));
+    }
+    let sent = world.deliver(GATEWAY, &answer(&forwarded, 200, "b", "b", &[]));
+    assert_eq!(session(&the(&sent, "SIP/2.0 200")), "relay-b");
+    assert_eq!(world.asked(), ["Offer 1 caller>", "Answer 1 caller>a", "Answer 1 caller>b"]);
+    // The other fork answers too: acknowledged and ended, and no node is asked for it.
+    let sent = world.deliver(GATEWAY, &answer(&forwarded, 200, "a", "a", &[]));
+    assert_eq!(ladder(&sent), [format!("{GATEWAY} ACK"), format!("{GATEWAY} BYE")]);
+    assert!(world.asked().is_empty());
+    world.settle();
+}
+
+/// A repeated reliable 183 has the relay's SDP, and needs no other exchange; so has its repetition while the first is with the node.
+#[test]
+fn a_repeated_reliable_183() {
+    let mut world = world();
+    let (_, forwarded) = called(&mut world, "rel");
+    world.asked();
+    world.hold();
+    let text = answer(&forwarded, 183, "callee", "early", &RELIABLE);
+    assert!(world.deliver(GATEWAY, &text).is_empty());
+    assert!(world.deliver(GATEWAY, &text).is_empty());
+    let sent = world.answer_wish();
+    assert_eq!(ladder(&sent), [format!("{CALLER} 183")]);
+    let again = world.deliver(GATEWAY, &text);
+    assert_eq!(again[0].text, sent[0].text);
+    assert_eq!(world.asked(), ["Answer 1 caller>callee"]);
+    assert!(world.wishes.is_empty());
+    world.settle();
+}
+
+/// The callee offers in the 200, the caller answers in the ACK. Repeated, both leave as before.
+#[test]
+fn a_delayed_offer_in_the_200() {
+    let mut world = world();
+    let (invite, forwarded) = called_bare(&mut world, "late");
+    let text = answer(&forwarded, 200, "callee", "offer", &["Contact: <sip:bob@198.51.100.20>"]);
+    let sent = world.deliver(GATEWAY, &text);
+    let call = Answered { invite, forwarded, ok: the(&sent, "SIP/2.0 200") };
+    assert_eq!(session(&call.ok), "relay-offer");
+    assert_eq!(world.asked(), ["Offer 1 callee>caller"]);
+    let ack = with_sdp(&call.caller_sends("ACK", "late-ack", 1), "answer");
+    let sent = world.deliver(CALLER, &ack.text());
+    assert_eq!(session(&the(&sent, "ACK")), "relay-answer");
+    assert_eq!(world.asked(), ["Answer 1 callee>caller"]);
+    assert_eq!(world.deliver(GATEWAY, &text)[0].text, call.ok.text);
+    assert_eq!(world.deliver(CALLER, &ack.text())[0].text, sent[0].text);
+    assert!(world.asked().is_empty());
+    world.settle();
+    assert!(world.last_record().media);
+}
+
+/// The ACK that answers waits: the call is confirmed when it leaves, and its repetition is absorbed.
+#[test]
+fn an_ack_waits_for_its_node() {
+    let mut world = world();
+    let (invite, forwarded) = called_bare(&mut world, "wait");
+    let sent = world.deliver(GATEWAY, &answer(&forwarded, 200, "callee", "offer", &[]));
+    let call = Answered { invite, forwarded, ok: the(&sent, "SIP/2.0 200") };
+    world.hold();
+    let ack = with_sdp(&call.caller_sends("ACK", "wait-ack", 1), "answer");
+    assert!(world.deliver(CALLER, &ack.text()).is_empty());
+    assert!(world.deliver(CALLER, &ack.text()).is_empty());
+    assert_eq!(world.wishes.len(), 1);
+    assert_eq!(ladder(&world.answer_wish()), [format!("{GATEWAY} ACK")]);
+    world.settle();
+}
+
+/// The callee offers in a reliable 183, the caller answers in the PRACK; its next PRACK may offer (RFC 3262 §5).
+#[test]
+fn a_delayed_offer_in_a_reliable_183() {
+    let mut world = world();
+    let (invite, forwarded) = called_bare(&mut world, "prack");
+    let sent = world.deliver(GATEWAY, &answer(&forwarded, 183, "callee", "offer", &RELIABLE));
+    let call = Answered { invite, forwarded, ok: the(&sent, "SIP/2.0 183") };
+    assert_eq!(session(&call.ok), "relay-offer");
+    let prack = with_sdp(&call.caller_sends("PRACK", "p1", 2), "answer");
+    let sent = world.deliver(CALLER, &prack.text());
+    let first = the(&sent, "PRACK");
+    assert_eq!(session(&first), "relay-answer");
+    assert_eq!(world.asked(), ["Offer 1 callee>caller", "Answer 1 callee>caller"]);
+    // Nothing was offered in it: SDP in its 200 has no business there.
+    let sent = world.deliver(GATEWAY, &answer(&first, 200, "", "stray", &[]));
+    assert_eq!(session(&the(&sent, "SIP/2.0 200")), "");
+    let prack = with_sdp(&call.caller_sends("PRACK", "p2", 3), "more");
+    let second = the(&world.deliver(CALLER, &prack.text()), "PRACK");
+    assert_eq!(session(&second), "relay-more");
+    let sent = world.deliver(GATEWAY, &answer(&second, 200, "", "yes", &[]));
+    assert_eq!(session(&the(&sent, "SIP/2.0 200")), "relay-yes");
+    assert_eq!(world.asked(), ["Offer 1 caller>callee", "Answer 1 caller>callee"]);
+    let sent = world.deliver(GATEWAY, &response(&call.forwarded, 200, "callee", &[]));
+    assert_eq!(ladder(&sent), [format!("{CALLER} 200")]);
+    world.settle();
+}
+
+/// UPDATE offers in an early dialog, from either side (RFC 3311 §5.1).
+#[test]
+fn an_update_in_an_early_dialog() {
+    let mut world = world();
+    let (invite, forwarded) = called(&mut world, "upd");
+    let sent = world.deliver(GATEWAY, &answer(&forwarded, 183, "callee", "early", &RELIABLE));
+    let call = Answered { invite, forwarded, ok: the(&sent, "SIP/2.0 183") };
+    world.asked();
+    let update = with_sdp(&call.caller_sends("UPDATE", "u1", 2), "hold");
+    let sent = the(&world.deliver(CALLER, &update.text()), "UPDATE");
+    assert_eq!(session(&sent), "relay-hold");
+    let ok = the(&world.deliver(GATEWAY, &answer(&sent, 200, "", "held", &[])), "SIP/2.0 200");
+    assert_eq!(session(&ok), "relay-held");
+    let update = with_sdp(&call.callee_sends("UPDATE", "u2", 7), "tones");
+    let sent = the(&world.deliver(GATEWAY, &update.text()), "UPDATE");
+    assert_eq!(session(&sent), "relay-tones");
+    let ok = the(&world.deliver(CALLER, &answer(&sent, 200, "", "heard", &[])), "SIP/2.0 200");
+    assert_eq!(session(&ok), "relay-heard");
+    assert_eq!(
+        world.asked(),
+        ["Offer 1 caller>callee", "Answer 1 caller>callee", "Offer 1 callee>caller", "Answer 1 callee>caller"]
+    );
+    world.settle();
+}
+
+/// SDP in an ACK that nothing asked for goes nowhere (RFC 3264 §5).
+#[test]
+fn an_ack_that_answers_nothing() {
+    let mut world = world();
+    let call = super::through::talking(&mut world, "odd");
+    let ack = with_sdp(&call.caller_sends("ACK", "odd-ack", 1), "odd");
+    let sent = world.deliver(CALLER, &ack.text());
+    assert_eq!(session(&the(&sent, "ACK")), "");
+    assert!(world.asked().is_empty());
+    assert_eq!(world.count(Counter::MediaRefused), 1);
+    world.settle();
+}

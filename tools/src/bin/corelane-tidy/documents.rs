@@ -8,6 +8,8 @@ use crate::tree::{Finding, Tree};
 const MACHINE_PATHS: &[&str] = &[concat!("/", "root/"), concat!("/", "home/"), concat!("/", "work/")];
 
 const COUNTERS: &str = "core/src/counter.rs";
+/// Tables of the same form in the control core.
+const MORE_COUNTERS: [&str; 2] = ["mediactl/src/control/counter.rs", "mediactl/src/rtpengine/counter.rs"];
 const OPERATING: &str = "docs/operating.md";
 
 /// Nothing points into somebody's machine.
@@ -63,10 +65,14 @@ pub(crate) fn counters_are_described(tree: &Tree) -> Vec<Finding> {
     if named.is_empty() {
         return vec![Finding::error(COUNTERS, 1, "no counter was found: has the table another form?")];
     }
+    let more = MORE_COUNTERS.iter().flat_map(|path| {
+        let lines = tree.text(path).unwrap_or_default().lines().enumerate();
+        lines.filter_map(|(index, line)| Some((*path, index + 1, counter_of(line)?)))
+    });
+    let named = named.into_iter().map(|(line, name)| (COUNTERS, line, name)).chain(more);
     named
-        .into_iter()
-        .filter(|(_, name)| !operating.contains(&format!("`{name}`")))
-        .map(|(line, name)| Finding::error(COUNTERS, line, format!("`{name}` is not explained in {OPERATING}")))
+        .filter(|(_, _, name)| !operating.contains(&format!("`{name}`")))
+        .map(|(path, line, name)| Finding::error(path, line, format!("`{name}` is not explained in {OPERATING}")))
         .collect()
 }
 
@@ -118,6 +124,10 @@ mod tests {
         let table = "counters! {\n    CallsLive, \"calls_live\", \"now\", \"Call records in use.\";\n    Full, \"full\", \"total\", \"x\";\n}\n";
         let found = check(counters_are_described, &[(COUNTERS, table), (OPERATING, "| `full` | x |")]);
         assert_eq!(found, ["core/src/counter.rs:2: `calls_live` is not explained in docs/operating.md"]);
+        let more =
+            [(COUNTERS, "A, \"a\", \"total\", \"x\";"), (MORE_COUNTERS[0], table), (OPERATING, "`a` and `full`")];
+        let found = check(counters_are_described, &more);
+        assert_eq!(found, [format!("{}:2: `calls_live` is not explained in docs/operating.md", MORE_COUNTERS[0])]);
         assert_eq!(check(counters_are_described, &[(COUNTERS, "x")]).len(), 1, "an unreadable table is a finding");
     }
 }

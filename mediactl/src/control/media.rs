@@ -1,0 +1,441 @@
+//! The media task of the control core: it carries, and a sans-IO machine decides.
+//!
+//! ```text
+//!   shards ── requests ──► ┐                      ┌ send ──► sockets ──► media nodes
+//!   journals ── ends ────► │  turn: [`MediaMachine`]  │
+//!   sockets ── replies ──► │                      └ reply ─► rings ────► shards, kept while one is full
+//!   names, operator ─────► ┘   next_timeout ─► the one wait
+//! ```
+//!
+//! One turn takes a bounded part of what there is, from every side, and wakes each shard at most once. It waits in one place, and only
+//! when nothing is left. A record of the journal is acknowledged when the machine has taken it, so that a killed process meets it again.
+//!
+//! **Full.** Replies that a shard has no room for are kept; with [`KEPT_MAX`] of them no more requests are read, so that the rings fill
+//! and the shards answer themselves. A socket that takes nothing loses a datagram that is asked again.
+//!
+//! **Panic.** The task is started again with a new machine; requests that were pending are answered by the timers of who asked. The
+//! record, request or datagram that it was about is not handled twice.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use corelane_core::Instant;
+use corelane_core::bus::{ExchangeId, MediaOutcome, MediaReply, MediaRequest};
+use corelane_core::steering::ShardIndex;
+use corelane_shard::clock::Clock;
+use corelane_shard::{ControlBus, JournalReader};
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::net::unix::pipe;
+use tokio::sync::mpsc;
+use tokio::task::{spawn_local, yield_now};
+use tokio::time::sleep;
+
+use super::counter::{Counter, Shared};
+use super::machine::{MediaMachine, MediaNode, Output};
+use super::names;
+use super::sockets::{Heard, REPLY_MAX, Sent, Sockets};
+
+/// What one turn takes from each side.
+const BATCH: usize = 256;
+/// Replies kept for shards that have no room; behind that, requests wait in their rings.
+const KEPT_MAX: usize = 4096;
+/// How soon a kept reply is tried again: nobody says when a shard has read.
+const KEPT_AGAIN: Duration = Duration::from_millis(1);
+/// The longest wait: counters are copied out that often.
+const COPY_INTERVAL: Duration = Duration::from_secs(1);
+/// From a panic to the next start of the task.
+const RESTART_PAUSE: Duration = Duration::from_millis(100);
+/// Names found and orders of the operator that may wait.
+const NEWS_MAX: usize = 64;
+
+/// What the task is made of.
+pub struct MediaParts<M> {
+    /// The way to the shards.
+    pub bus: ControlBus,
+    /// The ends of calls.
+    pub journals: Vec<JournalReader>,
+    /// The nodes.
+    pub nodes: Vec<MediaNode>,
+    /// Sockets towards each.
+    pub sockets: u8,
+    /// Makes the machine, at the start and after each panic; the one before is gone then.
+    pub make: Box<dyn FnMut(Instant) -> io::Result<M> + Send>,
+}
+
+/// What the rest of the node has of the task.
+#[derive(Clone, Debug)]
+pub struct MediaHandle {
+    news: mpsc::Sender<News>,
+    /// The machine's counters, at most a second old.
+    pub(super) counters: Arc<Mutex<Vec<(&'static str, u64)>>>,
+}
+
+impl MediaHandle {
+    /// Takes a node out of new calls, or back in. Its calls go on. `false`: too many such orders wait; try again.
+    #[must_use]
+    pub fn enable(&self, node: u32, enabled: bool) -> bool {
+        self.news.try_send(News::Enable { node, enabled }).is_ok()
+    }
+}
+
+#[derive(Debug)]
+enum News {
+    Enable { node: u32, enabled: bool },
+}
+
+/// A node as it is known now.
+struct Known {
+    row: MediaNode,
+    address: Option<SocketAddr>,
+}
+
+/// A reply that waits for room.
+struct Kept {
+    exchange: ExchangeId,
+    outcome: MediaOutcome,
+    node: u32,
+    sdp: Box<[u8]>,
+}
+
+/// The task's state: all that a panic leaves as it is.
+pub(super) struct Media<M> {
+    parts: MediaParts<M>,
+    machine: Option<M>,
+    nodes: Vec<Known>,
+    sockets: Sockets,
+    bell: pipe::Receiver,
+    clock: Clock,
+    kept: Vec<VecDeque<Kept>>,
+    buffer: Box<[u8]>,
+    found: mpsc::Receiver<names::Found>,
+    news: mpsc::Receiver<News>,
+    shared: Arc<Shared>,
+    copied: Arc<Mutex<Vec<(&'static str, u64)>>>,
+    copy_at: Instant,
+    /// The journal whose record is being handled: not handled again after a panic.
+    handling: Option<usize>,
+}
+
+/// The two ends of the task's orders; made before the task, which lives on another thread.
+pub(super) fn handle() -> (MediaHandle, MediaOrders) {
+    let (news_in, news) = mpsc::channel(NEWS_MAX);
+    let counters = Arc::default();
+    (MediaHandle { news: news_in, counters: Arc::clone(&counters) }, MediaOrders { news, counters })
+}
+
+/// The task's end of its handle.
+pub(super) struct MediaOrders {
+    news: mpsc::Receiver<News>,
+    counters: Arc<Mutex<Vec<(&'static str, u64)>>>,
+}
+
+impl<M: MediaMachine + 'static> Media<M> {
+    /// Starts to look names up and waits for nothing. Must run on the control core's runtime.
+    pub(super) fn new(parts: MediaParts<M>, orders: MediaOrders, shared: Arc<Shared>) -> io::Result<Media<M>> {
+        let (found_in, found) = mpsc::channel(NEWS_MAX);
+        let nodes: Vec<Known> = parts
+            .nodes
+            .iter()
+            .map(|row| Known { row: row.clone(), address: names::literal(&row.host, row.port) })
+            .collect();
+        for Known { row, .. } in nodes.iter().filter(|known| known.address.is_none()) {
+            drop(spawn_local(names::follow(row.id, row.host.clone(), row.port, found_in.clone())));
+        }
+        let kept = (0..parts.bus.shards()).map(|_| VecDeque::new()).collect();
+        Ok(Media {
+            // An eventfd is no pipe, but is read like one: eight bytes, or "not yet".
+            bell: pipe::Receiver::from_owned_fd_unchecked(parts.bus.bell()?)?,
+            parts,
+            machine: None,
+            nodes,
+            sockets: Sockets::default(),
+            clock: Clock::start(),
+            kept,
+            buffer: vec![0; REPLY_MAX].into(),
+            found,
+            news: orders.news,
+            shared,
+            copied: orders.counters,
+            copy_at: Instant::ZERO,
+            handling: None,
+        })
+    }
+
+    /// Makes the machine and tells it of the nodes.
+    fn begin(&mut self) -> io::Result<()> {
+        self.machine = None;
+        if let Some(journal) = self.handling.take() {
+            self.parts.journals[journal].acknowledge();
+        }
+        let now = self.clock.monotonic();
+        self.machine = Some((self.parts.make)(now)?);
+        (0..self.nodes.len()).for_each(|place| self.configure(now, place));
+        Ok(())
+    }
+
+    /// Tells sockets and machine what is known of a node.
+    fn configure(&mut self, now: Instant, place: usize) {
+        let Known { row, address } = &self.nodes[place];
+        if let Err(error) = self.sockets.point(row.id, *address, usize::from(self.parts.sockets)) {
+            eprintln!("corelane: media node {}: no socket towards it: {error}", row.id);
+        }
+        if let Some(machine) = &mut self.machine {
+            machine.configure(now, row, *address);
+        }
+    }
+
+    /// One turn; says whether there was anything to do.
+    fn turn(&mut self) -> io::Result<bool> {
+        if self.machine.is_none() {
+            self.begin()?;
+        }
+        let now = self.clock.monotonic();
+        let mut done = self.hear_news(now) + self.hear_nodes(now);
+        self.put_out();
+        done += self.hear_shards(now);
+        self.put_out();
+        done += self.read_journals(now);
+        if let Some(machine) = &mut self.machine
+            && machine.next_timeout().is_some_and(|due| due <= now)
+        {
+            machine.on_timeout(now);
+            done += 1;
+        }
+        self.put_out();
+        self.offer_kept();
+        self.parts.bus.wake();
+        if done > 0 {
+            self.shared.add(Counter::Turns, 1);
+        }
+        if now >= self.copy_at {
+            self.copy_counters();
+            self.copy_at = now.after(COPY_INTERVAL);
+        }
+        Ok(done > 0)
+    }
+
+    fn hear_news(&mut self, now: Instant) -> usize {
+        let mut heard = 0;
+        while let Ok((id, address)) = self.found.try_recv() {
+            heard += 1;
+            self.change(now, id, |known| known.address = Some(address));
+        }
+        while let Ok(News::Enable { node, enabled }) = self.news.try_recv() {
+            heard += 1;
+            self.change(now, node, |known| known.row.enabled = enabled);
+        }
+        heard
+    }
+
+    fn change(&mut self, now: Instant, id: u32, change: impl FnOnce(&mut Known)) {
+        if let Some(place) = self.nodes.iter().position(|known| known.row.id == id) {
+            change(&mut self.nodes[place]);
+            self.configure(now, place);
+        }
+    }
+
+    fn hear_nodes(&mut self, now: Instant) -> usize {
+        let Some(machine) = &mut self.machine else { return 0 };
+        let (mut place, mut heard) = (0, 0);
+        while heard < BATCH
+            && let Some((at, node, socket, what)) = self.sockets.next(place, &mut self.buffer)
+        {
+            (place, heard) = (at, heard + 1);
+            match what {
+                Heard::Datagram(bytes) => machine.on_datagram(now, node, socket, bytes),
+                Heard::Unreachable => machine.on_unreachable(now, node),
+            }
+        }
+        heard
+    }
+
+    fn hear_shards(&mut self, now: Instant) -> usize {
+        let Some(machine) = &mut self.machine else { return 0 };
+        let mut heard = 0;
+        while heard < BATCH
+            && self.kept.iter().map(VecDeque::len).sum::<usize>() < KEPT_MAX
+            && let Some((shard, bytes)) = self.parts.bus.next_request()
+        {
+            heard += 1;
+            match MediaRequest::read(bytes) {
+                Some(request) => machine.on_request(now, shard, &request),
+                None => self.shared.add(Counter::RequestsMalformed, 1),
+            }
+        }
+        heard
+    }
+
+    /// Hands the ends of calls to the machine, one by one, and acknowledges each when it has taken it.
+    fn read_journals(&mut self, now: Instant) -> usize {
+        let Some(machine) = &mut self.machine else { return 0 };
+        let mut read = 0;
+        for (place, journal) in self.parts.journals.iter_mut().enumerate() {
+            for _ in 0..BATCH {
+                let Some(record) = journal.next_record() else { break };
+                read += 1;
+                self.shared.add(Counter::RecordsRead, 1);
+                self.handling = Some(place);
+                match record {
+                    Ok(record) => machine.on_ended(now, &record),
+                    Err(_) => self.shared.add(Counter::RecordsUnreadable, 1),
+                }
+                journal.acknowledge();
+                self.handling = None;
+            }
+        }
+        if read > 0 {
+            // What is left of another start goes when it is read. A file that cannot be removed is found, and empty, at the next one.
+            self.parts.journals.retain(|journal| !journal.remove_if_left().unwrap_or(false));
+        }
+        read
+    }
+
+    /// Does what the machine wants.
+    fn put_out(&mut self) {
+        let Some(machine) = &mut self.machine else { return };
+        let mut unreachable = None;
+        loop {
+            while let Some(output) = machine.next_output() {
+                match output {
+                    Output::Send { node, socket, bytes } => match self.sockets.send(node, socket, bytes) {
+                        Sent::Taken => {}
+                        Sent::Dropped => self.shared.add(Counter::SendsDropped, 1),
+                        Sent::Unreachable => unreachable = Some(node),
+                    },
+                    Output::Reply { shard, reply } => {
+                        let kept = &mut self.kept[usize::from(shard.0)];
+                        if !kept.is_empty() || !self.parts.bus.reply(shard, &reply) {
+                            let MediaReply { exchange, outcome, node, sdp } = reply;
+                            kept.push_back(Kept { exchange, outcome, node, sdp: sdp.into() });
+                            self.shared.add(Counter::RepliesKept, 1);
+                        }
+                    }
+                }
+                if unreachable.is_some() {
+                    break;
+                }
+            }
+            let Some(node) = unreachable.take() else { return };
+            machine.on_unreachable(self.clock.monotonic(), node);
+        }
+    }
+
+    /// Tries kept replies again, oldest first.
+    fn offer_kept(&mut self) {
+        let mut waiting = 0;
+        for (shard, kept) in self.kept.iter_mut().enumerate() {
+            while let Some(Kept { exchange, outcome, node, sdp }) = kept.front() {
+                let reply = MediaReply { exchange: *exchange, outcome: *outcome, node: *node, sdp };
+                if !self.parts.bus.reply(ShardIndex(shard as u8), &reply) {
+                    break;
+                }
+                kept.pop_front();
+            }
+            waiting += kept.len();
+        }
+        self.shared.set(Counter::RepliesWaiting, waiting as u64);
+    }
+
+    fn copy_counters(&mut self) {
+        let mut copied = self.copied.lock().unwrap_or_else(PoisonError::into_inner);
+        copied.clear();
+        if let Some(machine) = &mut self.machine {
+            machine.counters(&mut |name, value| copied.push((name, value)));
+        }
+    }
+
+    /// How long there is nothing to do if nobody comes; `None`: somebody has come.
+    fn rest(&self) -> Option<Duration> {
+        let full = self.kept.iter().any(|kept| !kept.is_empty());
+        let idle = || self.parts.journals.iter().all(|journal| !journal.has_record());
+        // While replies are kept requests may lie in the rings unread.
+        if !self.parts.bus.may_park(idle) && !full {
+            return None;
+        }
+        let due = self
+            .machine
+            .as_ref()
+            .and_then(MediaMachine::next_timeout)
+            .map_or(self.copy_at, |due| due.min(self.copy_at));
+        let rest = due.since(self.clock.monotonic());
+        Some(if full { rest.min(KEPT_AGAIN) } else { rest })
+    }
+
+    /// Whether anybody has come; wakes the context else.
+    fn poll(&mut self, context: &mut Context<'_>) -> bool {
+        let mut heard = self.sockets.poll_heard(context);
+        let mut rung = [0; 8];
+        heard |= Pin::new(&mut self.bell).poll_read(context, &mut ReadBuf::new(&mut rung)).is_ready();
+        // What these say is taken by the turn: they are only asked to wake.
+        if let Poll::Ready(Some((id, address))) = self.found.poll_recv(context) {
+            let now = self.clock.monotonic();
+            self.change(now, id, |known| known.address = Some(address));
+            heard = true;
+        }
+        if let Poll::Ready(Some(News::Enable { node, enabled })) = self.news.poll_recv(context) {
+            let now = self.clock.monotonic();
+            self.change(now, node, |known| known.row.enabled = enabled);
+            heard = true;
+        }
+        heard
+    }
+
+    /// Takes what the shards have left behind, at the end.
+    pub(super) fn finish(&mut self) {
+        if self.machine.is_some() {
+            let now = self.clock.monotonic();
+            while self.read_journals(now) > 0 {}
+        }
+        self.put_out();
+        self.copy_counters();
+    }
+}
+
+/// Runs the task, and again whenever it panics.
+pub(super) async fn supervise<M: MediaMachine + 'static>(media: Rc<RefCell<Media<M>>>) {
+    let mut told = false;
+    loop {
+        match spawn_local(run(Rc::clone(&media))).await {
+            Err(failed) if failed.is_panic() => {
+                let mut media = media.borrow_mut();
+                media.machine = None;
+                media.shared.add(Counter::Panics, 1);
+            }
+            Ok(Err(error)) if !told => {
+                eprintln!("corelane: media control cannot start, and tries again: {error}");
+                told = true;
+            }
+            Ok(Err(_)) => {}
+            // Cancelled: the runtime ends.
+            Ok(Ok(())) | Err(_) => return,
+        }
+        sleep(RESTART_PAUSE).await;
+    }
+}
+
+async fn run<M: MediaMachine + 'static>(media: Rc<RefCell<Media<M>>>) -> io::Result<()> {
+    loop {
+        if media.borrow_mut().turn()? {
+            // Signals and names have their turn, too.
+            yield_now().await;
+            continue;
+        }
+        let Some(rest) = media.borrow().rest() else { continue };
+        let mut timer = pin!(sleep(rest));
+        poll_fn(|context| {
+            let heard = media.borrow_mut().poll(context);
+            let due = timer.as_mut().poll(context).is_ready();
+            if heard || due { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        media.borrow().parts.bus.awake();
+    }
+}

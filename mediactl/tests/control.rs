@@ -1,0 +1,431 @@
+//! The control core between shards that ask and media nodes that answer, over real rings, files and sockets.
+
+#![allow(missing_docs, reason = "a test")]
+
+use std::collections::VecDeque;
+use std::net::{SocketAddr, UdpSocket};
+use std::path::Path;
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
+use std::time::{Duration, Instant as Stopwatch};
+
+use corelane_core::bus::{ExchangeId, MediaCall, MediaOutcome, MediaReply, MediaRequest, Verb};
+use corelane_core::call::{CallRecord, EndReason};
+use corelane_core::limits::MESSAGE_SIZE_MAX;
+use corelane_core::memory::BufferPool;
+use corelane_core::message::Writer;
+use corelane_core::routing::ProviderSlot;
+use corelane_core::siphash::Key;
+use corelane_core::steering::{ShardIndex, Steering};
+use corelane_core::{BufferRef, Counters, Effect, Effects, Flow, Input, Instant, Now, WallTime};
+use corelane_mediactl::control::counter::Counter;
+use corelane_mediactl::control::{ControlCore, MediaHandle, MediaMachine, MediaNode, MediaParts, Output};
+use corelane_shard::{IoKind, Journals, Layout, Node, Protocol, SteeringMode};
+
+/// A shard that asks for media what a datagram says, answers it with what came back, and ends a call where it says `end N`. `hold` makes it
+/// stand still until somebody says `go`; `flood N` asks N times for something large, and the N-th reply is answered.
+struct Asker {
+    pool: BufferPool,
+    counters: Counters,
+    waiting: Vec<Flow>,
+    large: usize,
+    go: mpsc::Receiver<()>,
+}
+
+impl Asker {
+    fn new(go: mpsc::Receiver<()>) -> Asker {
+        let (pool, counters) = (BufferPool::new([512, 64, 64, 64]), Counters::default());
+        Asker { pool, counters, waiting: Vec::new(), large: 0, go }
+    }
+
+    fn ask(&mut self, flow: Flow, sdp: &[u8], effects: &mut Effects) {
+        self.waiting.push(flow);
+        let exchange = ExchangeId { index: self.waiting.len() as u32 - 1, generation: 1 };
+        let mut bytes = [0; MESSAGE_SIZE_MAX];
+        let mut writer = Writer::new(&mut bytes);
+        MediaRequest { exchange, sdp, ..REQUEST }.write(&mut writer);
+        let buffer = self.pool.store(writer.finish().expect("it fits")).expect("room");
+        effects.push(Effect::Media { buffer });
+    }
+
+    fn send(&mut self, flow: Flow, bytes: &[u8], effects: &mut Effects) {
+        let buffer = self.pool.store(bytes).expect("room");
+        effects.push(Effect::Send { flow, buffer });
+    }
+}
+
+impl Protocol for Asker {
+    fn handle(&mut self, _: Now, input: Input<'_>, effects: &mut Effects) {
+        match input {
+            Input::Datagram { flow, bytes, .. } => match std::str::from_utf8(bytes).expect("text").split_once(' ') {
+                Some(("end", number)) => effects.push(Effect::Ended(ended(number.parse().expect("a number")))),
+                Some(("ask", sdp)) => self.ask(flow, sdp.as_bytes(), effects),
+                Some(("flood", count)) => {
+                    (0..count.parse().expect("a number")).for_each(|_| self.ask(flow, LARGE, effects));
+                }
+                _ if bytes == b"hold" => self.go.recv().expect("the test says it"),
+                _ => self.send(flow, bytes, effects),
+            },
+            Input::Media(MediaReply { exchange, sdp, .. }) if sdp.len() == MESSAGE_SIZE_MAX => {
+                self.large += 1;
+                if self.large == FLOOD {
+                    self.send(self.waiting[exchange.index as usize], b"all", effects);
+                }
+            }
+            Input::Media(MediaReply { exchange, outcome, node, sdp }) => {
+                let text = format!("{outcome:?} {node} {}", String::from_utf8_lossy(sdp));
+                self.send(self.waiting[exchange.index as usize], text.as_bytes(), effects);
+            }
+            Input::Unreachable { .. } | Input::Timeout | Input::Command(_) => {}
+        }
+    }
+    fn buffer(&self, buffer: BufferRef) -> &[u8] {
+        self.pool.bytes(buffer)
+    }
+    fn release(&mut self, buffer: BufferRef) {
+        self.pool.release(buffer);
+    }
+    fn next_timeout(&self) -> Option<Instant> {
+        None
+    }
+    fn counters(&mut self) -> &mut Counters {
+        &mut self.counters
+    }
+}
+
+/// What is answered with as much as a message can carry.
+const LARGE: &[u8] = b"large";
+/// So many of those: more than a ring takes.
+const FLOOD: usize = 600;
+
+const REQUEST: MediaRequest<'_> = MediaRequest {
+    exchange: ExchangeId::NOBODY,
+    call: MediaCall { call_hash: 1, pass: 2 },
+    started_us: 3,
+    set: 0,
+    node: 0,
+    verb: Verb::Offer,
+    attempt: 1,
+    from_tag: b"from",
+    to_tag: b"",
+    flags: b"",
+    sdp: b"",
+};
+
+fn ended(number: u64) -> CallRecord {
+    CallRecord {
+        call_hash: number,
+        pass: 1,
+        provider: ProviderSlot(2),
+        gateway: None,
+        carrier: None,
+        attempts: 1,
+        status: 200,
+        started: WallTime(3),
+        answered: None,
+        ended: WallTime(4),
+        duration: Duration::ZERO,
+        reason: EndReason::ByCaller,
+        media: true,
+    }
+}
+
+/// What the machines of a test have seen, over all their lives.
+#[derive(Default)]
+struct Seen {
+    started: u32,
+    ended: Vec<u64>,
+    unreachable: u32,
+}
+
+/// Asks the first node that is known, enabled and not refused by the kernel; panics where the SDP, or the number of an ended call, says so.
+struct Machine {
+    seen: Arc<Mutex<Seen>>,
+    nodes: Vec<(u32, SocketAddr)>,
+    asked: Vec<(ShardIndex, ExchangeId)>,
+    out: VecDeque<Out>,
+    taken: Option<Out>,
+}
+
+enum Out {
+    Send { node: u32, socket: usize, bytes: Vec<u8> },
+    Reply { shard: ShardIndex, exchange: ExchangeId, outcome: MediaOutcome, node: u32, sdp: Vec<u8> },
+}
+
+impl Machine {
+    fn new(seen: &Arc<Mutex<Seen>>) -> Machine {
+        seen.lock().expect("no panic holds it").started += 1;
+        Machine { seen: Arc::clone(seen), nodes: Vec::new(), asked: Vec::new(), out: VecDeque::new(), taken: None }
+    }
+}
+
+impl MediaMachine for Machine {
+    fn configure(&mut self, _: Instant, node: &MediaNode, address: Option<SocketAddr>) {
+        self.nodes.retain(|(id, _)| *id != node.id);
+        self.nodes.extend(address.filter(|_| node.enabled).map(|address| (node.id, address)));
+    }
+    fn on_request(&mut self, _: Instant, shard: ShardIndex, request: &MediaRequest<'_>) {
+        assert!(request.sdp != b"panic", "on purpose");
+        let MediaRequest { exchange, sdp, .. } = *request;
+        if sdp == LARGE {
+            let (outcome, sdp) = (MediaOutcome::Done, vec![b's'; MESSAGE_SIZE_MAX]);
+            return self.out.push_back(Out::Reply { shard, exchange, outcome, node: 0, sdp });
+        }
+        match self.nodes.first() {
+            Some((node, _)) => {
+                self.asked.push((shard, exchange));
+                let bytes = [format!("{} ", self.asked.len() - 1).as_bytes(), sdp].concat();
+                self.out.push_back(Out::Send { node: *node, socket: self.asked.len(), bytes });
+            }
+            None => self.out.push_back(Out::Reply {
+                shard,
+                exchange,
+                outcome: MediaOutcome::NoNode,
+                node: 0,
+                sdp: Vec::new(),
+            }),
+        }
+    }
+    fn on_ended(&mut self, _: Instant, call: &CallRecord) {
+        assert!(call.call_hash != 666, "on purpose");
+        self.seen.lock().expect("no panic holds it").ended.push(call.call_hash);
+    }
+    fn on_datagram(&mut self, _: Instant, node: u32, _: usize, bytes: &[u8]) {
+        let (cookie, sdp) = std::str::from_utf8(bytes).expect("text").split_once(' ').expect("a cookie");
+        let (shard, exchange) = self.asked[cookie.parse::<usize>().expect("a number")];
+        let sdp = sdp.as_bytes().to_vec();
+        self.out.push_back(Out::Reply { shard, exchange, outcome: MediaOutcome::Done, node, sdp });
+    }
+    fn on_unreachable(&mut self, _: Instant, _: u32) {
+        self.seen.lock().expect("no panic holds it").unreachable += 1;
+    }
+    fn on_timeout(&mut self, _: Instant) {}
+    fn next_timeout(&self) -> Option<Instant> {
+        None
+    }
+    fn next_output(&mut self) -> Option<Output<'_>> {
+        self.taken = self.out.pop_front();
+        Some(match self.taken.as_ref()? {
+            Out::Send { node, socket, bytes } => Output::Send { node: *node, socket: *socket, bytes },
+            Out::Reply { shard, exchange, outcome, node, sdp } => {
+                let reply = MediaReply { exchange: *exchange, outcome: *outcome, node: *node, sdp };
+                Output::Reply { shard: *shard, reply }
+            }
+        })
+    }
+    fn counters(&mut self, each: &mut dyn FnMut(&'static str, u64)) {
+        each("test_asked", self.asked.len() as u64);
+    }
+}
+
+/// A control core, one shard, and whoever calls it.
+struct World {
+    control: ControlCore,
+    node: Node,
+    media: MediaHandle,
+    seen: Arc<Mutex<Seen>>,
+    peer: UdpSocket,
+    go: mpsc::Sender<()>,
+}
+
+impl World {
+    fn start(directory: &Path, nodes: Vec<MediaNode>) -> World {
+        let control = ControlCore::start(None).expect("a thread");
+        let journals = Journals::open(directory, 1, 1_000).expect("journals");
+        let layout = Layout {
+            cpus: vec![None],
+            listeners: vec!["127.0.0.1:0".parse().expect("a literal")],
+            table: Steering::even(Key::new(*b"a key for tests."), 1),
+            steering: SteeringMode::Forward,
+            io: IoKind::Mmsg,
+            journals: journals.writers,
+        };
+        let (go, going) = mpsc::channel();
+        let mut going = Some(going);
+        let make = |_: ShardIndex, _: &[SocketAddr]| {
+            let going = going.take().expect("one shard");
+            move |_| Asker::new(going)
+        };
+        let mut node = Node::start_with(layout, make).expect("loopback");
+        let seen: Arc<Mutex<Seen>> = Arc::default();
+        let machines = Arc::clone(&seen);
+        let parts = MediaParts {
+            bus: node.take_bus().expect("a new node has it"),
+            journals: journals.readers,
+            nodes,
+            sockets: 4,
+            make: Box::new(move |_| Ok(Machine::new(&machines))),
+        };
+        let media = control.serve_media(parts).expect("the first");
+        let peer = UdpSocket::bind("127.0.0.1:0").expect("loopback");
+        peer.set_read_timeout(Some(Duration::from_secs(30))).expect("a timeout");
+        World { control, node, media, seen, peer, go }
+    }
+
+    fn say(&self, text: &str) {
+        self.peer.send_to(text.as_bytes(), self.node.local_addresses()[0]).expect("loopback");
+    }
+
+    #[track_caller]
+    fn hear(&self) -> String {
+        let mut buffer = [0; 1024];
+        let length = self.peer.recv(&mut buffer).expect("an answer");
+        String::from_utf8(buffer[..length].to_vec()).expect("text")
+    }
+
+    #[track_caller]
+    fn until(&self, what: impl Fn(&World) -> bool) {
+        let began = Stopwatch::now();
+        while !what(self) {
+            assert!(began.elapsed() < Duration::from_secs(30), "it does not come");
+            thread::yield_now();
+        }
+    }
+
+    fn stop(self) -> Arc<corelane_mediactl::control::counter::Shared> {
+        self.node.stop();
+        self.node.join().expect("a clean end");
+        self.control.stop()
+    }
+}
+
+fn row(id: u32, host: &str, port: u16) -> MediaNode {
+    MediaNode { id, set: 0, host: host.to_owned(), port, weight: 1, max_sessions: 10, enabled: true }
+}
+
+/// A node that sends everything back, for as long as the test runs.
+fn echo_node() -> u16 {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback");
+    let port = socket.local_addr().expect("bound").port();
+    thread::spawn(move || {
+        let mut buffer = [0; 8192];
+        while let Ok((length, from)) = socket.recv_from(&mut buffer) {
+            let _ = socket.send_to(&buffer[..length], from);
+        }
+    });
+    port
+}
+
+#[test]
+fn a_shard_asks_and_a_node_answers() {
+    let directory = tempfile::tempdir().expect("a directory");
+    // A name, so that a look-up is part of it; nobody asks before it is answered.
+    let world = World::start(directory.path(), vec![row(7, "localhost", echo_node_v4_and_v6())]);
+    world.until(|world| {
+        world.say("ask sdp");
+        world.hear() == "Done 7 sdp"
+    });
+    for number in 0..300 {
+        world.say(&format!("ask {number}"));
+        assert_eq!(world.hear(), format!("Done 7 {number}"));
+    }
+    world.until(|world| world.media.counters().iter().any(|(name, value)| *name == "test_asked" && *value >= 300));
+    let counters = world.stop();
+    assert_eq!((counters.value(Counter::Panics), counters.value(Counter::RepliesKept)), (0, 0));
+}
+
+/// `localhost` may be either.
+fn echo_node_v4_and_v6() -> u16 {
+    let port = echo_node();
+    if let Ok(socket) = UdpSocket::bind(("::1", port)) {
+        thread::spawn(move || {
+            let mut buffer = [0; 8192];
+            while let Ok((length, from)) = socket.recv_from(&mut buffer) {
+                let _ = socket.send_to(&buffer[..length], from);
+            }
+        });
+    }
+    port
+}
+
+#[test]
+fn a_dead_node_is_told_by_the_kernel_and_delays_no_shard() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let port = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port nobody has").port();
+    let silent = UdpSocket::bind("127.0.0.1:0").expect("loopback");
+    let silent_port = silent.local_addr().expect("bound").port();
+    let world = World::start(directory.path(), vec![row(1, "127.0.0.1", port), row(2, "127.0.0.1", silent_port)]);
+    for node in [1, 2] {
+        for number in 0..100 {
+            world.say("ask sdp");
+            world.say(&format!("{number}"));
+            assert_eq!(world.hear(), format!("{number}"), "what needs no media waits for nobody");
+        }
+        world.until(|world| world.media.enable(node, false));
+    }
+    world.until(|world| world.seen.lock().expect("no panic").unreachable > 0);
+    world.until(|world| {
+        world.say("ask sdp");
+        world.hear() == "NoNode 0 "
+    });
+    world.until(|world| world.media.enable(2, true));
+    silent.set_read_timeout(Some(Duration::from_secs(30))).expect("a timeout");
+    let mut buffer = [0; 64];
+    while silent.recv(&mut buffer).is_ok_and(|length| !buffer[..length].ends_with(b"again")) {
+        world.say("ask again");
+    }
+    world.stop();
+}
+
+/// The control core keeps what a shard has no room for, and loses none of it.
+#[test]
+fn replies_wait_for_a_shard_that_stands_still() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let world = World::start(directory.path(), Vec::new());
+    (0..FLOOD / 30).for_each(|_| world.say("flood 30"));
+    world.say("hold");
+    world.until(|world| world.control.counters().value(Counter::RepliesKept) > 0);
+    world.go.send(()).expect("the shard listens");
+    assert_eq!(world.hear(), "all");
+    let counters = world.stop();
+    assert_eq!(counters.value(Counter::RepliesWaiting), 0);
+}
+
+#[test]
+fn a_name_that_does_not_resolve_is_a_node_that_is_not_there() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let world =
+        World::start(directory.path(), vec![row(1, "no.such.name.invalid", 2223), row(2, "127.0.0.1", echo_node())]);
+    world.say("ask sdp");
+    assert_eq!(world.hear(), "Done 2 sdp");
+    world.stop();
+}
+
+#[test]
+fn ended_calls_are_read_acknowledged_and_read_at_the_end_too() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let world = World::start(directory.path(), Vec::new());
+    for number in 1..=100 {
+        world.say(&format!("end {number}"));
+    }
+    world.until(|world| world.seen.lock().expect("no panic").ended.len() == 100);
+    let seen = Arc::clone(&world.seen);
+    world.say("end 101");
+    world.say("last");
+    assert_eq!(world.hear(), "last");
+    let counters = world.stop();
+    assert_eq!(seen.lock().expect("no panic").ended, (1..=101).collect::<Vec<_>>());
+    assert_eq!(counters.value(Counter::RecordsRead), 101);
+    let mut journals = Journals::open(directory.path(), 1, 1_000).expect("journals");
+    assert!(journals.readers[0].next_record().is_none(), "all are acknowledged");
+}
+
+#[test]
+fn a_panic_in_the_media_task_is_survived() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let world = World::start(directory.path(), vec![row(1, "127.0.0.1", echo_node())]);
+    world.say("ask sdp");
+    assert_eq!(world.hear(), "Done 1 sdp");
+    for (panics, bad) in [(1, "ask panic"), (2, "end 666")] {
+        world.say(bad);
+        world.until(|world| world.control.counters().value(Counter::Panics) == panics);
+        world.say("end 1");
+        world.say("ask more");
+        assert_eq!(world.hear(), "Done 1 more", "the next machine does it");
+    }
+    world.until(|world| world.seen.lock().expect("the panic was outside").ended == [1, 1]);
+    assert_eq!(world.seen.lock().expect("no panic").started, 3);
+    world.stop();
+    let mut journals = Journals::open(directory.path(), 1, 1_000).expect("journals");
+    assert!(journals.readers[0].next_record().is_none(), "the record that nobody can take is passed over");
+}
