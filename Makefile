@@ -55,10 +55,10 @@ bench: ## CPU per call against the floor, instructions and allocations per call
 	$(OUTPUT)/release/corelane-perf engine --calls 20000
 	scripts/count-instructions.sh
 
-bench-media: ## CPU per call of shard and control core with media through stand-in relays; what frozen, killed and silent nodes cost
-	@scripts/setup.sh build
+bench-media: ## CPU per call of shard and control core with media through stand-in relays; what frozen, killed and silent nodes cost; two real rtpengine under a rising rate
+	@scripts/setup.sh build media
 	$(CARGO) build --profile bench --locked --workspace --bins
-	$(OUTPUT)/release/corelane-perf media
+	$(OUTPUT)/release/corelane-perf media --ask pairs,curves,saturate
 
 goodput: ## calls answered at 1, 2 and 3 times the capacity of a fifth of a core, and the calls in progress meanwhile (root)
 	@scripts/setup.sh build

@@ -3,18 +3,20 @@
 //! ```text
 //!   pairs:  direct, media, direct, media …      CPU per call of shard and control core, each by its thread; the ratio of each pair
 //!   held:   60,000 calls at once on four nodes    one node is killed meanwhile: no call fails
+//!   saturate: two real rtpengine nodes, the rate doubled until a call fails: by 503 alone, and nothing left
 //!   curve:  before │ one node faulty │ both faulty │ both back        by 100 ms: p99 to the 100; by second: failures, 503s
 //!
 //!   load ◄─SIP─► corelane (shard-0, control) ◄─ng─► relay × 2        generator and relays share a CPU
 //! ```
 //!
-//! Media nodes are stand-ins ([`crate::relay`]). Every SDP that the generator's ends get must name one of them. A run in which the
+//! Media nodes are stand-ins ([`crate::relay`]) but for `saturate`. Every SDP that the generator's ends get must name one of them. A run in which the
 //! generator was late, the kernel dropped datagrams or a call failed is no figure: a rate that it was to show reads *not met*.
 
 mod curve;
 mod held;
 mod pairs;
 mod relays;
+mod saturate;
 mod table;
 
 use std::error::Error;
@@ -39,6 +41,8 @@ pub enum Question {
     Curves,
     /// Whether a fleet carries its sessions with one node lost.
     Held,
+    /// Whose fault the first failure of two real rtpengine nodes is.
+    Saturate,
 }
 
 /// What is measured, and how.
@@ -68,6 +72,9 @@ pub struct Settings {
     /// Sessions that each of the four nodes takes then.
     #[arg(long, default_value_t = 20_000)]
     pub held_node_sessions: u32,
+    /// Calls per second that two real nodes get first.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub saturate_from_cps: u32,
     /// Where the two media nodes answer ng; their control sockets are one port higher. Held calls have four, from the first host on.
     #[arg(long, value_delimiter = ',', value_name = "ADDR:PORT", default_value = "127.0.1.1:25222,127.0.1.2:25222")]
     pub nodes: Vec<SocketAddr>,
@@ -119,6 +126,11 @@ pub fn run(settings: &Settings, say: &mut dyn FnMut(&str)) -> Result<bool, Box<d
         let told = table::held(&held);
         say(&told);
         text.push_str(&told);
+    }
+    if asked(Question::Saturate) {
+        let steps = saturate::measure(settings, say)?;
+        sound &= steps.iter().all(|step| step.faults().is_empty());
+        text.push_str(&table::steps(&steps));
     }
     if !pairs.is_empty() {
         say(&table::pairs(settings, &pairs));

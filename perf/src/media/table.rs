@@ -7,6 +7,7 @@ use super::Settings;
 use super::curve::{Curve, SLICE_MS};
 use super::held::Held;
 use super::pairs::{Pair, Run};
+use super::saturate::Step;
 use crate::bench::table::{median, number};
 use crate::load::report::micros;
 use crate::load::series::p99;
@@ -130,4 +131,31 @@ pub(super) fn held(held: &Held) -> String {
     }
     text.push('\n');
     text
+}
+
+/// One line about one rate, and one per fault.
+pub(super) fn step(step: &Step) -> String {
+    let [_, through99, ..] = step.report.latencies.through.summary_us();
+    let left = step.left.map_or("?".to_owned(), |left| left.to_string());
+    let mut line = format!(
+        "{:>6}/s rtpengine: ok {}/{}, 503 {}, failed otherwise {}, sessions left {left}, INVITE-INVITE p99 {through99} µs",
+        step.cps,
+        step.report.tally.ok,
+        step.report.tally.started,
+        step.unavailable(),
+        step.failed(),
+    );
+    for fault in step.faults() {
+        let _ = write!(line, "\n         NOT MET {fault}");
+    }
+    if step.report.saturated() {
+        line.push_str("\n         the generator was late: the rate of this step was not offered");
+    }
+    line
+}
+
+/// All rates.
+pub(super) fn steps(steps: &[Step]) -> String {
+    let lines: Vec<String> = steps.iter().map(step).collect();
+    format!("Two real rtpengine nodes, the rate doubled until a call failed.\n\n```text\n{}\n```\n\n", lines.join("\n"))
 }

@@ -36,6 +36,12 @@ impl<'a> Dictionary<'a> {
         std::str::from_utf8(digits).ok()?.parse().ok()
     }
 
+    /// The dictionary of a key.
+    #[must_use]
+    pub fn dictionary(&self, key: &str) -> Option<Dictionary<'a>> {
+        Dictionary::parse(self.raw(key)?)
+    }
+
     /// Whether the list of a key has this string.
     #[must_use]
     pub fn lists(&self, key: &str, wanted: &str) -> bool {
@@ -137,6 +143,7 @@ mod tests {
         assert_eq!(dictionary.string("a"), None, "that is another level");
         assert!(dictionary.lists("supports", "load limit") && !dictionary.lists("supports", "load"));
         assert_eq!(dictionary.entries().count(), 5);
+        assert!(dictionary.dictionary("nested").is_some_and(|nested| nested.lists("a", "b")));
     }
 
     #[test]

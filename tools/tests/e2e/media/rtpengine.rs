@@ -4,8 +4,9 @@
 //!   rtpengine --table=-1 on an address of the site:   ng over UDP and TCP on one port, RTP on that address
 //! ```
 //!
-//! `--delete-delay=0`: its default of 30 s would hide a missing delete for as long. A node is ready when it answers a ping. It has its own
-//! address, so that its RTP ports meet nobody else's.
+//! Its configuration file is empty: that of the package opens ports that only one process of a machine can have. `--delete-delay=0`: its
+//! default of 30 s would hide a missing delete for as long. A node is ready when it answers a ping. It has its own address, so that its
+//! ports meet nobody else's.
 
 use std::fs::{self, File};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -42,6 +43,8 @@ impl Rtpengine {
         static STARTED: AtomicU32 = AtomicU32::new(0);
         let name = format!("rtpengine-{}", STARTED.fetch_add(1, Ordering::Relaxed));
         let log = site.path().join(format!("{name}.log"));
+        let config = site.path().join("rtpengine.conf");
+        fs::write(&config, "[rtpengine]\n").expect("an empty configuration");
         let mut command = Command::new("rtpengine");
         command
             .args([
@@ -54,6 +57,7 @@ impl Rtpengine {
             ])
             .args([format!("--listen-ng={ng}"), format!("--listen-tcp-ng={ng}"), format!("--interface={}", ng.ip())])
             .args(["--port-min=30000", "--port-max=39999"])
+            .arg(format!("--config-file={}", config.display()))
             .arg(format!("--pidfile={}", site.path().join(format!("{name}.pid")).display()))
             .current_dir(site.path())
             .stdin(Stdio::null())
