@@ -15,7 +15,7 @@
 //! kind, or with an SDP larger than a message. Each is counted; the question goes on.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -56,7 +56,8 @@ pub trait Outputs {
 enum Purpose {
     /// A shard's wish, as it came.
     Media(Wish),
-    Delete(SessionId),
+    /// What is owed, and how often it was asked for in vain.
+    Delete(SessionId, u8),
     Ping,
     Statistics,
 }
@@ -116,6 +117,7 @@ pub struct Client<R> {
     questions: HashMap<u64, Question>,
     timers: BinaryHeap<Reverse<(Instant, u64)>>,
     debts: BinaryHeap<Reverse<(Instant, u8, u32, [u64; 4])>>,
+    ready: HashMap<u32, VecDeque<(u8, SessionId)>>,
     queued: HashSet<Debt>,
     next: u64,
     counters: Counters,
@@ -134,11 +136,14 @@ impl<R: Records> Client<R> {
             questions: HashMap::new(),
             timers: BinaryHeap::new(),
             debts: BinaryHeap::new(),
+            ready: HashMap::new(),
             queued: HashSet::new(),
             next: 1,
             counters: Counters::default(),
         };
         client.counters.set(Counter::RecordsDamaged, client.sessions.damaged());
+        let owed = client.sessions.owed().count() as u64;
+        client.counters.set(Counter::RecordsOwed, owed);
         client.configure(now, nodes);
         client
     }
@@ -245,12 +250,15 @@ impl<R: Records> Client<R> {
         }
         match question.purpose {
             Purpose::Media(wish) => self.on_media(now, wish, id, meaning, out),
-            Purpose::Delete(session) => match meaning {
+            Purpose::Delete(session, tries) => match meaning {
                 Meaning::Done { unknown } => {
                     self.counters.count(if unknown { Counter::DeletesUnknown } else { Counter::DeletesPaid });
                     self.sessions.take(id, session);
                 }
-                _ => self.owe(now.after(DELETE_PAUSE.0), 1, id, session),
+                _ => {
+                    self.counters.count(Counter::DeletesRetried);
+                    self.owe(now.after(pause(tries)), tries.saturating_add(1), id, session);
+                }
             },
             Purpose::Statistics => {
                 if let Meaning::Statistics(sessions) = meaning {
@@ -309,6 +317,14 @@ impl<R: Records> Client<R> {
             usable.fold((0, 0), |(nodes, capacity), node| (nodes + 1, capacity + u64::from(node.config.max_sessions)));
         self.counters.set(Counter::NodesUsable, nodes);
         self.counters.set(Counter::Capacity, capacity);
+        let (mut due, mut stranded) = (0, 0);
+        for (node, _) in self.sessions.owed() {
+            due += 1;
+            stranded += u64::from(self.nodes.iter().all(|known| known.config.id != node));
+        }
+        self.counters.set(Counter::SessionsDue, due);
+        self.counters.set(Counter::SessionsStranded, stranded);
+        self.counters.set(Counter::SessionsHeld, self.sessions.live() as u64 - due);
         self.counters.set(Counter::InFlight, self.questions.len() as u64);
         &self.counters
     }
@@ -439,7 +455,9 @@ impl<R: Records> Client<R> {
                         call.nodes.retain(|other| *other != node);
                     }
                 }
-                self.counters.count(Counter::Moved);
+                if is_movable(&wish) {
+                    self.counters.count(Counter::Moved);
+                }
                 return self.ask(now, wish, out);
             }
             (Verb::Restore, Meaning::Sdp(_)) if wish.restore == Some(Half::Offer) => {
@@ -475,7 +493,7 @@ impl<R: Records> Client<R> {
     fn on_silence(&mut self, now: Instant, number: u64, out: &mut impl Outputs) {
         let Some(question) = self.questions.get_mut(&number) else { return };
         let (node, sent) = (question.node, question.sent);
-        let again = matches!(question.purpose, Purpose::Media(_) | Purpose::Delete(_)) && now < question.deadline;
+        let again = matches!(question.purpose, Purpose::Media(_) | Purpose::Delete(..)) && now < question.deadline;
         let mut act = Act::Nothing;
         let place = self.nodes.iter().position(|known| known.config.id == node);
         let mut address = None;
@@ -509,7 +527,7 @@ impl<R: Records> Client<R> {
         self.counters.count(Counter::BreakersOpened);
         let leaves = |question: &Question| match &question.purpose {
             Purpose::Media(wish) => refused || is_movable(wish),
-            Purpose::Delete(_) => true,
+            Purpose::Delete(..) => true,
             Purpose::Ping | Purpose::Statistics => false,
         };
         let mut numbers: Vec<u64> =
@@ -533,10 +551,11 @@ impl<R: Records> Client<R> {
                 }
                 self.ask(now, wish, out);
             }
-            Purpose::Delete(session) => {
+            Purpose::Delete(session, tries) => {
                 self.counters.count(Counter::DeletesRetried);
-                let tries = if given_up { 0 } else { 1 };
-                self.owe(now.after(DELETE_PAUSE.0), tries, question.node, session);
+                // Asked again as soon as a node that was given up is back: that was not the debt's fault.
+                let wait = if given_up { Duration::ZERO } else { pause(tries) };
+                self.owe(now.after(wait), tries.saturating_add(1), question.node, session);
             }
             Purpose::Ping | Purpose::Statistics => {}
         }
@@ -584,7 +603,7 @@ impl<R: Records> Client<R> {
         command.write(Cookie { origin: self.origin, number }, &mut bytes);
         let node = &mut self.nodes[place];
         node.in_flight += 1;
-        node.deletes += u32::from(matches!(purpose, Purpose::Delete(_)));
+        node.deletes += u32::from(matches!(purpose, Purpose::Delete(..)));
         if let Some(address) = node.config.address {
             out.send(id, socket, address, &bytes);
             self.counters.count(Counter::Sent);
@@ -605,7 +624,7 @@ impl<R: Records> Client<R> {
         if let Some(place) = self.place(question.node) {
             let node = &mut self.nodes[place];
             node.in_flight = node.in_flight.saturating_sub(1);
-            node.deletes = node.deletes.saturating_sub(u32::from(matches!(question.purpose, Purpose::Delete(_))));
+            node.deletes = node.deletes.saturating_sub(u32::from(matches!(question.purpose, Purpose::Delete(..))));
         }
         Some(question)
     }
@@ -619,30 +638,34 @@ impl<R: Records> Client<R> {
         }
     }
 
-    /// Sends the deletes that are due to nodes that answer, as many as their windows allow.
+    /// Sends the deletes that are due to nodes that answer, as many as their windows allow. Those of a node that is silent, or no longer
+    /// configured, wait here.
     fn pay(&mut self, now: Instant, out: &mut impl Outputs) {
-        let mut later = Vec::new();
-        while let Some(Reverse((_, tries, id, [node, boot, call_hash, pass]))) =
-            self.debts.peek().copied().filter(|Reverse((at, ..))| *at <= now)
-        {
+        while let Some(Reverse((at, tries, id, [node, boot, call_hash, pass]))) = self.debts.peek().copied() {
+            if at > now {
+                break;
+            }
             self.debts.pop();
             let origin = Origin { node: node as u32, boot };
             let session = SessionId { origin, call: MediaCall { call_hash, pass: pass as u32 } };
-            self.queued.remove(&(id, session));
-            let Some(place) = self.place(id) else { continue };
-            let known = &self.nodes[place];
-            if !known.is_reachable() || known.deletes >= DELETES_WINDOW {
-                let pause = if known.is_reachable() { PATIENCE / 50 } else { DELETE_PAUSE.0 };
-                later.push((now.after(pause), tries, id, session));
-                continue;
-            }
-            let socket = (call_hash % u64::from(self.sockets)) as u8;
-            self.send_new(now, Purpose::Delete(session), id, socket, &Command::Delete(session), out);
+            self.ready.entry(id).or_default().push_back((tries, session));
         }
-        for (at, tries, id, session) in later {
-            self.owe(at, tries, id, session);
+        for place in 0..self.nodes.len() {
+            let id = self.nodes[place].config.id;
+            while self.nodes[place].is_reachable() && self.nodes[place].deletes < DELETES_WINDOW {
+                let Some((tries, session)) = self.ready.get_mut(&id).and_then(VecDeque::pop_front) else { break };
+                self.queued.remove(&(id, session));
+                let socket = (session.call.call_hash % u64::from(self.sockets)) as u8;
+                let command = Command::Delete(session);
+                self.send_new(now, Purpose::Delete(session, tries), id, socket, &command, out);
+            }
         }
     }
+}
+
+/// The pause before a delete is tried again: doubled each time, up to the longest.
+fn pause(tries: u8) -> Duration {
+    DELETE_PAUSE.1.min(DELETE_PAUSE.0 * (1 << tries.min(5)))
 }
 
 fn is_movable(wish: &Wish) -> bool {
@@ -671,3 +694,7 @@ fn same_sides(one: &MediaRequest<'_>, other: &MediaRequest<'_>) -> bool {
     (one.from_tag, one.to_tag) == (other.from_tag, other.to_tag)
         || (one.from_tag, one.to_tag) == (other.to_tag, other.from_tag)
 }
+
+#[cfg(test)]
+#[path = "client_tests.rs"]
+mod tests;

@@ -126,6 +126,17 @@ impl<R: Records> Sessions<R> {
         self.index.iter().filter(|(_, (_, due))| *due).map(|(debt, _)| *debt)
     }
 
+    /// The bytes, when the table is no longer wanted.
+    pub fn into_records(self) -> R {
+        self.records
+    }
+
+    /// Sessions in the table, held and due.
+    #[must_use]
+    pub fn live(&self) -> usize {
+        self.index.len()
+    }
+
     /// Records that were torn when the table was opened.
     #[must_use]
     pub fn damaged(&self) -> u64 {
