@@ -47,8 +47,6 @@ const NO_ROWS: CapsSize = CapsSize { providers: 0, carriers: 0, gateways: 0 };
 pub(super) struct Node {
     pub(super) engine: Box<Engine>,
     pub(super) image: usize,
-    /// Messages that its writers refused so far, because their media had been to no node.
-    pub(super) unrelayed: u64,
     /// How late the next due timer is noticed.
     late_us: u64,
 }
@@ -132,7 +130,7 @@ impl<'i> World<'i> {
                 budget: plan.budget,
                 caps: Arc::clone(&caps),
             };
-            Node { engine: Engine::new(settings, start), image: 0, unrelayed: 0, late_us: 0 }
+            Node { engine: Engine::new(settings, start), image: 0, late_us: 0 }
         };
         let nodes = (0..plan.shards).map(node).collect();
         let hosts = vec![Host { life: 0, down: None }; usize::from(plan.callers) + usize::from(plan.gateways) + 1];
