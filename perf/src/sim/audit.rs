@@ -66,9 +66,13 @@ impl World<'_> {
         let value = |counter| counters.value(counter);
         let (started, ended, records) =
             (value(Counter::CallsStarted), value(Counter::CallsEnded), value(Counter::CallRecordsLive));
+        let unrelayed = value(Counter::Unrelayed);
         // A call that was hung up keeps its record for a while.
         if started < ended || started - ended > records || engine.ledger().iter().any(|line| !line.balances()) {
             self.break_promise("the ledger does not balance", self.last_call);
+        }
+        if unrelayed > 0 {
+            self.break_promise("a message came to its writer without having been to a media node", self.last_call);
         }
     }
 
