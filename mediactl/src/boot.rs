@@ -22,13 +22,13 @@ use corelane_core::engine::{Listener, Settings};
 use corelane_core::routing::ListenerSlot;
 use corelane_core::siphash::Key;
 use corelane_core::steering::{ShardIndex, Steering};
-use corelane_core::{Counters, Endpoint};
+use corelane_core::{Counters, Endpoint, Instant};
 use corelane_shard::journal::{self, JournalError};
 use corelane_shard::{JournalReader, Journals, Node, NodeSpec, ShardFailed, ShardSpec, SteeringInUse};
 
-use crate::config::Config;
 use crate::config::choice::io_word;
-use crate::control::{ControlCore, MediaHandle, MediaParts, NoNodes};
+use crate::config::{self, Config};
+use crate::control::{ClientSpec, ControlCore, MediaHandle, MediaParts, NoNodes};
 use crate::daily;
 use crate::image::{self, Loaded};
 use crate::listeners::{self, Bound, InUse};
@@ -36,6 +36,7 @@ use crate::machine;
 use crate::problem::{Place, Problem, any_error};
 use crate::report::Bill;
 use crate::routes;
+use crate::rtpengine::id::Origin;
 use crate::slow::{SlowWork, Task};
 use crate::state::{Identity, SECRET_BYTES, StateDir, secret_is_open};
 
@@ -77,7 +78,12 @@ pub fn prepare(config: Config) -> Result<(Prepared, Vec<Problem>), Vec<Problem>>
         problems.extend(found);
         problems.extend(listeners::try_bind(&bound, InUse::Error));
     }
-    let bill = Bill { caps: image.as_ref().map(|image| image.caps), ..Bill::of(&config) };
+    let relayed = image.as_ref().is_some_and(|image| !image.media_nodes.is_empty());
+    let bill = Bill {
+        caps: image.as_ref().map(|image| image.caps),
+        media_sessions: relayed.then(|| ClientSpec::bytes(config.calls_max.value)),
+        ..Bill::of(&config)
+    };
     problems.extend(bill.against(&config, machine::memory_bytes(), machine::memory_available_bytes()));
     match (state, secret, identity, image) {
         (Some(state), Some(secret), Some(identity), Some(image)) if !any_error(&problems) => {
@@ -134,12 +140,18 @@ impl Prepared {
             let index = u8::try_from(index).expect("the number of shards was checked when it was read");
             shards.push(ShardSpec { settings: self.settings(ShardIndex(index), &caps)?, cpu: *cpu });
         }
+        let client = self.client();
+        if !self.image.media_nodes.is_empty() {
+            // Made again by whoever serves it; but what cannot be made is told now.
+            drop(client.make(Instant::ZERO).map_err(|error| no_journal(client.path(), &error))?);
+        }
+        let Journals { writers, readers, .. } = journals;
         let tasks = vec![
             daily::keeper(state_dir, self.image.providers.clone(), Arc::clone(&caps)),
-            syncer(&journals.readers).map_err(|error| no_journal(self.config.journal_dir(), &error))?,
+            syncer(&readers, client.path()).map_err(|error| no_journal(self.config.journal_dir(), &error))?,
         ];
         let spec = NodeSpec {
-            journals: journals.writers,
+            journals: writers,
             shards,
             listeners: self.listeners.iter().map(|listener| listener.address).collect(),
             image: self.image.path.clone(),
@@ -149,15 +161,30 @@ impl Prepared {
         let mut node = Node::start(spec)
             .map_err(|error| Problem::error(Place::Machine, format!("the shards cannot start: {error}"), ""))?;
         let bus = node.take_bus().expect("a new node has it");
-        let media = control.serve_media(MediaParts {
-            bus,
-            journals: journals.readers,
-            nodes: self.image.media_nodes,
-            sockets: self.config.media.sockets,
-            make: Box::new(|_| Ok(NoNodes)),
-        })?;
+        let (nodes, sockets) = (self.image.media_nodes, self.config.media.sockets);
+        // Nodes that were taken out of the tables may still be owed something.
+        let media = if nodes.is_empty() && !client.path().exists() {
+            control.serve_media(MediaParts {
+                bus,
+                journals: readers,
+                nodes,
+                sockets,
+                make: Box::new(|_| Ok(NoNodes)),
+            })?
+        } else {
+            let make = Box::new(move |now| client.make(now));
+            control.serve_media(MediaParts { bus, journals: readers, nodes, sockets, make })?
+        };
         let slow = SlowWork::start(tasks, control.shared())?;
         Ok((Running { node, media, slow, config: self.config, _state: self.state }, warnings))
+    }
+
+    /// How this start asks media nodes.
+    fn client(&self) -> ClientSpec {
+        let Identity { node, boot } = self.identity;
+        let config::Media { deadline, sockets } = self.config.media;
+        let directory = self.config.journal_dir();
+        ClientSpec::new(directory, self.config.calls_max.value, Origin { node, boot }, sockets, deadline)
     }
 
     fn journals(&self, warnings: &mut Vec<Problem>) -> Result<Journals, Problem> {
@@ -268,9 +295,12 @@ impl Running {
     }
 }
 
-/// Brings the journals to the disk once a second: what the process has written outlives it anyway, and the machine's end only so.
-fn syncer(journals: &[JournalReader]) -> io::Result<Task> {
-    let files = journals.iter().map(JournalReader::file).collect::<io::Result<Vec<_>>>()?;
+/// Brings journals and media sessions to the disk once a second: what the process has written outlives it anyway, and the machine's end only so.
+fn syncer(journals: &[JournalReader], sessions: &Path) -> io::Result<Task> {
+    let mut files = journals.iter().map(JournalReader::file).collect::<io::Result<Vec<_>>>()?;
+    if sessions.exists() {
+        files.push(fs::File::open(sessions)?);
+    }
     let mut failing = false;
     let run = move || {
         let failed = files.iter().find_map(|file| file.sync_data().err());

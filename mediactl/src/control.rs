@@ -8,7 +8,7 @@
 //!
 //! | file | what |
 //! | --- | --- |
-//! | `media.rs`, `machine.rs` | the media task, and who decides in it |
+//! | `media.rs`, `machine.rs`, `client.rs` | the media task, who decides in it, and that the ng client does |
 //! | `sockets.rs`, `names.rs` | towards media nodes |
 //! | [`counter`] | what is counted here |
 //!
@@ -18,6 +18,7 @@
 //! A panic of a task is counted, and the task starts again; calls go on meanwhile. A panic of the control core itself ends it: the main
 //! thread sees the requests end. Slow work (slow.rs) is treated alike. Everywhere else a panic aborts the process ([`abort_on_panic`]): a shard whose engine is in an unknown state must not answer another datagram.
 
+mod client;
 pub mod counter;
 mod machine;
 mod media;
@@ -40,6 +41,7 @@ use tokio::task::{LocalSet, spawn_local};
 use crate::problem::{Place, Problem};
 use crate::slow;
 
+pub use client::ClientSpec;
 pub use machine::{MediaMachine, MediaNode, NoNodes, Outputs};
 pub use media::{MediaHandle, MediaParts};
 

@@ -24,6 +24,7 @@ use corelane_shard::{BUS_BYTES, journal};
 use crate::config::Config;
 use crate::control::counter::{Shared, TABLE as CONTROL};
 use crate::problem::{Place, Problem};
+use crate::rtpengine::sessions::RECORD;
 
 /// What the engines of a node will take, known before any of it is taken (SPEC I8).
 #[derive(Clone, Debug)]
@@ -34,6 +35,8 @@ pub struct Bill {
     pub shards: u8,
     /// The table of caps, which all shards share; known with the image.
     pub caps: Option<CapsSize>,
+    /// Bytes of the table of media sessions, where there are media nodes.
+    pub media_sessions: Option<usize>,
 }
 
 impl Bill {
@@ -42,7 +45,7 @@ impl Bill {
     pub fn of(config: &Config) -> Bill {
         let shards = config.shards();
         let budget = Budget::for_shard(config.calls_max.value, config.cps_max.value, shards, &config.timers);
-        Bill { budget, shards, caps: None }
+        Bill { budget, shards, caps: None, media_sessions: None }
     }
 
     /// Bytes of one shard: its engine, its way to the control core, its journal.
@@ -62,7 +65,8 @@ impl Bill {
     /// Bytes of all engines and of what they share.
     #[must_use]
     pub fn node_bytes(&self) -> u64 {
-        self.shard_bytes() * u64::from(self.shards) + self.caps.map_or(0, |caps| caps.bytes() as u64)
+        let once = self.caps.map_or(0, |caps| caps.bytes()) + self.media_sessions.unwrap_or(0);
+        self.shard_bytes() * u64::from(self.shards) + once as u64
     }
 
     /// Compares the bill with what the machine has. `total` bounds what can ever be had, `available` is free now.
@@ -96,6 +100,10 @@ impl fmt::Display for Bill {
             let (rows, bytes) = (caps.providers + caps.carriers + caps.gateways, caps.bytes());
             let each = bytes / rows.max(1);
             writeln!(out, "  {:<26} {rows:>9} x {each:>7} B {:>10}  (once for all)", "caps", size(bytes as u64))?;
+        }
+        if let Some(bytes) = self.media_sessions {
+            let (name, records, each) = ("media sessions (a file)", bytes / RECORD, RECORD);
+            writeln!(out, "  {name:<26} {records:>9} x {each:>7} B {:>10}  (once for all)", size(bytes as u64))?;
         }
         Ok(())
     }
@@ -203,6 +211,10 @@ mod tests {
             size(bill.node_bytes())
         )));
         assert_eq!(text.lines().count(), 1 + bill.lines().count());
+
+        let media = Bill { media_sessions: Some(10 * RECORD), ..bill.clone() };
+        assert_eq!(media.node_bytes(), bill.node_bytes() + 10 * RECORD as u64);
+        assert_eq!(media.to_string().lines().count(), text.lines().count() + 1);
 
         let bytes = bill.node_bytes();
         assert_eq!(bill.against(&config, Some(bytes), Some(bytes)), None);

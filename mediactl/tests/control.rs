@@ -18,7 +18,8 @@ use corelane_core::siphash::Key;
 use corelane_core::steering::{ShardIndex, Steering};
 use corelane_core::{BufferRef, Counters, Effect, Effects, Flow, Input, Instant, Now, WallTime};
 use corelane_mediactl::control::counter::Counter;
-use corelane_mediactl::control::{ControlCore, MediaHandle, MediaMachine, MediaNode, MediaParts, Outputs};
+use corelane_mediactl::control::{ClientSpec, ControlCore, MediaHandle, MediaMachine, MediaNode, MediaParts, Outputs};
+use corelane_mediactl::rtpengine::id::Origin;
 use corelane_mediactl::rtpengine::node::{Admin, NodeConfig};
 use corelane_shard::{IoKind, Journals, Layout, Node, Protocol, SteeringMode};
 
@@ -115,7 +116,7 @@ const REQUEST: MediaRequest<'_> = MediaRequest {
 fn ended(number: u64) -> CallRecord {
     CallRecord {
         call_hash: number,
-        pass: 1,
+        pass: REQUEST.call.pass,
         provider: ProviderSlot(2),
         gateway: None,
         carrier: None,
@@ -205,6 +206,17 @@ struct World {
 
 impl World {
     fn start(directory: &Path, nodes: Vec<MediaNode>) -> World {
+        let seen: Arc<Mutex<Seen>> = Arc::default();
+        let machines = Arc::clone(&seen);
+        let world = World::with(directory, nodes, Box::new(move |_| Ok(Machine::new(&machines))));
+        World { seen, ..world }
+    }
+
+    fn with<M: MediaMachine + 'static>(
+        directory: &Path,
+        nodes: Vec<MediaNode>,
+        make: Box<dyn FnMut(Instant) -> std::io::Result<M> + Send>,
+    ) -> World {
         let control = ControlCore::start(None).expect("a thread");
         let journals = Journals::open(directory, 1, 1_000).expect("journals");
         let layout = Layout {
@@ -217,24 +229,22 @@ impl World {
         };
         let (go, going) = mpsc::channel();
         let mut going = Some(going);
-        let make = |_: ShardIndex, _: &[SocketAddr]| {
+        let asker = |_: ShardIndex, _: &[SocketAddr]| {
             let going = going.take().expect("one shard");
             move |_| Asker::new(going)
         };
-        let mut node = Node::start_with(layout, make).expect("loopback");
-        let seen: Arc<Mutex<Seen>> = Arc::default();
-        let machines = Arc::clone(&seen);
+        let mut node = Node::start_with(layout, asker).expect("loopback");
         let parts = MediaParts {
             bus: node.take_bus().expect("a new node has it"),
             journals: journals.readers,
             nodes,
             sockets: 4,
-            make: Box::new(move |_| Ok(Machine::new(&machines))),
+            make,
         };
         let media = control.serve_media(parts).expect("the first");
         let peer = UdpSocket::bind("127.0.0.1:0").expect("loopback");
         peer.set_read_timeout(Some(Duration::from_secs(30))).expect("a timeout");
-        World { control, node, media, seen, peer, go }
+        World { control, node, media, seen: Arc::default(), peer, go }
     }
 
     fn say(&self, text: &str) {
@@ -403,4 +413,79 @@ fn a_panic_in_the_media_task_is_survived() {
     world.stop();
     let mut journals = Journals::open(directory.path(), 1, 1_000).expect("journals");
     assert!(journals.readers[0].next_record().is_none(), "the record that nobody can take is passed over");
+}
+
+/// What a media node that speaks ng was asked: verbs with the ids of their sessions.
+type Asked = Arc<Mutex<Vec<(String, String)>>>;
+
+/// A media node that speaks ng, as far as these tests need it.
+fn ng_node() -> (u16, Asked) {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback");
+    let port = socket.local_addr().expect("bound").port();
+    let asked: Asked = Arc::default();
+    let heard = Arc::clone(&asked);
+    thread::spawn(move || {
+        let mut buffer = [0; 16_384];
+        while let Ok((length, from)) = socket.recv_from(&mut buffer) {
+            let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+            let (cookie, question) = text.split_once(' ').expect("a cookie");
+            let after = |key: &str| {
+                let (_, value) = question.split_once(key)?;
+                let (length, value) = value.split_once(':')?;
+                Some(value[..length.parse().ok()?].to_owned())
+            };
+            let verb = after("7:command").expect("a verb");
+            let reply = match verb.as_str() {
+                "ping" => "d6:result4:ponge",
+                "offer" | "answer" => "d6:result2:ok3:sdp7:relayede",
+                _ => "d6:result2:oke",
+            };
+            heard.lock().expect("no panic").push((verb, after("7:call-id").unwrap_or_default()));
+            let _ = socket.send_to(format!("{cookie} {reply}").as_bytes(), from);
+        }
+    });
+    (port, asked)
+}
+
+fn asked(asked: &Asked, verb: &str) -> Vec<String> {
+    let asked = asked.lock().expect("no panic");
+    asked.iter().filter(|(asked, _)| asked == verb).map(|(_, session)| session.clone()).collect()
+}
+
+#[test]
+fn the_ng_client_relays_and_pays_what_a_call_owes_over_restarts_too() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (port, node) = ng_node();
+    let start = |boot| {
+        let origin = Origin { node: 5, boot };
+        let client = ClientSpec::new(directory.path(), 100, origin, 4, Duration::from_secs(2));
+        World::with(directory.path(), vec![row(9, "127.0.0.1", port)], Box::new(move |now| client.make(now)))
+    };
+    let session = |boot| format!("5-{boot:016x}-{:016x}-{:08x}", REQUEST.call.call_hash, REQUEST.call.pass);
+
+    // A call that ends: `end 1` is the record of the very call that asks.
+    let world = start(100);
+    world.say("ask v=0");
+    assert_eq!(world.hear(), "Done 9 relayed");
+    assert!(asked(&node, "delete").is_empty(), "the call lives");
+    world.say("end 1");
+    world.until(|world| world.media.counters().contains(&("media_deletes_paid", 1)));
+    assert_eq!(asked(&node, "delete"), [session(100)]);
+
+    // One that lives when the process ends: its session is of another boot then, and owed.
+    world.say("ask v=0");
+    assert_eq!(world.hear(), "Done 9 relayed");
+    world.stop();
+    let world = start(101);
+    world.until(|world| world.media.counters().contains(&("media_deletes_paid", 1)));
+    world.stop();
+    assert_eq!(asked(&node, "offer"), [session(100), session(100)]);
+    assert!(asked(&node, "delete").iter().all(|found| *found == session(100)));
+
+    let world = start(102);
+    world.say("ask v=0");
+    assert_eq!(world.hear(), "Done 9 relayed");
+    assert_eq!(asked(&node, "offer").last(), Some(&session(102)));
+    world.stop();
+    assert_eq!(asked(&node, "delete").len(), 2, "everything is paid once");
 }

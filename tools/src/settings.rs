@@ -100,7 +100,7 @@ pub(crate) struct SettingsArgs {
     /// Whether a gateway's 503 goes upstream as 500 [default: true]
     #[arg(long, value_name = "BOOL")]
     remap_503: Option<bool>,
-    /// How long a message may wait for media nodes, in milliseconds [default: 2000]
+    /// How long a message may wait for one media node, in milliseconds [default: 2000]
     #[arg(long, value_name = "MS", value_parser = |text: &str| bounds::MEDIA_DEADLINE_MS.parse::<u64>(text))]
     media_deadline_ms: Option<u64>,
     /// Sockets towards each media node [default: 4]

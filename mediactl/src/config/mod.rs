@@ -36,7 +36,7 @@ pub const CALLS_MAX_DEFAULT: u32 = 60_000;
 /// New calls a second unless told otherwise.
 pub const CPS_MAX_DEFAULT: u32 = 1_000;
 
-/// From a question to a media node, other nodes included, to giving up, unless told otherwise.
+/// From a question to a media node to giving that node up, unless told otherwise; all nodes together have twice that.
 pub const MEDIA_DEADLINE_MS_DEFAULT: u64 = 2_000;
 /// How much longer than the deadline a shard waits for the control core: one that does not answer at all has panicked or stands still.
 const MEDIA_GRACE: Duration = Duration::from_secs(1);
@@ -188,7 +188,7 @@ impl Given {
             default_timeout: s(&self.default_timeout_s, defaults.default_timeout),
             session_expires: s(&self.session_expires_s, defaults.session_expires),
             min_se: s(&self.min_se_s, defaults.min_se),
-            media_timeout: self.media_deadline() + MEDIA_GRACE,
+            media_timeout: 2 * self.media_deadline() + MEDIA_GRACE,
         };
         // RFC 4028 §4: what we ask for ourselves must be what we accept.
         if timers.session_expires < timers.min_se {
@@ -268,7 +268,7 @@ pub struct Config {
 /// How media nodes are asked.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub struct Media {
-    /// From a question, other nodes included, to giving up.
+    /// From a question to giving its node up; all nodes together have twice that.
     pub deadline: Duration,
     /// Sockets towards each node.
     pub sockets: u8,
@@ -320,7 +320,7 @@ mod tests {
         assert_eq!(config.timers.t1, Duration::from_millis(500));
         assert_eq!(config.timers.ring_timeout, Duration::from_secs(180));
         assert_eq!((config.media.deadline, config.media.sockets), (Duration::from_secs(2), 4));
-        assert_eq!(config.timers.media_timeout, Duration::from_secs(3), "after the control core has given up");
+        assert_eq!(config.timers.media_timeout, Duration::from_secs(5), "after the control core has given up");
         assert_eq!(config.unknown_source.value, UnknownSource::Drop);
         assert_eq!(config.image(), Path::new("/var/lib/corelane/routes.image"));
     }

@@ -27,13 +27,7 @@ pub struct MediaNode {
     pub enabled: bool,
 }
 
-/// What a machine wants done. Nothing of it waits.
-pub trait Outputs {
-    /// Sends a datagram to a node, from one of its sockets (any number names one).
-    fn send(&mut self, node: u32, socket: u8, to: SocketAddr, bytes: &[u8]);
-    /// Gives a shard the reply to one of its requests.
-    fn reply(&mut self, shard: u16, reply: MediaReply<'_>);
-}
+pub use crate::rtpengine::client::Outputs;
 
 /// What decides about media: sans-IO, as the engine is.
 pub trait MediaMachine {

@@ -34,8 +34,6 @@ use super::sessions::{Debt, Records, Sessions};
 
 /// How long one node has for a question.
 pub const NODE_DEADLINE: Duration = Duration::from_secs(2);
-/// How long all nodes have for an offer.
-pub const OVERALL_DEADLINE: Duration = Duration::from_secs(4);
 /// Questions that may wait for replies.
 pub const IN_FLIGHT_MAX: usize = 16_384;
 /// First and longest pause before an unacknowledged delete is tried again.
@@ -106,6 +104,9 @@ struct Call {
     waiting: Vec<u64>,
 }
 
+/// A delete that waits: until when, how often it was tried, the node, and the session in words that have an order.
+type Owing = (Instant, u8, u32, [u64; 4]);
+
 /// The machine.
 #[derive(Debug)]
 pub struct Client<R> {
@@ -116,11 +117,13 @@ pub struct Client<R> {
     calls: HashMap<MediaCall, Call>,
     questions: HashMap<u64, Question>,
     timers: BinaryHeap<Reverse<(Instant, u64)>>,
-    debts: BinaryHeap<Reverse<(Instant, u8, u32, [u64; 4])>>,
+    debts: BinaryHeap<Reverse<Owing>>,
     ready: HashMap<u32, VecDeque<(u8, SessionId)>>,
     queued: HashSet<Debt>,
     next: u64,
     counters: Counters,
+    /// How long one node has for a question.
+    deadline: Duration,
 }
 
 impl<R: Records> Client<R> {
@@ -140,12 +143,19 @@ impl<R: Records> Client<R> {
             queued: HashSet::new(),
             next: 1,
             counters: Counters::default(),
+            deadline: NODE_DEADLINE,
         };
         client.counters.set(Counter::RecordsDamaged, client.sessions.damaged());
         let owed = client.sessions.owed().count() as u64;
         client.counters.set(Counter::RecordsOwed, owed);
         client.configure(now, nodes);
         client
+    }
+
+    /// The same, with another deadline than [`NODE_DEADLINE`] for each node; all nodes together have twice that for an offer.
+    #[must_use]
+    pub fn with_deadline(self, deadline: Duration) -> Client<R> {
+        Client { deadline, ..self }
     }
 
     /// Takes another list of nodes, also a drained or enabled one. Debts of nodes that are gone stay.
@@ -180,7 +190,7 @@ impl<R: Records> Client<R> {
         let wish = Wish {
             shard,
             request: bytes,
-            deadline: now.after(OVERALL_DEADLINE),
+            deadline: now.after(2 * self.deadline),
             tried: Vec::new(),
             restore: (request.verb == Verb::Restore).then_some(Half::Offer),
             fresh: false,
@@ -610,8 +620,8 @@ impl<R: Records> Client<R> {
         }
         let due = now.after(PATIENCE);
         let deadline = match &purpose {
-            Purpose::Media(wish) => now.after(NODE_DEADLINE).min(wish.deadline),
-            _ => now.after(NODE_DEADLINE),
+            Purpose::Media(wish) => now.after(self.deadline).min(wish.deadline),
+            _ => now.after(self.deadline),
         };
         self.questions
             .insert(number, Question { purpose, node: id, socket, bytes, sent: now, tries: 1, due, deadline });

@@ -1,0 +1,107 @@
+//! The ng client as the media task's machine, and the file that it keeps its sessions in.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use corelane_core::Instant;
+use corelane_core::bus::{MediaCall, MediaRequest};
+use corelane_core::call::CallRecord;
+use corelane_shard::MappedFile;
+
+use super::machine::{MediaMachine, Outputs};
+use crate::rtpengine::client::Client;
+use crate::rtpengine::counter::TABLE;
+use crate::rtpengine::id::Origin;
+use crate::rtpengine::node::NodeConfig;
+use crate::rtpengine::sessions::{RECORD, Records};
+
+/// Name of the table of sessions.
+const FILE: &str = "media.sessions";
+/// Records for debts of calls that are over, beside those of calls in progress.
+const OWED: u32 = 8192;
+
+impl Records for MappedFile {
+    fn bytes(&mut self) -> &mut [u8] {
+        self.bytes_mut()
+    }
+}
+
+impl<R: Records> MediaMachine for Client<R> {
+    fn configure(&mut self, now: Instant, nodes: Vec<NodeConfig>) {
+        self.configure(now, nodes);
+    }
+
+    fn on_request(&mut self, now: Instant, shard: u16, request: &MediaRequest<'_>, out: &mut impl Outputs) {
+        self.submit(now, shard, request, out);
+    }
+
+    fn on_ended(&mut self, now: Instant, call: &CallRecord, out: &mut impl Outputs) {
+        if call.media {
+            self.ended(now, MediaCall { call_hash: call.call_hash, pass: call.pass }, out);
+        }
+    }
+
+    fn on_datagram(&mut self, now: Instant, socket: u8, from: SocketAddr, bytes: &[u8], out: &mut impl Outputs) {
+        self.on_datagram(now, socket, from, bytes, out);
+    }
+
+    fn on_unreachable(&mut self, now: Instant, node: u32, out: &mut impl Outputs) {
+        self.on_unreachable(now, node, out);
+    }
+
+    fn on_timeout(&mut self, now: Instant, out: &mut impl Outputs) {
+        self.on_timeout(now, out);
+    }
+
+    fn next_timeout(&self) -> Instant {
+        self.next_timeout()
+    }
+
+    fn counters(&mut self, each: &mut dyn FnMut(&'static str, u64)) {
+        let counters = self.counters();
+        TABLE.iter().for_each(|row| each(row.name, counters.value(row.counter)));
+    }
+}
+
+/// Where and how a node keeps its sessions, and who it is to media nodes.
+#[derive(Clone, Debug)]
+pub struct ClientSpec {
+    /// The table of sessions.
+    path: PathBuf,
+    /// Its size.
+    bytes: usize,
+    origin: Origin,
+    sockets: u8,
+    deadline: Duration,
+}
+
+impl ClientSpec {
+    /// Sessions in `directory`, for a node that holds `calls` calls. A quarter of the calls may have been offered to a second node.
+    #[must_use]
+    pub fn new(directory: &Path, calls: u32, origin: Origin, sockets: u8, deadline: Duration) -> ClientSpec {
+        ClientSpec { path: directory.join(FILE), bytes: ClientSpec::bytes(calls), origin, sockets, deadline }
+    }
+
+    /// Bytes of the table for so many calls, for the memory bill.
+    #[must_use]
+    pub const fn bytes(calls: u32) -> usize {
+        RECORD * calls.saturating_add(calls / 4).saturating_add(OWED) as usize
+    }
+
+    /// The table of sessions.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes a client on what the file holds: what another start left there is owed.
+    ///
+    /// # Errors
+    /// The file cannot be made or mapped.
+    pub fn make(&self, now: Instant) -> io::Result<Client<MappedFile>> {
+        let table = MappedFile::open(&self.path, self.bytes)?;
+        Ok(Client::new(now, self.origin, self.sockets, Vec::new(), table).with_deadline(self.deadline))
+    }
+}
