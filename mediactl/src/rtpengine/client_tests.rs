@@ -96,7 +96,7 @@ impl World {
 
     fn lost(&mut self) -> bool {
         self.passed += 1;
-        self.loss != 0 && self.passed % self.loss == 0
+        self.loss != 0 && self.passed.is_multiple_of(self.loss)
     }
 
     /// Nodes answer what was sent, a millisecond later.
