@@ -431,10 +431,12 @@ impl<R: Records> Client<R> {
 
     fn choose(&mut self, request: &MediaRequest<'_>, tried: &[u32]) -> Option<u32> {
         let sessions = &self.sessions;
+        // Set 0: the provider names none, and any node will do.
+        let serves = |node: &Node| request.set == 0 || node.config.set == request.set;
         let usable = |node: &&Node| {
             let id = node.config.id;
             let known = id == request.node && node.is_reachable();
-            !tried.contains(&id) && node.config.set == request.set && (known || node.takes_calls(sessions.of_node(id)))
+            !tried.contains(&id) && serves(node) && (known || node.takes_calls(sessions.of_node(id)))
         };
         let windowed = self.nodes.iter().filter(usable).any(|node| node.in_flight >= WINDOW);
         let mut candidates = self.nodes.iter().filter(usable).filter(|node| node.in_flight < WINDOW);
