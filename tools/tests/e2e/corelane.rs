@@ -175,6 +175,12 @@ impl Corelane {
         counters
     }
 
+    /// Kills it at once (SIGKILL): it gets to say and write nothing more.
+    pub(crate) fn crash(mut self) {
+        self.process.signal("KILL");
+        assert!(self.process.finish(Duration::from_secs(10)).is_some(), "a killed process ends");
+    }
+
     fn lines_from(&self, from: usize) -> Vec<String> {
         self.printed.lock().unwrap_or_else(PoisonError::into_inner)[from..].to_vec()
     }
