@@ -199,7 +199,12 @@ impl Counters {
             if words.next() != Some("counter") {
                 continue;
             }
-            let scope = scopes.entry(words.next()?.to_owned()).or_default();
+            let scope = words.next()?;
+            // The control core pings its nodes also when nothing goes on.
+            if scope == "control" {
+                continue;
+            }
+            let scope = scopes.entry(scope.to_owned()).or_default();
             for (name, value) in words.filter_map(|word| word.split_once('=')) {
                 scope.insert(name.to_owned(), value.parse().ok()?);
             }
