@@ -11,18 +11,18 @@ CARGO ?= cargo
 OUTPUT := $(or $(CARGO_TARGET_DIR),target)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check tidy sim fuzz bench goodput soak
+.PHONY: help run demo test check tidy sim fuzz bench bench-media goodput soak
 
 help: ## what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## 1,000 real calls by SIPp through Corelane to two gateways, with a table of what happened
 	@scripts/setup.sh build sipp
 	$(CARGO) build --release --locked -p corelane-tools --bin corelane
 	@scripts/demo.sh $(OUTPUT)/release/corelane
 
-test: ## everything that can fail: units, state tables, end to end with SIPp on 1, 2 and 4 shards, the instruction count, the simulator and its canary, fuzz targets
-	@scripts/setup.sh build sipp valgrind fuzz
+test: ## everything that can fail: units, state tables, end to end with SIPp and rtpengine on 1, 2 and 4 shards, the instruction count, the simulator and its canary, fuzz targets
+	@scripts/setup.sh build sipp media valgrind fuzz
 	$(CARGO) test --locked --workspace --all-targets
 	$(CARGO) test --locked --workspace --doc
 	$(CARGO) test --locked -p corelane-perf --features canary --test canary
@@ -55,14 +55,21 @@ bench: ## CPU per call against the floor, instructions and allocations per call
 	$(OUTPUT)/release/corelane-perf engine --calls 20000
 	scripts/count-instructions.sh
 
+bench-media: ## CPU per call of shard and control core with media through stand-in relays; what frozen, killed and silent nodes cost; two real rtpengine under a rising rate
+	@scripts/setup.sh build media
+	$(CARGO) build --profile bench --locked --workspace --bins
+	$(OUTPUT)/release/corelane-perf media --ask pairs,curves,saturate
+
 goodput: ## calls answered at 1, 2 and 3 times the capacity of a fifth of a core, and the calls in progress meanwhile (root)
 	@scripts/setup.sh build
 	$(CARGO) build --release --locked -p corelane-tools -p corelane-perf --bins
 	@scripts/goodput.sh
 
-soak: ## CALLS=100000 calls of every outcome by SIPp; afterwards every slab is empty
+soak: ## CALLS=100000 calls of every outcome by SIPp; afterwards every slab is empty; 60,000 calls at once over four media nodes, one lost
 	@scripts/setup.sh build sipp
 	CORELANE_SOAK_CALLS=$(SOAK_CALLS) $(CARGO) test --locked --release -p corelane-tools --test e2e soak -- --nocapture
+	$(CARGO) build --release --locked -p corelane-tools -p corelane-perf --bins
+	$(OUTPUT)/release/corelane-perf media --ask held
 
 run: ## Corelane in the foreground on the demo's tables (127.0.50.1:15060)
 	@scripts/setup.sh build

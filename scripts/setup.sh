@@ -3,6 +3,7 @@
 #
 #   build     a C compiler and make (glommio compiles its ring library) and the Rust toolchain
 #   sipp      the real SIP client and server of the demo and the end-to-end tests
+#   media     the real media node of the end-to-end tests, in userspace: no kernel module
 #   valgrind  counts instructions
 #   fuzz      a C++ compiler: libFuzzer is written in it
 #
@@ -31,6 +32,7 @@ for what in "$@"; do
             fi
             ;;
         sipp) need sip-tester have sipp ;;
+        media) need rtpengine-daemon have rtpengine ;;
         valgrind) need valgrind have valgrind ;;
         fuzz) need g++ have c++ ;;
         *)

@@ -5,6 +5,7 @@
 //! a run of seconds. Where the kernel does not account interrupt time apart, a loopback sender also pays for the softirq
 //! that delivers its datagrams: for the floor and for Corelane alike.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::process::Command;
@@ -115,6 +116,21 @@ pub fn process_cpu(pid: u32) -> Option<Duration> {
     (threads > 0).then(|| Duration::from_nanos(spent))
 }
 
+/// CPU time that each thread of a process took so far, by its name; threads of one name count together. Empty when it is gone.
+#[must_use]
+pub fn thread_cpu(pid: u32) -> BTreeMap<String, Duration> {
+    let mut spent = BTreeMap::new();
+    let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return spent };
+    for task in tasks.flatten() {
+        let read = |file: &str| fs::read_to_string(task.path().join(file)).ok();
+        // A thread may end between the listing and the look.
+        let Some((name, text)) = read("comm").zip(read("schedstat")) else { continue };
+        let nanoseconds = text.split_whitespace().next().and_then(|word| word.parse().ok()).unwrap_or(0);
+        *spent.entry(name.trim_end().to_owned()).or_default() += Duration::from_nanos(nanoseconds);
+    }
+    spent
+}
+
 /// Where a figure was taken.
 #[derive(Clone, Debug)]
 pub struct Machine {
@@ -153,7 +169,7 @@ fn git(arguments: &[&str]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{UdpErrors, parse_snmp, parse_socket_drops, process_cpu};
+    use super::{UdpErrors, parse_snmp, parse_socket_drops, process_cpu, thread_cpu};
 
     #[test]
     fn snmp_counters_are_found_by_name() {
@@ -178,5 +194,19 @@ mod tests {
     fn a_process_that_lives_has_cpu_time_and_one_that_cannot_exist_has_none() {
         assert!(process_cpu(std::process::id()).is_some());
         assert!(process_cpu(u32::MAX).is_none());
+    }
+
+    #[test]
+    fn threads_are_known_by_their_names() {
+        let (told, asked) = std::sync::mpsc::channel::<()>();
+        let thread =
+            std::thread::Builder::new().name("counted".to_owned()).spawn(move || asked.recv()).expect("a thread");
+        // The name is set by the thread itself, once it runs.
+        while !thread_cpu(std::process::id()).contains_key("counted") {
+            std::thread::yield_now();
+        }
+        drop(told);
+        assert!(thread.join().expect("it ends").is_err(), "nobody told it anything");
+        assert!(thread_cpu(u32::MAX).is_empty());
     }
 }

@@ -5,6 +5,7 @@
 //!     └─────── load ◄── datagrams ──►   (the same for both)      caller and callee in one thread, on another CPU
 //!
 //!   engine ── drives corelane_core::Engine without sockets       instructions (callgrind) and allocations per call
+//!   relay ─── answers ng in rtpengine's place               scale and faults of media control
 //!   sim ───── the same engine in a world drawn from a seed      every fault, every audit, nothing left
 //! ```
 //!
@@ -20,6 +21,8 @@ pub mod floor;
 pub mod histogram;
 pub mod kernel;
 pub mod load;
+pub mod media;
+pub mod relay;
 pub mod sim;
 pub mod sys;
 pub mod wire;

@@ -1,11 +1,11 @@
-//! `corelane-perf`: floor, load, bench, engine, sim.
+//! `corelane-perf`: floor, load, bench, media, relay, engine, sim.
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
 
 use clap::{Parser, Subcommand};
-use corelane_perf::{bench, engine_calls, floor, load, sim, sys};
+use corelane_perf::{bench, engine_calls, floor, load, media, relay, sim, sys};
 
 // The engine bench reads its counts; elsewhere it costs one thread-local increment per allocation.
 #[global_allocator]
@@ -37,6 +37,10 @@ enum Command {
     Load(load::Plan),
     /// Floor and Corelane in turn under the same load; prints the ratio of their CPU per call.
     Bench(bench::Settings),
+    /// Direct media against media through stand-in relays, and what their faults cost.
+    Media(media::Settings),
+    /// A stand-in for rtpengine: answers ng for many sessions, fails as told. Ends with SIGTERM and prints its counters.
+    Relay(relay::Settings),
     /// The engine alone, without sockets: full calls, allocations counted.
     Engine(engine_calls::Plan),
     /// The engine in simulated worlds full of faults; a failure prints its seed.
@@ -74,6 +78,14 @@ fn run(arguments: Arguments) -> Result<bool, Box<dyn std::error::Error>> {
             Ok(report.faults().is_empty())
         }
         Command::Bench(settings) => bench::run(&settings, &mut say),
+        Command::Media(settings) => media::run(&settings, &mut say),
+        Command::Relay(settings) => {
+            let node = relay::Relay::bind(&settings)?;
+            say(&format!("relay on {}, control on {}", node.address()?, node.control_address()?));
+            let counts = node.run(&sys::process::until_terminated())?;
+            say(counts.to_string().trim_end());
+            Ok(true)
+        }
         Command::Engine(plan) => {
             let outcome = engine_calls::run(&plan)?;
             say(outcome.to_string().trim_end());

@@ -64,6 +64,8 @@ fn plan(target: SocketAddr, callee: SocketAddr) -> Plan {
         late_ms: 60_000,
         pid: None,
         drain_ms: 0,
+        relays: Vec::new(),
+        slice_ms: 0,
     }
 }
 

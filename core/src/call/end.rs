@@ -16,7 +16,6 @@ impl Engine {
         let Some(call) = self.calls.find_mut(at) else { return };
         assert!(matches!(call.state, State::HungUp | State::Terminated), "a call ends where its figure says so");
         let best = call.hunt.best.take().and_then(|best| best.response);
-        let media = call.media.take();
         for buffer in best.into_iter().chain(call.text.take()) {
             self.pool.release(buffer);
         }
@@ -37,11 +36,11 @@ impl Engine {
             ended: turn.now.wall,
             duration: talked,
             reason,
-            media: media.as_ref().is_some_and(|media| media.owed),
+            media: call.media.as_ref().is_some_and(|media| media.owed),
         };
         let terminated = call.state == State::Terminated;
-        if let Some(media) = media {
-            self.forget_media(&media);
+        if call.media.is_some() {
+            self.forget_media(at);
         }
         self.counters.count(Counter::CallsEnded);
         self.counters.count(reason.counter());

@@ -118,7 +118,13 @@ impl Engine {
             return;
         };
         let Some(call) = self.calls.find(found.call) else { return };
-        let opens = incoming.message.cseq().number == call.opening.cseq && found.side == Side::Caller;
+        let number = incoming.message.cseq().number;
+        // The ACK of a re-INVITE that was refused without state ends here too: that INVITE's number never went on. Nor does what a strict
+        // router left without a target.
+        if number > call.leg(found.side).cseq || check_target(incoming.message, &found).is_some() {
+            return self.counters.count(Counter::StrayAcks);
+        }
+        let opens = number == call.opening.cseq && found.side == Side::Caller;
         let through_a_node = call.media.is_some() && call.state != State::HungUp;
         if through_a_node && !incoming.relayed && self.holds_ack(turn, incoming, found.call, opens) {
             return;
@@ -129,7 +135,7 @@ impl Engine {
             return self.counters.count(Counter::StrayAcks);
         }
         let confirms = found.side == Side::Caller
-            && incoming.message.cseq().number == call.opening.cseq
+            && number == call.opening.cseq
             && call.dialogs.known(found.dialog) == Some(Known::Confirmed);
         // It goes on first: the call may be one that ends as soon as it is acknowledged.
         if let Some(forward) = self.dialog_forward(turn, incoming, &found, Method::Ack) {

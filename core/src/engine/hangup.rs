@@ -179,7 +179,6 @@ impl Engine {
 
     /// The texts of the dialog that a 2xx makes, for the time when Corelane ends it; `None` without memory, or with a route set
     /// that is longer than any in use.
-    #[inline(always)]
     pub(crate) fn compose_text(&mut self, at: CallRef, flow: Flow, answer: &Message<'_>) -> Option<BufferRef> {
         let call = self.calls.find(at)?;
         let (opening, call_hash, caller) = (call.opening, call.call_hash, call.caller.flow);

@@ -109,10 +109,11 @@ impl Engine {
         Ok(())
     }
 
-    /// Hands a wish over that nobody waits for: of a call that ends anyway it is not missed.
+    /// Hands a wish over that nobody waits for: of a call that ends anyway it is not missed. Of one that has ended there is nothing to wish:
+    /// the deletes of its record are under way.
     fn tell(&mut self, turn: &mut Turn<'_>, at: CallRef, ask: &Ask<'_>) {
         let asked = self.calls.find(at).and_then(|call| call.media.as_ref()).is_some_and(|media| media.owed);
-        if asked {
+        if asked && self.speaks(at) {
             // Without a buffer it is not said; the delete of the whole call covers it.
             let _ = self.ask(turn, at, ExchangeId::NOBODY, ask);
         }

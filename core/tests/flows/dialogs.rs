@@ -37,6 +37,18 @@ fn a_reinvite_passes_with_its_ack() {
     world.settle();
 }
 
+/// The ACK of a re-INVITE that never went on (refused without state: its transaction is not there to tell) is no ACK of a 2xx.
+#[test]
+fn an_ack_of_an_invite_that_did_not_go_on_ends_here() {
+    let mut world = World::new();
+    let call = answered(&mut world, "ack-of-nothing");
+    assert!(world.deliver(CALLER, &call.caller_sends("ACK", "ack9", 9).text()).is_empty());
+    assert_eq!(world.count(Counter::StrayAcks), 1);
+    let again = world.deliver(CALLER, &call.caller_sends("ACK", "ack1", 1).text());
+    assert_eq!(ladder(&again), [format!("{GATEWAY} ACK")]);
+    world.settle();
+}
+
 /// PRACK, UPDATE, INFO and the like pass in both directions; PRACK already in an early dialog (RFC 3262).
 #[test]
 fn other_methods_pass() {

@@ -222,3 +222,32 @@ fn the_lifecycle_has_the_rules_of_the_hunt() {
         assert_eq!(said.get(&status), Some(&verdict(Failure::Status(status))), "{status}");
     }
 }
+
+/// `docs/media.md`: each position, each reply and each crossing has an outcome and a test that runs to the end of everything; each test that
+/// was written for the tables is in one.
+#[test]
+fn each_position_of_media_has_an_outcome_and_a_test() {
+    let document = read("docs/media.md");
+    let tests = tests();
+    let of_media = |path: &Path| path.parent().is_some_and(|folder| folder.ends_with("flows/media"));
+    let mut named = BTreeSet::new();
+    let mut said = BTreeSet::new();
+    for header in ["position", "what happens"] {
+        for row in rows(&document, header) {
+            let [what, outcome, names] = row.as_slice() else { panic!("three columns: {row:?}") };
+            assert!(!outcome.is_empty() && said.insert(what.clone()), "{what}: no outcome, or twice");
+            let names = quoted(names);
+            assert!(!names.is_empty(), "{what}: no test");
+            for name in names {
+                let (path, body) = tests.get(name).unwrap_or_else(|| panic!("{what}: there is no test {name}"));
+                assert!(of_media(path), "{name} looks at no node");
+                assert!(body.contains("world.settle();"), "{name} does not say that nothing is left");
+                named.insert(name.to_owned());
+            }
+        }
+    }
+    assert!(said.len() >= 50, "the tables were read");
+    for (name, (path, _)) in tests {
+        assert!(!of_media(&path) || named.contains(&name), "{}: {name} is in no row", path.display());
+    }
+}

@@ -172,6 +172,11 @@ impl World {
         }
         let Effect::Send { flow, buffer } = effect else { return None };
         let text = String::from_utf8(self.engine.buffer(buffer).to_vec()).expect("text in tests");
+        // What a refusal describes is neither offer nor answer (RFC 3261 §21.4.26).
+        let refusal = text.starts_with("SIP/2.0 ") && text.as_bytes()[8] >= b'3';
+        if self.node.is_some() && !refusal {
+            assert!(!text.contains(super::media::node::ENDPOINT), "I2: an endpoint's own SDP leaves:\n{text}");
+        }
         if self.slow_ring {
             self.unreleased.push(buffer);
         } else {
@@ -254,6 +259,7 @@ impl World {
         assert_eq!(self.count(Counter::CallsStarted), self.count(Counter::CallsEnded));
         assert_eq!(self.count(Counter::CallsStarted), self.records.len() as u64, "one record a call");
         assert_eq!(self.caps.held(), [0; 3], "caps");
+        assert_eq!(self.count(Counter::Unrelayed), 0, "a path forgot the media node");
         let counters = self.engine.counters();
         for account in LEDGER {
             assert!(counters.balances(account) && counters.value(account.live) == 0, "{account:?}");

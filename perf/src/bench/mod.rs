@@ -9,8 +9,8 @@
 //! all that Corelane needs is charged. A run with kernel drops, failed calls or a late generator is printed, with the
 //! reason, and the bench ends with an error: there is no figure from a spoiled run.
 
-mod table;
-mod target;
+pub(crate) mod table;
+pub(crate) mod target;
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -20,35 +20,17 @@ use std::time::Duration;
 use crate::kernel::Machine;
 use crate::load::{self, Report};
 use crate::sys::process;
-use target::{Kind, Target};
+use target::{Fleet, Kind, Target};
 
-/// What is compared, and how.
+/// Where the system under test runs, and what calls it gets: the same for every run that is compared.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Settings {
+pub struct Stand {
     /// The `corelane` binary [the one beside this program].
     #[arg(long, value_name = "PATH")]
     pub corelane: Option<PathBuf>,
-    /// Measures the floor and the generator alone.
-    #[arg(long)]
-    pub floor_only: bool,
     /// Further arguments for `corelane run`, one each.
     #[arg(long, value_name = "ARGUMENT", allow_hyphen_values = true)]
     pub corelane_arg: Vec<String>,
-    /// A routing directory instead of the generated one; it must know the caller's and the callee's address.
-    #[arg(long, value_name = "DIR")]
-    pub routes: Option<PathBuf>,
-    /// Calls per second, one table row each.
-    #[arg(long, value_delimiter = ',', default_value = "1000,3000,6000")]
-    pub cps: Vec<u32>,
-    /// Pairs of runs per rate.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
-    pub rounds: u32,
-    /// Length of a run's schedule.
-    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=3600))]
-    pub seconds: u32,
-    /// Length of the warm-up before each run, at the same rate.
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=3600))]
-    pub warm_up_seconds: u32,
     /// CPU of the system under test.
     #[arg(long, default_value_t = 1)]
     pub target_cpu: usize,
@@ -82,16 +64,20 @@ pub struct Settings {
     /// How late a call may start before the run counts as saturated.
     #[arg(long, default_value_t = 50)]
     pub late_ms: u64,
-    /// Also write the result as JSON.
-    #[arg(long, value_name = "FILE")]
-    pub json: Option<PathBuf>,
-    /// Also write the result as Markdown.
-    #[arg(long, value_name = "FILE")]
-    pub markdown: Option<PathBuf>,
+    /// Pairs of runs per rate.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub rounds: u32,
+    /// Length of a run's schedule.
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub seconds: u32,
+    /// Length of the warm-up before each run, at the same rate.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub warm_up_seconds: u32,
 }
 
-impl Settings {
-    fn plan(&self, cps: u32, seconds: u32, pid: u32) -> load::Plan {
+impl Stand {
+    /// The calls of one run.
+    pub(crate) fn plan(&self, cps: u32, seconds: u32, pid: u32) -> load::Plan {
         load::Plan {
             target: self.target,
             uac_bind: self.uac_bind,
@@ -108,8 +94,42 @@ impl Settings {
             late_ms: self.late_ms,
             pid: Some(pid),
             drain_ms: self.drain_ms,
+            relays: Vec::new(),
+            slice_ms: 0,
         }
     }
+
+    /// # Errors
+    /// When target and generator are to share a CPU.
+    pub(crate) fn check(&self) -> Result<(), Box<dyn Error>> {
+        if self.target_cpu == self.generator_cpu {
+            return Err("the generator needs a CPU of its own: --target-cpu and --generator-cpu are the same".into());
+        }
+        Ok(())
+    }
+}
+
+/// What is compared, and how.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Settings {
+    /// The stand.
+    #[command(flatten)]
+    pub stand: Stand,
+    /// Measures the floor and the generator alone.
+    #[arg(long)]
+    pub floor_only: bool,
+    /// A routing directory instead of the generated one; it must know the caller's and the callee's address.
+    #[arg(long, value_name = "DIR")]
+    pub routes: Option<PathBuf>,
+    /// Calls per second, one table row each.
+    #[arg(long, value_delimiter = ',', default_value = "1000,3000,6000")]
+    pub cps: Vec<u32>,
+    /// Also write the result as JSON.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Also write the result as Markdown.
+    #[arg(long, value_name = "FILE")]
+    pub markdown: Option<PathBuf>,
 }
 
 /// One measured run.
@@ -130,14 +150,12 @@ pub struct Run {
 /// A CPU that cannot be pinned to, a target that does not start or answer, a file that cannot be written.
 pub fn run(settings: &Settings, say: &mut dyn FnMut(&str)) -> Result<bool, Box<dyn Error>> {
     let machine = Machine::here();
-    say(&table::heading(&machine, settings));
-    if settings.target_cpu == settings.generator_cpu {
-        return Err("the generator needs a CPU of its own: --target-cpu and --generator-cpu are the same".into());
-    }
+    say(&table::heading(&machine, &settings.stand));
+    settings.stand.check()?;
     let kinds = if settings.floor_only { &[Kind::Floor][..] } else { &[Kind::Floor, Kind::Corelane] };
     let mut runs = Vec::new();
     for cps in &settings.cps {
-        for round in 1..=settings.rounds {
+        for round in 1..=settings.stand.rounds {
             for kind in kinds {
                 let run = measure(settings, *kind, *cps, round)?;
                 say(&table::progress(&run));
@@ -160,14 +178,19 @@ pub fn run(settings: &Settings, say: &mut dyn FnMut(&str)) -> Result<bool, Box<d
 
 fn measure(settings: &Settings, kind: Kind, cps: u32, round: u32) -> Result<Run, Box<dyn Error>> {
     // A child inherits where its parent may run: the target is started from its CPU, the generator goes to its own.
-    process::pin(settings.target_cpu)?;
-    let started = Target::start(settings, kind, cps);
-    process::pin(settings.generator_cpu)?;
+    let stand = &settings.stand;
+    process::pin(stand.target_cpu)?;
+    let started = match (kind, &settings.routes) {
+        (Kind::Floor, _) => Target::floor(stand),
+        (Kind::Corelane, Some(routes)) => Target::corelane_on(stand, cps, routes),
+        (Kind::Corelane, None) => Target::corelane(stand, cps, Fleet::NONE),
+    };
+    process::pin(stand.generator_cpu)?;
     let mut target = started?;
-    target.wait_until_ready(settings)?;
-    let warm_up = load::Plan { drain_ms: 0, ..settings.plan(cps, settings.warm_up_seconds, target.pid()) };
+    target.wait_until_ready(stand)?;
+    let warm_up = load::Plan { drain_ms: 0, ..stand.plan(cps, stand.warm_up_seconds, target.pid()) };
     load::run(&warm_up)?;
-    let report = load::run(&settings.plan(cps, settings.seconds, target.pid()))?;
+    let report = load::run(&stand.plan(cps, stand.seconds, target.pid()))?;
     let counters = target.stop(Duration::from_secs(20))?;
     Ok(Run { kind, round, report, counters })
 }

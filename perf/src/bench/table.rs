@@ -4,14 +4,14 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::target::Kind;
-use super::{Run, Settings};
+use super::{Run, Settings, Stand};
 use crate::kernel::Machine;
 use crate::load::report::micros;
 
 /// Where, what and how, before the first run.
-pub(super) fn heading(machine: &Machine, settings: &Settings) -> String {
+pub(crate) fn heading(machine: &Machine, stand: &Stand) -> String {
     let Machine { cpu, cores, kernel, commit } = machine;
-    let Settings { rounds, seconds, ring_ms, hold_ms, drain_ms, target_cpu, generator_cpu, sources, .. } = settings;
+    let Stand { rounds, seconds, ring_ms, hold_ms, drain_ms, target_cpu, generator_cpu, sources, .. } = stand;
     format!(
         "machine  {cpu}, {cores} CPUs, Linux {kernel}\ncommit   {commit}\n\
          plan     INVITE 100 180 200 ACK BYE 200, ring {ring_ms} ms, hold {hold_ms} ms, {sources} source(s); \
@@ -55,7 +55,7 @@ fn steady(run: &Run) -> f64 {
 }
 
 /// The median; with an even count the mean of the middle two; not a number when there is none.
-fn median(mut values: Vec<f64>) -> f64 {
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let count = values.len();
     match count {
@@ -71,7 +71,7 @@ fn median_of(runs: &[&Run], figure: impl Fn(&Run) -> f64) -> f64 {
 
 /// The table, with machine, commit and plan above it and the faults below.
 pub(super) fn markdown(machine: &Machine, settings: &Settings, runs: &[Run]) -> String {
-    let mut text = format!("```text\n{}\n```\n\n", heading(machine, settings));
+    let mut text = format!("```text\n{}\n```\n\n", heading(machine, &settings.stand));
     text.push_str("CPU of the system under test in µs per call, median over the pairs; `steady` is the middle half of the run alone.\n\n");
     text.push_str("| calls/s | floor | Corelane | ratio | each pair | steady: floor | Corelane | ratio | INVITE-INVITE p99 µs: floor | Corelane | generator |\n");
     text.push_str("| ---: | ---: | ---: | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: |\n");
@@ -111,7 +111,7 @@ pub(super) fn markdown(machine: &Machine, settings: &Settings, runs: &[Run]) -> 
 }
 
 /// A figure, or a dash where there is none.
-fn number(value: f64, decimals: usize) -> String {
+pub(crate) fn number(value: f64, decimals: usize) -> String {
     if value.is_finite() { format!("{value:.decimals$}") } else { "–".to_owned() }
 }
 
@@ -150,9 +150,9 @@ pub(super) fn json(machine: &Machine, settings: &Settings, runs: &[Run]) -> Stri
         machine.cores,
         quoted(&machine.kernel),
         quoted(&machine.commit),
-        settings.rounds,
-        settings.seconds,
-        settings.drain_ms,
+        settings.stand.rounds,
+        settings.stand.seconds,
+        settings.stand.drain_ms,
         list(runs.iter().map(run).collect()),
     )
 }

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::Settings;
+use super::Stand;
 use crate::kernel;
 use crate::sys::process;
 
@@ -37,8 +37,22 @@ impl Kind {
     }
 }
 
+/// Media nodes of one set and one weight; none for direct media.
+#[derive(Copy, Clone)]
+pub(crate) struct Fleet<'a> {
+    /// Where they answer ng.
+    pub(crate) nodes: &'a [SocketAddr],
+    /// Sessions that each takes.
+    pub(crate) max_sessions: u32,
+}
+
+impl Fleet<'_> {
+    /// Direct media.
+    pub(crate) const NONE: Fleet<'static> = Fleet { nodes: &[], max_sessions: 0 };
+}
+
 /// A running child. Dropping it kills it, so that a bench that fails leaves nothing behind.
-pub(super) struct Target {
+pub(crate) struct Target {
     child: Child,
     kind: Kind,
     directory: PathBuf,
@@ -54,37 +68,46 @@ impl Drop for Target {
 }
 
 impl Target {
-    pub(super) fn start(settings: &Settings, kind: Kind, cps: u32) -> Result<Target, Box<dyn Error>> {
-        let directory = std::env::temp_dir().join(format!("corelane-perf-{}", std::process::id()));
-        fs::create_dir_all(&directory)?;
-        let mut command = match kind {
-            Kind::Corelane => {
-                let binary = match &settings.corelane {
-                    Some(binary) => binary.clone(),
-                    None => std::env::current_exe()?.with_file_name("corelane"),
-                };
-                corelane(settings, &binary, &directory, cps)?
-            }
-            Kind::Floor => {
-                let mut command = Command::new(std::env::current_exe()?);
-                command.args(["floor", "--listen", &settings.target.to_string()]);
-                command.args(["--callee", &settings.uas_bind.to_string()]);
-                command
-            }
-        };
+    /// The floor for these calls.
+    pub(crate) fn floor(stand: &Stand) -> Result<Target, Box<dyn Error>> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["floor", "--listen", &stand.target.to_string(), "--callee", &stand.uas_bind.to_string()]);
+        Target::start(command, Kind::Floor, directory(stand)?)
+    }
+
+    /// Corelane with one route to the callee, its media through these nodes, or direct where there are none.
+    pub(crate) fn corelane(stand: &Stand, cps: u32, media: Fleet<'_>) -> Result<Target, Box<dyn Error>> {
+        let directory = directory(stand)?;
+        let routes = directory.join("routes");
+        fs::create_dir_all(&routes)?;
+        for (name, text) in routing_set(stand, media) {
+            fs::write(routes.join(name), text)?;
+        }
+        let command = corelane(stand, &routes, &directory, cps)?;
+        Target::start(command, Kind::Corelane, directory)
+    }
+
+    /// Corelane on a routing directory that exists.
+    pub(crate) fn corelane_on(stand: &Stand, cps: u32, routes: &Path) -> Result<Target, Box<dyn Error>> {
+        let directory = directory(stand)?;
+        let command = corelane(stand, routes, &directory, cps)?;
+        Target::start(command, Kind::Corelane, directory)
+    }
+
+    fn start(mut command: Command, kind: Kind, directory: PathBuf) -> Result<Target, Box<dyn Error>> {
         let output = File::create(directory.join("output"))?;
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
         let child = command.spawn().map_err(|error| format!("{}: {error}", command.get_program().display()))?;
         Ok(Target { child, kind, directory })
     }
 
-    pub(super) fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// Waits until the target serves calls: the floor's socket is bound, Corelane answers OPTIONS with 200.
-    pub(super) fn wait_until_ready(&mut self, settings: &Settings) -> Result<(), Box<dyn Error>> {
-        let mut prober = settings.uac_bind;
+    pub(crate) fn wait_until_ready(&mut self, stand: &Stand) -> Result<(), Box<dyn Error>> {
+        let mut prober = stand.uac_bind;
         prober.set_port(0);
         let prober = UdpSocket::bind(prober)?;
         prober.set_read_timeout(Some(POLL))?;
@@ -96,9 +119,9 @@ impl Target {
             let ready = match self.kind {
                 Kind::Floor => {
                     thread::sleep(POLL);
-                    kernel::socket_drops(&[settings.target]).is_some()
+                    kernel::socket_drops(&[stand.target]).is_some()
                 }
-                Kind::Corelane => answers(&prober, settings.target, attempt)?,
+                Kind::Corelane => answers(&prober, stand.target, attempt)?,
             };
             if ready {
                 break;
@@ -112,7 +135,7 @@ impl Target {
     }
 
     /// Ends the target and reads the counters that it printed.
-    pub(super) fn stop(mut self, within: Duration) -> Result<Vec<(String, u64)>, Box<dyn Error>> {
+    pub(crate) fn stop(mut self, within: Duration) -> Result<Vec<(String, u64)>, Box<dyn Error>> {
         process::terminate(self.pid())?;
         let deadline = Instant::now() + within;
         while self.child.try_wait()?.is_none() {
@@ -146,36 +169,37 @@ fn answers(prober: &UdpSocket, target: SocketAddr, attempt: u32) -> io::Result<b
     }
 }
 
-fn corelane(settings: &Settings, binary: &Path, directory: &Path, cps: u32) -> io::Result<Command> {
-    let routes = match &settings.routes {
-        Some(routes) => routes.clone(),
-        None => {
-            let routes = directory.join("routes");
-            fs::create_dir_all(&routes)?;
-            for (name, text) in routing_set(settings) {
-                fs::write(routes.join(name), text)?;
-            }
-            routes
-        }
+/// A directory of this process for one target at a time.
+fn directory(stand: &Stand) -> io::Result<PathBuf> {
+    let directory = std::env::temp_dir().join(format!("corelane-perf-{}-{}", std::process::id(), stand.target.port()));
+    fs::create_dir_all(&directory)?;
+    Ok(directory)
+}
+
+fn corelane(stand: &Stand, routes: &Path, directory: &Path, cps: u32) -> io::Result<Command> {
+    let binary = match &stand.corelane {
+        Some(binary) => binary.clone(),
+        None => std::env::current_exe()?.with_file_name("corelane"),
     };
     // Calls in progress, twice over, with room for what hangs in a bad run.
-    let in_progress = u64::from(cps) * (settings.ring_ms + settings.hold_ms) / 1000;
+    let in_progress = u64::from(cps) * (stand.ring_ms + stand.hold_ms) / 1000;
     let mut command = Command::new(binary);
     command.arg("run").arg("--routes").arg(routes).arg("--state-dir").arg(directory.join("state"));
-    command.args(["--shards", "1", "--cpus", &settings.target_cpu.to_string()]);
-    command.args(["--control-cpu", &settings.target_cpu.to_string()]);
+    command.args(["--shards", "1", "--cpus", &stand.target_cpu.to_string()]);
+    command.args(["--control-cpu", &stand.target_cpu.to_string()]);
     command.args(["--calls-max", &(in_progress * 2 + 10_000).to_string()]);
     command.args(["--cps-max", &(u64::from(cps) * 5 / 4 + 100).to_string()]);
-    command.args(&settings.corelane_arg);
+    command.args(&stand.corelane_arg);
     Ok(command)
 }
 
-/// One provider (the caller), one gateway (the callee), one route for what the generator dials, and some neighbours.
-fn routing_set(settings: &Settings) -> [(&'static str, String); 7] {
-    let Settings { target, uac_bind, uas_bind, .. } = settings;
+/// One provider (the caller), one gateway (the callee), one route for what the generator dials, and some neighbours; media nodes of one
+/// set and one weight, if any.
+fn routing_set(stand: &Stand, media: Fleet<'_>) -> Vec<(&'static str, String)> {
+    let Stand { target, uac_bind, uas_bind, .. } = stand;
     let (host, port) = (target.ip(), target.port());
     let bits = if uac_bind.is_ipv4() { 32 } else { 128 };
-    [
+    let mut tables = vec![
         ("listener.csv", format!("id,name,address,port,transport\n1,bench,{host},{port},udp\n")),
         ("provider.csv", "id,name,enabled,routing_group\n1,caller,true,1\n".to_owned()),
         ("provider_address.csv", format!("provider_id,cidr\n1,{}/{bits}\n", uac_bind.ip())),
@@ -186,7 +210,16 @@ fn routing_set(settings: &Settings) -> [(&'static str, String); 7] {
             "route.csv",
             "id,routing_group,prefix,carrier_id,priority,weight\n1,1,49,1,1,100\n2,1,4930,1,1,100\n".to_owned(),
         ),
-    ]
+    ];
+    if !media.nodes.is_empty() {
+        tables[1].1 = "id,name,enabled,routing_group,media_set\n1,caller,true,1,1\n".to_owned();
+        let mut nodes = "id,set,host,port,weight,max_sessions,enabled\n".to_owned();
+        for (place, node) in media.nodes.iter().enumerate() {
+            nodes.push_str(&format!("{},1,{},{},100,{},1\n", place + 1, node.ip(), node.port(), media.max_sessions));
+        }
+        tables.push(("media_node.csv", nodes));
+    }
+    tables
 }
 
 /// The lines `counter shard=N name=value`, summed over shards, in the order of their first appearance.

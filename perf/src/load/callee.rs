@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use super::Plan;
 use super::delays::{Delays, retransmissions};
+use super::relayed::Relays;
 use super::report::{Failure, Tally};
 use super::run::Out;
 use crate::sys::udp::Address;
@@ -47,6 +48,7 @@ pub struct CalleeSide {
     answers: Vec<Answer>,
     free: Vec<u32>,
     delays: Delays,
+    relays: Relays,
     run: u32,
     live: u32,
 }
@@ -68,6 +70,7 @@ impl CalleeSide {
             answers: Vec::new(),
             free: Vec::new(),
             delays: Delays::new(&[ring], &coarse),
+            relays: Relays::new(&plan.relays),
             run,
             live: 0,
         }
@@ -146,6 +149,7 @@ impl CalleeSide {
         answer.to = Some(from);
         *call = Call { answer: place, state: State::Ringing };
         self.live += 1;
+        tally.unrelayed += u64::from(!self.relays.names(invite.bytes));
         self.delays.arm(RING, now_ns, invite.call);
         true
     }

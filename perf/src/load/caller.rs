@@ -14,8 +14,10 @@ use std::time::Duration;
 
 use super::Plan;
 use super::delays::{Delays, retransmissions};
+use super::relayed::Relays;
 use super::report::{Failure, Tally};
 use super::run::Out;
+use super::series::Series;
 use crate::histogram::Histogram;
 use crate::sys::udp::Address;
 use crate::wire::{self, Dialog, Message, Start};
@@ -66,8 +68,11 @@ pub struct CallerSide {
     target: Address,
     run: u32,
     live: u32,
+    relays: Relays,
     /// Latencies so far.
     pub latencies: Latencies,
+    /// Counts by slices so far.
+    pub series: Series,
 }
 
 const HOLD: usize = 0;
@@ -98,7 +103,9 @@ impl CallerSide {
             target: plan.target.into(),
             run,
             live: 0,
+            relays: Relays::new(&plan.relays),
             latencies: Latencies::default(),
+            series: Series::new(plan.slice_ms),
         }
     }
 
@@ -121,6 +128,7 @@ impl CallerSide {
         (call.state, call.since_ns) = (State::Inviting, now_ns);
         self.live += 1;
         tally.started += 1;
+        self.series.start(now_ns);
         self.delays.arm(INVITE, now_ns, number);
         self.delays.arm(INVITE_LIMIT, now_ns, number);
         self.send_invite(number, outs);
@@ -131,6 +139,7 @@ impl CallerSide {
         let call = &self.calls[number as usize];
         if matches!(call.state, State::Inviting | State::Proceeding) {
             self.latencies.through.record_ns(now_ns.saturating_sub(call.since_ns));
+            self.series.through(call.since_ns, now_ns);
         }
     }
 
@@ -161,6 +170,7 @@ impl CallerSide {
         if call.state == State::Inviting {
             call.state = State::Proceeding;
             self.latencies.trying.record_ns(waited);
+            self.series.trying(call.since_ns, now_ns);
         }
         if status == 180 && call.state == State::Proceeding && !call.rung {
             call.rung = true;
@@ -199,6 +209,7 @@ impl CallerSide {
                 });
                 self.dialogs[call.dialog as usize].learn(message);
                 tally.answered += 1;
+                tally.unrelayed += u64::from(!self.relays.names(message.bytes));
                 self.delays.arm(HOLD, now_ns, number);
             }
             State::Talking | State::Ending => tally.retransmitted_in += 1,
@@ -275,6 +286,7 @@ impl CallerSide {
             self.free.push(call.dialog);
         }
         call.state = State::Failed;
+        self.series.fail(call.since_ns, failure);
         self.live -= 1;
         *tally.failures.entry(failure).or_default() += 1;
     }

@@ -14,10 +14,12 @@ pub mod callee;
 pub mod caller;
 pub mod delays;
 pub mod pace;
+pub mod relayed;
 pub mod report;
 mod run;
+pub mod series;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 pub use report::Report;
@@ -71,6 +73,12 @@ pub struct Plan {
     /// Idle time after the last call before the last CPU sample, so that deferred work (timers, frees) is charged too.
     #[arg(long, default_value_t = 1000)]
     pub drain_ms: u64,
+    /// Addresses of media relays: every SDP that arrives must name one of them. None: direct media, not looked at.
+    #[arg(long, value_name = "ADDR")]
+    pub relays: Vec<IpAddr>,
+    /// Also count by slices of this length; 0 does not.
+    #[arg(long, default_value_t = 0)]
+    pub slice_ms: u64,
 }
 
 impl Plan {

@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::caller::Latencies;
+use super::series::Series;
 use crate::kernel::UdpErrors;
 
 /// Why a call failed.
@@ -56,6 +57,8 @@ pub struct Tally {
     pub retransmitted_in: u64,
     /// Datagrams that do not scan.
     pub unreadable: u64,
+    /// SDPs that arrived and name no relay of the plan.
+    pub unrelayed: u64,
     /// Messages of no call of this run, or of a kind that the end does not expect.
     pub strangers: u64,
 }
@@ -103,6 +106,8 @@ pub struct Report {
     pub datagrams: Datagrams,
     /// Latencies.
     pub latencies: Latencies,
+    /// The same by slices of time, where the plan asks for them.
+    pub series: Series,
     /// From the first to the last INVITE.
     pub offered: Duration,
     /// The generator's own CPU time per call, both ends.
@@ -153,6 +158,9 @@ impl Report {
         }
         if self.saturated() {
             faults.push(format!("the generator was saturated: a call started {} ms late", self.late_max.as_millis()));
+        }
+        if self.tally.unrelayed > 0 {
+            faults.push(format!("{} SDPs arrived that name no relay", self.tally.unrelayed));
         }
         if self.refused_sends > 0 {
             faults.push(format!("the kernel refused {} sends of the generator", self.refused_sends));

@@ -110,6 +110,7 @@ pub fn run(plan: &Plan) -> io::Result<Report> {
     let mut samples = Samples { before: plan.pid.and_then(kernel::process_cpu), ..Samples::default() };
     let own_before = thread_cpu();
     generator.origin = Instant::now();
+    generator.caller.series.origin = generator.origin;
     let (late_max_ns, offered) = generator.place_all(plan, &mut samples)?;
     let generator_cpu = thread_cpu().saturating_sub(own_before);
 
@@ -129,6 +130,7 @@ pub fn run(plan: &Plan) -> io::Result<Report> {
         refused_sends: generator.outs.iter().map(|out| out.refused).sum(),
         tally: generator.tally,
         latencies: generator.caller.latencies,
+        series: generator.caller.series,
         offered,
         generator_per_call: generator_cpu / plan.calls.max(1),
         late_max: Duration::from_nanos(late_max_ns),

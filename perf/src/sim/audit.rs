@@ -41,11 +41,12 @@ impl fmt::Display for Fault {
 const MARGIN: u64 = 30 * SECOND;
 
 /// The gauges that are 0 when all is over.
-const GAUGES: [Counter; 6] = [
+const GAUGES: [Counter; 7] = [
     Counter::CallsLive,
     Counter::CallRecordsLive,
     Counter::ServerTransactionsLive,
     Counter::ClientTransactionsLive,
+    Counter::ExchangesLive,
     Counter::BuffersLive,
     Counter::TimersLive,
 ];
@@ -65,9 +66,13 @@ impl World<'_> {
         let value = |counter| counters.value(counter);
         let (started, ended, records) =
             (value(Counter::CallsStarted), value(Counter::CallsEnded), value(Counter::CallRecordsLive));
+        let unrelayed = value(Counter::Unrelayed);
         // A call that was hung up keeps its record for a while.
         if started < ended || started - ended > records || engine.ledger().iter().any(|line| !line.balances()) {
             self.break_promise("the ledger does not balance", self.last_call);
+        }
+        if unrelayed > 0 {
+            self.break_promise("a message came to its writer without having been to a media node", self.last_call);
         }
     }
 
@@ -168,9 +173,17 @@ impl World<'_> {
 
     /// The shard that owns it has handled a request of an endpoint, and sent something or not.
     pub(super) fn watch_handled(&mut self, from: Party, cause: Cause, spoke: bool) {
-        let scarce = self.is_scarce();
+        let (scarce, relayed) = (self.is_scarce(), self.calls[cause.at.call as usize].relayed);
         let call = &mut self.calls[cause.at.call as usize];
-        let strict = !(spoke || scarce || call.tampered);
+        // What a media node is asked about goes on when it has answered; an INVITE gets its 100 at once.
+        let asked = relayed
+            && cause.described
+            && (cause.serial >= ACK_SERIAL
+                || call.legs[usize::from(cause.at.leg)]
+                    .clients
+                    .get(cause.serial as usize)
+                    .is_some_and(|client| client.dialog.is_some()));
+        let strict = !(spoke || scarce || call.tampered || asked);
         let closing = call.closing;
         if cause.method == Method::Ack {
             // That of a refusal ends here; that of a 2xx goes on to the other side.
@@ -196,6 +209,9 @@ impl World<'_> {
             return None;
         };
         let message = message?;
+        if call != NO_CALL {
+            self.watch_description(call, message);
+        }
         if let Party::Stranger(_) = party {
             // Who repeats a message of a call holds its tokens or its branch, and is answered like who wrote it.
             let copied = call != NO_CALL && self.calls[call as usize].tampered;
@@ -248,6 +264,7 @@ impl World<'_> {
         client.final_status = if before == 0 { status } else { before };
         client.last_status = status;
         let (dialog, late) = (client.dialog, now >= client.give_up_at);
+        self.watch_media_refusal(call, status, dialog.is_some());
         let success = |status: u16| (200..300).contains(&status);
         let differs = before != 0 && before != status && !(success(before) && success(status));
         // A stateless refusal for want of room is forgotten at once: the INVITE that comes again is another one.
@@ -266,7 +283,7 @@ impl World<'_> {
         if opens && before == 0 {
             self.tally.finals[usize::from(status / 100)] += 1;
         }
-        let own = self.cause == Some(Cause { at, serial: index as u32, method });
+        let own = self.cause.is_some_and(|cause| (cause.at, cause.serial, cause.method) == (at, index as u32, method));
         if let Some(dialog) = dialog.filter(|_| own && before == 0 && status >= 400) {
             self.watch_refusal(at, dialog, status);
         }
@@ -316,7 +333,7 @@ impl World<'_> {
     }
 
     /// Whether records of all kinds are few, so that only the books are promised.
-    fn is_scarce(&self) -> bool {
+    pub(super) fn is_scarce(&self) -> bool {
         self.plan.scarce == Scarce::Everything
     }
 
@@ -337,6 +354,7 @@ impl World<'_> {
         if self.count(Counter::CallsStarted) != self.count(Counter::CallsEnded) {
             return Err(Fault::new("not each call that started has ended", self.last_call));
         }
+        self.audit_media_end()?;
         if self.is_scarce() {
             return Ok(());
         }

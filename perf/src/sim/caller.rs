@@ -4,6 +4,7 @@ use super::exchange::new_dialog;
 use super::leg::{Call, Leg, Progress, Stage};
 use super::network::{Act, LegIndex, Party, SECOND};
 use super::script::{Acknowledge, HangUp, Moment};
+use super::sdp;
 use super::wire::{Branch, Method, Request, header, leading_number, tag, write_call_id};
 use super::world::World;
 use crate::wire::{Message, decimal, hex, put};
@@ -29,7 +30,15 @@ impl World<'_> {
         let cancel = script.cancel;
         let unborn = host.down.is_some();
         let leg = Leg::new(party, host.life, None);
-        self.calls.push(Call { script, legs: vec![leg], tampered: mischief, closing: false });
+        self.calls.push(Call {
+            script,
+            legs: vec![leg],
+            tampered: mischief,
+            closing: false,
+            relayed: false,
+            direct: false,
+            lied_to: false,
+        });
         if unborn {
             return;
         }
@@ -71,6 +80,8 @@ impl World<'_> {
         }
         let party = script.party;
         let serial = self.leg(at).clients.len() as u32;
+        let delayed = self.random.chance(self.plan.offers.delayed_permille);
+        let body = (!delayed).then(|| self.describe(at));
         let request = Request {
             method: Method::Invite,
             uri: &uri,
@@ -82,7 +93,7 @@ impl World<'_> {
             seed: self.seed,
             cseq,
             lines: &lines,
-            body: true,
+            body,
         };
         let mut bytes = Vec::with_capacity(900);
         request.write(&mut bytes);
@@ -140,8 +151,19 @@ impl World<'_> {
             // RFC 3262 §4; a repeated one is acknowledged again, which a peer must bear.
             let mut lines = b"RAck: ".to_vec();
             put(&mut lines, &[number, b" ", message.cseq, b"\r\n"]);
-            self.ask(at, dialog, Method::Prack, &lines);
+            let sdp = self.prack_answers_or_offers(at, message).then(|| self.describe(at));
+            self.ask_with(at, dialog, Method::Prack, &lines, sdp);
         }
+    }
+
+    /// Whether the PRACK of a response has a session description: as answer it must, as another offer it may (RFC 3262 §5).
+    fn prack_answers_or_offers(&mut self, at: LegIndex, message: &Message<'_>) -> bool {
+        let cseq = leading_number(message.cseq);
+        let invites = &self.leg(at).clients;
+        let offered =
+            invites.iter().any(|client| client.method == Method::Invite && client.cseq == cseq && client.offers);
+        let described = sdp::find(message.bytes).is_some();
+        described && (!offered || self.random.chance(self.plan.offers.prack_permille))
     }
 
     /// The dialog of a response, early or not; none where the peer cannot have one.
@@ -167,6 +189,8 @@ impl World<'_> {
         let cseq = leading_number(message.cseq);
         let leg = self.leg(at);
         let cancelled = leg.clients.iter().any(|client| client.method == Method::Cancel);
+        let delayed =
+            leg.clients.iter().any(|client| client.method == Method::Invite && client.cseq == cseq && !client.offers);
         let surplus = leg
             .dialogs
             .iter()
@@ -174,6 +198,7 @@ impl World<'_> {
             .any(|(other, known)| other != usize::from(dialog) && known.stage >= Stage::Answered);
         let found = &mut leg.dialogs[usize::from(dialog)];
         let first = found.stage < Stage::Answered;
+        found.owes_answer |= first && delayed && sdp::find(message.bytes).is_some();
         if first {
             found.stage = Stage::Answered;
         }
@@ -189,7 +214,7 @@ impl World<'_> {
             Acknowledge::Once | Acknowledge::Twice | Acknowledge::Late => {}
         }
         if first && hang_up == HangUp::BeforeAck {
-            self.ask(at, dialog, Method::Bye, b"");
+            self.ask(at, dialog, Method::Bye);
             return self.act(at, ACK_AFTER_BYE, Act::Ack { dialog });
         }
         self.acknowledge(at, dialog, cseq, message);
@@ -201,7 +226,7 @@ impl World<'_> {
         }
         if surplus || cancelled {
             // RFC 3261 §13.2.2.4: one answer is enough, and who cancelled wants none.
-            return self.ask(at, dialog, Method::Bye, b"");
+            return self.ask(at, dialog, Method::Bye);
         }
         self.talk(at, dialog, hang_up, talk_us, asks);
     }

@@ -3,7 +3,8 @@
 
 use super::leg::{Client, Dialog, Leg, Progress, RequestHead, Server, Stage, Waits};
 use super::network::{Act, Event, LegIndex, Party, SECOND};
-use super::wire::{Branch, Method, Response, branch_text, header, leading_number, tag};
+use super::sdp::{self, Sdp};
+use super::wire::{Branch, Method, Response, branch_text, leading_number, tag};
 use super::world::World;
 use crate::wire::{Message, Start};
 
@@ -42,6 +43,7 @@ impl World<'_> {
         let now = self.now_us;
         let leg = self.leg(at);
         let index = leg.clients.len() as u16;
+        let offers = sdp::find(&bytes).is_some();
         self.send(at, listener, &bytes);
         self.leg(at).clients.push(Client {
             method,
@@ -52,7 +54,9 @@ impl World<'_> {
             interval_us: T1,
             give_up_at: now + GIVE_UP,
             dialog,
+            offers,
             reached: false,
+            passed_on: false,
             answered: false,
             final_status: 0,
             last_status: 0,
@@ -65,8 +69,19 @@ impl World<'_> {
         self.network.schedule(self.now_us + after_us, Event::Act { at, act });
     }
 
+    /// Sends a request inside a dialog, a re-INVITE or UPDATE with an offer or without one.
+    pub(super) fn ask(&mut self, at: LegIndex, dialog: u8, method: Method) {
+        let offers = match method {
+            Method::Invite => !self.random.chance(self.plan.offers.delayed_permille),
+            Method::Update => self.random.chance(self.plan.offers.update_permille),
+            _ => false,
+        };
+        let sdp = offers.then(|| self.describe(at));
+        self.ask_with(at, dialog, method, b"", sdp);
+    }
+
     /// Sends a request inside a dialog.
-    pub(super) fn ask(&mut self, at: LegIndex, dialog: u8, method: Method, lines: &[u8]) {
+    pub(super) fn ask_with(&mut self, at: LegIndex, dialog: u8, method: Method, lines: &[u8], sdp: Option<Sdp>) {
         let seed = self.seed;
         let leg = self.leg(at);
         let serial = leg.clients.len() as u32;
@@ -77,7 +92,7 @@ impl World<'_> {
         }
         found.cseq += 1;
         let cseq = found.cseq;
-        let head = RequestHead { party, branch: Branch { call: at.call, leg: at.leg, serial }, seed, cseq };
+        let head = RequestHead { party, branch: Branch { call: at.call, leg: at.leg, serial }, seed, cseq, sdp };
         let mut bytes = Vec::with_capacity(700);
         found.request(method, &head, lines).write(&mut bytes);
         let listener = listener_of(&found.route);
@@ -106,7 +121,7 @@ impl World<'_> {
             // RFC 3261 §12.2.1.2: who gets no answer in a dialog gives it up.
             if let Some(dialog) = client.dialog {
                 self.calls[at.call as usize].closing = true;
-                self.ask(at, dialog, Method::Bye, b"");
+                self.ask(at, dialog, Method::Bye);
             }
             return;
         }
@@ -133,7 +148,7 @@ impl World<'_> {
             let (status, dialog) = (server.status, server.dialog);
             if let Some(dialog) = dialog.filter(|_| (200..300).contains(&status)) {
                 // RFC 3261 §13.3.1.4: no ACK came.
-                self.ask(at, dialog, Method::Bye, b"");
+                self.ask(at, dialog, Method::Bye);
             }
             return;
         }
@@ -269,12 +284,24 @@ impl World<'_> {
             return true;
         }
         let party = self.leg(at).party;
-        let offers = method == Method::Invite && status == 200;
+        let answers = match method {
+            Method::Invite => true,
+            Method::Update => sdp::find(message.bytes).is_some(),
+            // One whose INVITE had no offer brings the answer itself.
+            Method::Prack => sdp::find(message.bytes).is_some() && self.was_invited_with_offer(at),
+            _ => false,
+        };
+        let body = (answers && status == 200).then(|| self.describe(at));
         self.leg(at).servers[usize::from(index)].dialog = Some(dialog as u8);
         let contact = (status == 200 && matches!(method, Method::Invite | Method::Update)).then_some(party);
-        let response = Response { status, to_tag: b"", lines: b"", contact, body: offers };
+        let response = Response { status, to_tag: b"", lines: b"", contact, body };
         self.respond(at, index, &response, message, false);
         true
+    }
+
+    /// Whether the INVITE that a gateway answered had an offer.
+    fn was_invited_with_offer(&mut self, at: LegIndex) -> bool {
+        self.leg(at).servers.first().is_some_and(|server| sdp::find(&server.request).is_some())
     }
 
     fn asks_invite(&mut self, at: LegIndex) -> bool {
@@ -283,43 +310,6 @@ impl World<'_> {
                 && client.dialog.is_some()
                 && matches!(client.progress, Progress::Trying | Progress::Proceeding)
         })
-    }
-
-    /// PRACK ends the repetition of the provisional response.
-    fn on_prack(&mut self, at: LegIndex) {
-        for server in &mut self.leg(at).servers {
-            if server.waits == Waits::Prack {
-                server.waits = Waits::Nothing;
-            }
-        }
-    }
-
-    /// The ACK of a 2xx.
-    fn on_ack(&mut self, at: LegIndex, dialog: usize, cseq: u32) {
-        let now = self.now_us;
-        let leg = self.leg(at);
-        for server in &mut leg.servers {
-            let answered = (200..300).contains(&server.status) && server.dialog == Some(dialog as u8);
-            if server.method == Method::Invite && answered && server.cseq == cseq {
-                server.waits = Waits::Nothing;
-            }
-        }
-        let found = &mut leg.dialogs[dialog];
-        if found.stage < Stage::Confirmed {
-            found.stage = Stage::Confirmed;
-            found.confirmed_at = now;
-            self.on_callee_confirmed(at, dialog as u8);
-        }
-    }
-
-    /// The ACK of a refusal, which belongs to the INVITE's transaction.
-    pub(super) fn on_refusal_ack(&mut self, at: LegIndex, branch: &[u8]) -> bool {
-        let of_branch = |server: &&mut Server| server.method == Method::Invite && server.branch == branch;
-        let Some(server) = self.leg(at).servers.iter_mut().find(of_branch) else { return false };
-        if server.status >= 300 {
-            server.waits = Waits::Nothing;
-        }
-        true
     }
 
     /// A response reaches the leg that asked.
@@ -359,72 +349,14 @@ impl World<'_> {
         if matches!(status, 481 | 408) && dialog.is_some() && method != Method::Bye {
             self.calls[at.call as usize].closing = true;
             if first_final && let Some(dialog) = dialog {
-                self.ask(at, dialog, Method::Bye, b"");
+                self.ask(at, dialog, Method::Bye);
             }
         }
     }
-
-    /// The ACK of a 2xx: written once, sent for each copy that comes (RFC 3261 §13.2.2.4).
-    pub(super) fn acknowledge(&mut self, at: LegIndex, dialog: u8, cseq: u32, answer: &Message<'_>) {
-        let (seed, now) = (self.seed, self.now_us);
-        let leg = self.leg(at);
-        let party = leg.party;
-        let found = &mut leg.dialogs[usize::from(dialog)];
-        if found.ack_cseq != cseq {
-            if !answer.contact.is_empty() {
-                found.target = answer.contact.to_vec();
-            }
-            let serial = ACK_SERIAL | cseq << 8 | u32::from(dialog);
-            let head = RequestHead { party, branch: Branch { call: at.call, leg: at.leg, serial }, seed, cseq };
-            let mut bytes = Vec::with_capacity(500);
-            found.request(Method::Ack, &head, b"").write(&mut bytes);
-            (found.ack, found.ack_cseq) = (bytes, cseq);
-        }
-        if found.stage < Stage::Confirmed {
-            (found.stage, found.confirmed_at) = (Stage::Confirmed, now);
-        }
-        let listener = listener_of(&found.route);
-        let bytes = std::mem::take(&mut found.ack);
-        self.send(at, listener, &bytes);
-        self.leg(at).dialogs[usize::from(dialog)].ack = bytes;
-    }
-
-    /// The ACK of a refusal: on the INVITE's branch, with its Request-URI (RFC 3261 §17.1.1.3).
-    pub(super) fn acknowledge_refusal(&mut self, at: LegIndex, index: usize, answer: &Message<'_>) {
-        let client = &self.leg(at).clients[index];
-        let listener = client.listener;
-        let mut bytes = Vec::with_capacity(400);
-        write_hop(&mut bytes, &client.bytes, Method::Ack, client.cseq, Some(answer.to));
-        self.send(at, listener, &bytes);
-    }
-
-    /// Gives up an INVITE: CANCEL on its branch (RFC 3261 §9.1).
-    pub(super) fn cancel(&mut self, at: LegIndex, index: usize) {
-        let client = &self.leg(at).clients[index];
-        let (listener, cseq) = (client.listener, client.cseq);
-        let mut bytes = Vec::with_capacity(400);
-        write_hop(&mut bytes, &client.bytes, Method::Cancel, cseq, None);
-        self.open_client(at, Method::Cancel, cseq, listener, None, bytes);
-    }
-}
-
-/// An ACK or CANCEL that belongs hop by hop to an INVITE: its first line, Via, Route, From, To, Call-ID.
-fn write_hop(out: &mut Vec<u8>, invite: &[u8], method: Method, cseq: u32, to: Option<&[u8]>) {
-    let Some(message) = Message::scan(invite) else { return };
-    let uri = invite.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
-    crate::wire::put(out, &[method.name(), b" ", uri, b" SIP/2.0\r\nVia: ", message.vias()[0], b"\r\n"]);
-    if let Some(route) = header(invite, b"Route") {
-        crate::wire::put(out, &[b"Route: ", route, b"\r\n"]);
-    }
-    let to = to.unwrap_or(message.to);
-    crate::wire::put(out, &[b"Max-Forwards: 70\r\nFrom: ", message.from, b"\r\nTo: ", to, b"\r\nCall-ID: "]);
-    crate::wire::put(out, &[message.call_id, b"\r\nCSeq: "]);
-    crate::wire::decimal(out, cseq.into());
-    crate::wire::put(out, &[b" ", method.name(), b"\r\nContent-Length: 0\r\n\r\n"]);
 }
 
 /// The listener that a route set leads to.
-fn listener_of(route: &[u8]) -> u8 {
+pub(super) fn listener_of(route: &[u8]) -> u8 {
     u8::from(route.get(5..).is_some_and(|rest| rest.starts_with(super::network::LISTENERS[1].as_bytes())))
 }
 
@@ -459,5 +391,6 @@ pub(super) fn new_dialog(party: Party, local: Vec<u8>, message: &Message<'_>, by
         confirmed_at: 0,
         ack: Vec::new(),
         ack_cseq: 0,
+        owes_answer: false,
     }
 }

@@ -4,6 +4,7 @@ use super::exchange::new_dialog;
 use super::leg::{Leg, Stage, Waits};
 use super::network::{Act, LegIndex, Party};
 use super::script::{HangUp, OnCancel, Step};
+use super::sdp;
 use super::wire::{Method, Response, branch_text, header, read_gateway_tag, tag, write_gateway_tag};
 use super::world::World;
 use crate::wire::Message;
@@ -57,7 +58,7 @@ impl World<'_> {
             self.calls[message.call as usize].closing = true;
         }
         let mut bytes = Vec::with_capacity(500);
-        Response { status, to_tag: b"unknown", lines: b"", contact: None, body: false }.write(&mut bytes, message);
+        Response { status, to_tag: b"unknown", lines: b"", contact: None, body: None }.write(&mut bytes, message);
         self.transmit(party, listener, &bytes, message.call);
     }
 
@@ -125,13 +126,21 @@ impl World<'_> {
             200..300 => &session,
             _ => b"",
         };
+        let describes = match dialog {
+            None => false,
+            Some(_) if sdp::find(&request).is_some() => true,
+            // An INVITE without an offer gets one in the first reliable response (RFC 3261 §13.2.1).
+            Some(_) => (reliable || step.status >= 200) && !self.leg(at).offered,
+        };
+        let body = describes.then(|| self.describe_fork(at, step.fork));
+        self.leg(at).offered |= describes && step.status < 200;
         let contact = matches!(step.status, 101..400).then_some(party);
         let response = Response {
             status: step.status,
             to_tag: if step.status == 100 { b"" } else { &own_tag },
             lines,
             contact,
-            body: dialog.is_some(),
+            body,
         };
         self.leg(at).servers[usize::from(index)].dialog = dialog;
         self.respond(at, index, &response, &message, step.lost);
@@ -168,7 +177,7 @@ impl World<'_> {
         }
         let index = self.open_server(at, listener, Method::Cancel, message);
         let status = if how == OnCancel::Deny { 481 } else { 200 };
-        let response = Response { status, to_tag: b"cancelled", lines: b"", contact: None, body: false };
+        let response = Response { status, to_tag: b"cancelled", lines: b"", contact: None, body: None };
         self.respond(at, index, &response, message, false);
         if pending && how != OnCancel::Deny {
             let status = if how == OnCancel::Obey { 487 } else { 200 };

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use corelane_core::bus::{MediaOutcome, Verb};
 use corelane_core::call::EndReason;
 
 use super::network::{Party, SECOND};
@@ -15,6 +16,7 @@ pub(super) const NO_CALL: u32 = u32::MAX;
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub(super) enum End {
     Engine(u8),
+    Relay,
     Party(Party),
 }
 
@@ -22,6 +24,7 @@ impl fmt::Display for End {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             End::Engine(shard) => write!(out, "shard {shard}"),
+            End::Relay => out.write_str("relay"),
             End::Party(Party::Caller(number)) => write!(out, "caller {number}"),
             End::Party(Party::Gateway(number)) => write!(out, "gateway {number}"),
             End::Party(Party::Stranger(number)) => write!(out, "stranger {number}"),
@@ -36,6 +39,10 @@ pub(super) enum Line {
     Response(u16, Method, u32),
     Garbage,
     Unreachable,
+    /// What is asked of a media node, and of which exchange.
+    Wish(Verb, u32),
+    /// What came of it.
+    Reply(MediaOutcome, u32),
     /// The call ended at the engine, so and with this status.
     Ended(EndReason, u16),
 }
@@ -59,6 +66,8 @@ impl fmt::Display for Line {
             Line::Response(status, method, cseq) => write!(out, "{status} ({cseq} {})", name(*method)),
             Line::Garbage => out.write_str("(unreadable)"),
             Line::Unreachable => out.write_str("…unreachable"),
+            Line::Wish(verb, exchange) => write!(out, "{verb:?} #{exchange}"),
+            Line::Reply(outcome, exchange) => write!(out, "{outcome:?} #{exchange}"),
             Line::Ended(reason, status) => write!(out, "…ended: {reason:?}, {status}"),
         }
     }

@@ -3,6 +3,7 @@
 
 use super::network::Party;
 use super::script::CalleeScript;
+use super::sdp::Sdp;
 use super::wire::{Method, Request};
 
 /// A call as the world knows it.
@@ -14,6 +15,11 @@ pub(super) struct Call {
     pub(super) tampered: bool,
     /// Something happened by which the call may rightly be over: a BYE, a 481, a peer that fell silent.
     pub(super) closing: bool,
+    /// An INVITE of it met an image with media nodes, and one an image without: it may be either, where both are true.
+    pub(super) relayed: bool,
+    pub(super) direct: bool,
+    /// The media relay did not just do what was asked for it.
+    pub(super) lied_to: bool,
 }
 
 /// One end of a call.
@@ -27,6 +33,10 @@ pub(super) struct Leg {
     pub(super) script: Option<CalleeScript>,
     /// What the engine knows of a gateway's branch.
     pub(super) heard: Heard,
+    /// Session descriptions that it has given out.
+    pub(super) descriptions: u16,
+    /// An INVITE without one was answered with a reliable offer: a 2xx has none then.
+    pub(super) offered: bool,
     pub(super) clients: Vec<Client>,
     pub(super) servers: Vec<Server>,
     pub(super) dialogs: Vec<Dialog>,
@@ -35,7 +45,18 @@ pub(super) struct Leg {
 impl Leg {
     pub(super) fn new(party: Party, life: u16, script: Option<CalleeScript>) -> Leg {
         let (clients, servers, dialogs) = (Vec::new(), Vec::new(), Vec::new());
-        Leg { party, life, vanished: false, script, heard: Heard::default(), clients, servers, dialogs }
+        Leg {
+            party,
+            life,
+            vanished: false,
+            script,
+            heard: Heard::default(),
+            descriptions: 0,
+            offered: false,
+            clients,
+            servers,
+            dialogs,
+        }
     }
 
     /// The dialog whose other side has this tag, or whose own side has.
@@ -83,8 +104,12 @@ pub(super) struct Client {
     pub(super) give_up_at: u64,
     /// The dialog that it was sent in; none where it opens one.
     pub(super) dialog: Option<u8>,
+    /// It has a session description.
+    pub(super) offers: bool,
     /// It reached the engine, whole and by itself.
     pub(super) reached: bool,
+    /// It left the engine on the other side; watched where media goes through a relay.
+    pub(super) passed_on: bool,
     /// The engine answered anything.
     pub(super) answered: bool,
     /// The first final response that the engine gave, 0 before.
@@ -146,6 +171,8 @@ pub(super) struct Dialog {
     /// The ACK that was sent last, and for which CSeq.
     pub(super) ack: Vec<u8>,
     pub(super) ack_cseq: u32,
+    /// The 2xx offered, so that the ACK answers.
+    pub(super) owes_answer: bool,
 }
 
 impl Dialog {
@@ -162,7 +189,7 @@ impl Dialog {
             seed: head.seed,
             cseq: head.cseq,
             lines,
-            body: method == Method::Invite,
+            body: head.sdp,
         }
     }
 }
@@ -173,4 +200,5 @@ pub(super) struct RequestHead {
     pub(super) branch: super::wire::Branch,
     pub(super) seed: u64,
     pub(super) cseq: u32,
+    pub(super) sdp: Option<Sdp>,
 }

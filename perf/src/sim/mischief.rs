@@ -2,7 +2,8 @@
 
 use super::ladder::NO_CALL;
 use super::network::{Event, Party, SECOND};
-use super::wire::{BODY, Branch, Method, Request};
+use super::sdp::{Origin, Sdp};
+use super::wire::{Branch, Method, Request};
 use super::world::World;
 use crate::wire::put;
 
@@ -85,6 +86,7 @@ impl World<'_> {
     pub(super) fn noise(&mut self) {
         let from = self.somebody_else();
         let stray = Branch { call: NO_CALL, leg: 0, serial: self.random.bits() as u32 };
+        let stray_sdp = Sdp { party: from, of: Origin { call: NO_CALL, leg: 0, number: 0 } };
         let method = self.random.pick(&[Method::Invite, Method::Options, Method::Bye, Method::Other, Method::Cancel]);
         let mut bytes = Vec::new();
         match self.random.below(4) {
@@ -116,11 +118,11 @@ impl World<'_> {
                     seed: self.seed,
                     cseq: 1,
                     lines: b"",
-                    body: true,
+                    body: Some(stray_sdp),
                 };
                 request.write(&mut bytes);
             }
-            _ => bytes.extend_from_slice(BODY),
+            _ => stray_sdp.write(&mut bytes),
         }
         self.tally.noise += 1;
         self.transmit(from, 0, &bytes, NO_CALL);

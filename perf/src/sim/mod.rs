@@ -10,25 +10,31 @@
 //! seed alone, so that a fault is replayed by that one number. Which faults occur, how strong they are and how the peers behave is
 //! drawn per world (`plan.rs`): some have no loss, some lose every fifth message; some have room for four calls.
 //!
-//! The peers have their own wire code (`sim/wire.rs`, and [`crate::wire`]): they share no parser and no writer with the engine. Media
-//! relays and the control core will be further hosts of the same network.
+//! The peers have their own wire code (`sim/wire.rs`, and [`crate::wire`]): they share no parser and no writer with the engine. In half
+//! of the worlds calls go through a media relay, which with the control core is one more host of the same network (`sim/media.rs`).
 //!
 //! What it refuses to do: forgive. There is no retry and no tolerance by number; what a promise does not cover is named where it
 //! is checked (`audit.rs`).
 
+mod acks;
 mod audit;
 mod caller;
 mod exchange;
 mod gateway;
+mod hosts;
 mod ladder;
 mod leg;
+mod media;
 mod mischief;
 mod network;
 mod plan;
+mod pledges;
 mod random;
 mod routes;
 mod script;
+mod sdp;
 mod tally;
+mod traffic;
 mod wire;
 mod world;
 
@@ -102,6 +108,18 @@ impl Report {
     #[must_use]
     pub fn refused_for_room(&self) -> u64 {
         self.tally.refused_for_room
+    }
+
+    /// Wishes to the media relay of a world, how many of them it did not just do, and how often it froze.
+    #[must_use]
+    pub fn media(&self) -> [u64; 3] {
+        [self.tally.wishes, self.tally.lies, self.tally.freezes]
+    }
+
+    /// Session descriptions that left an engine, each of them a relay's.
+    #[must_use]
+    pub fn relayed(&self) -> u64 {
+        self.tally.relayed
     }
 
     /// First final responses of each class, 2xx to 6xx.
@@ -199,7 +217,7 @@ pub fn run(options: &Options, say: &mut dyn FnMut(&str)) -> Result<Report, Box<F
 /// The life of one world.
 fn live(seed: u64, options: &Options) -> Result<Tally, Box<Failure>> {
     let mut random = Random::new(seed);
-    let plan = Plan::draw(WORLD_CALLS, &mut random);
+    let plan = Plan::draw(WORLD_CALLS, &mut random, &mut Random::new(random::mix(!seed)));
     let bytes = routes::images(&plan, &mut random);
     let images: Vec<Image<'_>> = bytes.iter().map(|bytes| Image::open(bytes).expect("a built image opens")).collect();
     let mut world = World::new(seed, plan, random, &images);

@@ -111,6 +111,10 @@ pub(super) enum Event {
     Unreachable { to: Party, listener: u8, packet: u32, shard: u8 },
     /// The kernel took a buffer.
     Release { shard: u8, buffer: BufferRef, digest: u32 },
+    /// The control core answers a wish.
+    Media { shard: u8, reply: u32 },
+    /// The media relay freezes; it thaws by itself.
+    Freeze,
     /// A leg acts.
     Act { at: LegIndex, act: Act },
     /// The next call begins.

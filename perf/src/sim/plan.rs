@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use corelane_core::engine::{Budget, Policy, Timers, UnknownSource};
 
+use super::media::MediaPlan;
 use super::network::SECOND;
 use super::random::Random;
 use super::script::Habits;
@@ -29,6 +30,19 @@ pub(super) enum Scarce {
     Calls,
     /// Everything, in some proportion: only the books must balance.
     Everything,
+}
+
+/// Who offers and who answers. All 0: the INVITE offers, each response with a tag answers the same.
+#[derive(Copy, Clone, Default, Debug)]
+pub(super) struct Offers {
+    /// INVITEs and re-INVITEs without an offer.
+    pub(super) delayed_permille: u32,
+    /// PRACKs with another offer.
+    pub(super) prack_permille: u32,
+    /// UPDATEs with one.
+    pub(super) update_permille: u32,
+    /// Responses with another answer than the one before.
+    pub(super) fresh_permille: u32,
 }
 
 /// How often something happens: the mean time between two, none where it is off.
@@ -69,11 +83,15 @@ pub(super) struct Plan {
     /// Calls whose messages are mutilated, repeated wrongly or forged.
     pub(super) mischief_permille: u32,
     pub(super) habits: Habits,
+    pub(super) offers: Offers,
+    /// The media relay, where calls go through one.
+    pub(super) media: Option<MediaPlan>,
 }
 
 impl Plan {
     /// The world of a seed.
-    pub(super) fn draw(calls: u32, random: &mut Random) -> Plan {
+    pub(super) fn draw(calls: u32, random: &mut Random, of_media: &mut Random) -> Plan {
+        let media = MediaPlan::draw(of_media);
         let shards = random.pick(&[1, 1, 2, 3, 4]);
         let callers = random.between(1, 6) as u8;
         let gateways = random.between(1, 8) as u8;
@@ -85,7 +103,10 @@ impl Plan {
             })
             .collect();
         let calls_per_second = random.pick(&[5, 20, 50, 100, 300]);
-        let timers = draw_timers(random);
+        let mut timers = draw_timers(random);
+        if media.is_some() {
+            timers.media_timeout = Duration::from_secs(of_media.pick(&[5, 5, 2, 10]));
+        }
         let scarce =
             random.pick(&[Scarce::Nothing, Scarce::Nothing, Scarce::Nothing, Scarce::Calls, Scarce::Everything]);
         Plan {
@@ -102,7 +123,7 @@ impl Plan {
             queued_us: random.pick(&[0, 0, 1_000, 30_000]),
             timers,
             scarce,
-            budget: draw_budget(random, scarce, calls, calls_per_second, &timers),
+            budget: draw_budget(random, scarce, calls, calls_per_second, media.is_some(), &timers),
             unknown_source: random.pick(&[UnknownSource::Drop, UnknownSource::Forbid]),
             policy: Policy {
                 hunt_after_ringing: random.chance(700),
@@ -117,6 +138,8 @@ impl Plan {
             capped_permille: random.pick(&[0, 0, 300, 1000]),
             mischief_permille: random.pick(&[0, 0, 50, 300]),
             habits: Habits::draw(random),
+            offers: media.as_ref().map(|media| media.offers).unwrap_or_default(),
+            media,
         }
     }
 }
@@ -149,9 +172,17 @@ fn draw_every(random: &mut Random) -> Every {
     random.pick(&[None, None, Some(SECOND), Some(5 * SECOND), Some(30 * SECOND)])
 }
 
-fn draw_budget(random: &mut Random, scarce: Scarce, calls: u32, calls_per_second: u32, timers: &Timers) -> Budget {
-    // Twice the rate, because forks, refreshes and repeated requests with credentials come on top.
-    let ample = Budget::for_shard(calls + 64, calls_per_second * 2 + 20, 1, timers);
+fn draw_budget(
+    random: &mut Random,
+    scarce: Scarce,
+    calls: u32,
+    calls_per_second: u32,
+    media: bool,
+    timers: &Timers,
+) -> Budget {
+    // Twice the rate, because forks, refreshes and repeated requests with credentials come on top; with a relay, what waits for it.
+    let rate = calls_per_second * if media { 4 } else { 2 } + 20;
+    let ample = Budget::for_shard(calls + 64, rate, 1, timers);
     let few = |random: &mut Random, ample: u32| ample.min(random.between(4, 200) as u32);
     match scarce {
         Scarce::Nothing => ample,
@@ -160,8 +191,8 @@ fn draw_budget(random: &mut Random, scarce: Scarce, calls: u32, calls_per_second
             calls: few(random, ample.calls),
             server_transactions: few(random, ample.server_transactions),
             client_transactions: few(random, ample.client_transactions),
-            exchanges: ample.exchanges,
             buffers: ample.buffers.map(|count| few(random, count)),
+            exchanges: if media { few(random, ample.exchanges) } else { ample.exchanges },
         },
     }
 }

@@ -20,6 +20,9 @@ pub(super) fn images(plan: &Plan, random: &mut Random) -> Vec<ImageBytes> {
 fn image(plan: &Plan, generation: u64, far: u64, random: &mut Random) -> ImageBytes {
     let mut image = Builder::new();
     image.generation(generation + 1);
+    if plan.media.as_ref().is_some_and(|media| media.has_nodes(generation)) {
+        image.media_node(0);
+    }
     let near_listener = image.listener(LISTENERS[0]);
     let far_listener = image.listener(LISTENERS[1]);
     for number in 0..plan.callers {

@@ -22,6 +22,12 @@ pub(super) struct Tally {
     pub(super) noise: u64,
     pub(super) commands: u64,
     pub(super) attempts: u64,
+    /// What was wished of media nodes, what of that was not just done, how often nothing was.
+    pub(super) wishes: u64,
+    pub(super) lies: u64,
+    pub(super) freezes: u64,
+    /// Session descriptions that left an engine and were a relay's.
+    pub(super) relayed: u64,
     /// First final responses to opening INVITEs, by class.
     pub(super) finals: [u64; 7],
     pub(super) records: u64,
@@ -47,6 +53,10 @@ impl AddAssign<&Tally> for Tally {
         self.noise += other.noise;
         self.commands += other.commands;
         self.attempts += other.attempts;
+        self.wishes += other.wishes;
+        self.lies += other.lies;
+        self.freezes += other.freezes;
+        self.relayed += other.relayed;
         for (sum, more) in self.finals.iter_mut().zip(other.finals) {
             *sum += more;
         }
@@ -69,6 +79,11 @@ impl fmt::Display for Tally {
         )?;
         let [_, _, success, redirect, client, server, global] = self.finals;
         writeln!(out, "answers      2xx {success}, 3xx {redirect}, 4xx {client}, 5xx {server}, 6xx {global}")?;
+        writeln!(
+            out,
+            "media        {} wishes, {} lies, {} freezes, {} messages relayed",
+            self.wishes, self.lies, self.freezes, self.relayed
+        )?;
         writeln!(out, "datagrams    {}, {} lost, {} handed over", self.datagrams, self.lost, self.handed_over)?;
         writeln!(
             out,

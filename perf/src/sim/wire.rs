@@ -10,6 +10,7 @@
 
 use super::network::Party;
 use super::random::mix;
+use super::sdp::Sdp;
 use crate::wire::{Message, decimal, hex, put};
 
 const MAGIC: &[u8] = b"z9hG4bK";
@@ -164,12 +165,8 @@ pub(super) struct Request<'r> {
     pub(super) cseq: u32,
     /// Further header lines, each with its end.
     pub(super) lines: &'r [u8],
-    pub(super) body: bool,
+    pub(super) body: Option<Sdp>,
 }
-
-/// A session description; what it says is of no interest to anybody here.
-pub(super) const BODY: &[u8] = b"v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n\
-    m=audio 30000 RTP/AVP 8 0 101\r\na=rtpmap:8 PCMA/8000\r\na=rtpmap:101 telephone-event/8000\r\na=sendrecv\r\n";
 
 impl Request<'_> {
     pub(super) fn write(&self, out: &mut Vec<u8>) {
@@ -202,7 +199,7 @@ pub(super) struct Response<'r> {
     pub(super) lines: &'r [u8],
     /// The party that answers, where a Contact belongs.
     pub(super) contact: Option<Party>,
-    pub(super) body: bool,
+    pub(super) body: Option<Sdp>,
 }
 
 impl Response<'_> {
@@ -233,18 +230,18 @@ fn write_contact(out: &mut Vec<u8>, party: Party) {
     put(out, &[b"Contact: <sip:peer@", party.text().as_bytes(), b">\r\n"]);
 }
 
-fn write_end(out: &mut Vec<u8>, body: bool) {
-    if body {
-        out.extend_from_slice(b"Content-Type: application/sdp\r\nContent-Length: ");
-        decimal(out, BODY.len() as u64);
-        put(out, &[b"\r\n\r\n", BODY]);
-    } else {
-        out.extend_from_slice(b"Content-Length: 0\r\n\r\n");
-    }
+fn write_end(out: &mut Vec<u8>, body: Option<Sdp>) {
+    let Some(sdp) = body else { return out.extend_from_slice(b"Content-Length: 0\r\n\r\n") };
+    let mut text = Vec::with_capacity(256);
+    sdp.write(&mut text);
+    out.extend_from_slice(b"Content-Type: application/sdp\r\nContent-Length: ");
+    decimal(out, text.len() as u64);
+    put(out, &[b"\r\n\r\n", &text]);
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::sdp::Origin;
     use super::*;
 
     #[test]
@@ -263,7 +260,7 @@ mod tests {
             seed: 7,
             cseq: 1,
             lines: b"",
-            body: true,
+            body: Some(Sdp { party, of: Origin { call: 0x1234, leg: 3, number: 1 } }),
         };
         request.write(&mut out);
         let message = Message::scan(&out).expect("a message");
@@ -271,9 +268,10 @@ mod tests {
         assert_eq!(Branch::read(message.vias()[0]), Some(branch));
         assert_eq!(branch_text(message.vias()[0]).len(), 31);
         assert_eq!(tag(message.from), Some(&b"c1"[..]));
-        assert_eq!(header(&out, b"Content-Length").map(leading_number), Some(BODY.len() as u32));
+        let body = memchr::memmem::find(&out, b"\r\n\r\n").map(|end| out.len() - end - 4);
+        assert_eq!(header(&out, b"Content-Length").map(|value| leading_number(value) as usize), body);
         let mut answer = Vec::new();
-        let response = Response { status: 180, to_tag: b"g1", lines: b"", contact: Some(party), body: false };
+        let response = Response { status: 180, to_tag: b"g1", lines: b"", contact: Some(party), body: None };
         response.write(&mut answer, &message);
         let answer = Message::scan(&answer).expect("a message");
         assert_eq!((answer.call, tag(answer.to)), (0x1234, Some(&b"g1"[..])));

@@ -4,6 +4,9 @@
 
 use std::io;
 use std::mem;
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Restricts the calling thread, and what it starts from now on, to one CPU.
@@ -46,4 +49,24 @@ pub fn terminate(pid: u32) -> io::Result<()> {
     // SAFETY: `kill` touches no memory of ours. A positive number names exactly one process, never a group.
     let refused = unsafe { libc::kill(pid.max(1), libc::SIGTERM) };
     if refused == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// From the first call on SIGTERM and SIGINT end nothing by themselves: they set what is returned here, and interrupt a wait.
+#[must_use]
+pub fn until_terminated() -> Arc<AtomicBool> {
+    static TERMINATED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+    extern "C" fn on_signal(_: libc::c_int) {
+        // It was set before the handler was installed: this is a load and a store, both allowed in a handler.
+        if let Some(terminated) = TERMINATED.get() {
+            terminated.store(true, Ordering::Relaxed);
+        }
+    }
+    let terminated = Arc::clone(TERMINATED.get_or_init(Arc::default));
+    let handler: extern "C" fn(libc::c_int) = on_signal;
+    // SAFETY: the handler touches an atomic alone, which is async-signal-safe; both signals may be caught.
+    unsafe {
+        libc::signal(libc::SIGTERM, handler as libc::sighandler_t);
+        libc::signal(libc::SIGINT, handler as libc::sighandler_t);
+    }
+    terminated
 }

@@ -25,6 +25,7 @@ mod hunting;
 mod in_dialog;
 mod listeners;
 mod loss;
+mod media;
 mod peer;
 mod process;
 mod refusals;

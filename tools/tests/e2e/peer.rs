@@ -58,6 +58,21 @@ impl Peer {
         }
     }
 
+    /// The next request of this method with this CSeq number; what is repeated of others is passed over.
+    pub(crate) fn receive_request(&self, method: &str, cseq: u32) -> Message {
+        loop {
+            let message = self.receive_starting(method);
+            if message.header("CSeq") == Some(&format!("{cseq} {method}")) {
+                return message;
+            }
+        }
+    }
+
+    /// The next response of this status.
+    pub(crate) fn receive_status(&self, code: u16) -> Message {
+        self.receive_starting(&format!("SIP/2.0 {code} "))
+    }
+
     /// Whether nothing waits to be read.
     pub(crate) fn nothing_came(&self) -> bool {
         self.socket.set_nonblocking(true).expect("a socket can be asked without waiting");
@@ -193,6 +208,15 @@ impl Request {
         self
     }
 
+    /// Sets a body of this type, with its length.
+    pub(crate) fn content(mut self, kind: &str, body: &str) -> Request {
+        self.headers.retain(|header| !named(header, "Content-Type"));
+        if !body.is_empty() {
+            self.headers.push(format!("Content-Type: {kind}"));
+        }
+        self.set("Content-Length", &body.len().to_string()).body(body)
+    }
+
     /// Sets the body and leaves Content-Length alone.
     pub(crate) fn body(mut self, body: &str) -> Request {
         body.clone_into(&mut self.body);
@@ -208,7 +232,14 @@ impl Request {
         let cseq = self.header("CSeq").unwrap_or_default().replace("INVITE", "ACK");
         let to = answer.header("To").unwrap_or_default().to_owned();
         let line = self.line.replacen("INVITE", "ACK", 1);
-        self.clone().line(&line).set("To", &to).set("CSeq", &cseq)
+        self.clone().content("", "").line(&line).set("To", &to).set("CSeq", &cseq)
+    }
+
+    /// The CANCEL of an INVITE (RFC 3261 §9.1): its branch and its CSeq number.
+    pub(crate) fn cancel(&self) -> Request {
+        let cseq = self.header("CSeq").unwrap_or_default().replace("INVITE", "CANCEL");
+        let line = self.line.replacen("INVITE", "CANCEL", 1);
+        self.clone().content("", "").line(&line).set("CSeq", &cseq)
     }
 
     /// The bytes.
@@ -224,13 +255,23 @@ pub(crate) struct Dialog {
 }
 
 impl Dialog {
-    /// A request within the dialog (RFC 3261 §12.2.1.1): remote target, reversed route set, the callee's tag.
-    fn request(&self, method: &str, cseq: u32) -> Request {
+    /// The dialog that a response with a To tag made: early by a 1xx, confirmed by a 2xx.
+    pub(crate) fn of(invite: Request, answer: Message) -> Dialog {
+        Dialog { invite, answer }
+    }
+
+    /// The response that made it.
+    pub(crate) fn answer(&self) -> &Message {
+        &self.answer
+    }
+
+    /// A request within the dialog (RFC 3261 §12.2.1.1): remote target, reversed route set, the callee's tag. It has no body.
+    pub(crate) fn request(&self, method: &str, cseq: u32) -> Request {
         let contact = self.answer.header("Contact").expect("a 2xx has a Contact");
         let target = contact.trim_start_matches('<').split('>').next().unwrap_or_default();
-        let via = self.invite.header("Via").unwrap_or_default().replace(";rport", &format!("-{method};rport"));
+        let via = self.invite.header("Via").unwrap_or_default().replace(";rport", &format!("-{method}-{cseq};rport"));
         let to = self.answer.header("To").unwrap_or_default().to_owned();
-        let mut request = self.invite.clone().line(&format!("{method} {target} SIP/2.0"));
+        let mut request = self.invite.clone().content("", "").line(&format!("{method} {target} SIP/2.0"));
         request = request.set("Via", &via).set("To", &to).set("CSeq", &format!("{cseq} {method}"));
         let mut routes = self.answer.headers("Record-Route");
         routes.reverse();
@@ -261,8 +302,23 @@ impl Message {
             .collect()
     }
 
+    /// All of it.
+    pub(crate) fn text(&self) -> &str {
+        &self.0
+    }
+
+    /// What follows the headers.
+    pub(crate) fn body(&self) -> &str {
+        self.0.split_once("\r\n\r\n").map_or("", |(_, body)| body)
+    }
+
     /// A response to this request as a gateway would give it.
     pub(crate) fn answer(&self, status: &str, contact: SocketAddr) -> String {
+        self.answer_with(status, contact, &[], "")
+    }
+
+    /// Same, with further header lines and an SDP, which may be none.
+    pub(crate) fn answer_with(&self, status: &str, contact: SocketAddr, headers: &[&str], sdp: &str) -> String {
         let echoed = ["Via", "Record-Route", "From", "Call-ID", "CSeq"];
         let mut text = format!("SIP/2.0 {status}\r\n");
         for name in echoed {
@@ -272,7 +328,14 @@ impl Message {
         }
         let to = self.header("To").unwrap_or_default();
         let tag = if to.contains(";tag=") { "" } else { ";tag=gateway" };
-        text + &format!("To: {to}{tag}\r\nContact: <sip:gateway@{contact}>\r\nContent-Length: 0\r\n\r\n")
+        text.push_str(&format!("To: {to}{tag}\r\nContact: <sip:gateway@{contact}>\r\n"));
+        for header in headers {
+            text.push_str(&format!("{header}\r\n"));
+        }
+        if !sdp.is_empty() {
+            text.push_str("Content-Type: application/sdp\r\n");
+        }
+        text + &format!("Content-Length: {}\r\n\r\n{sdp}", sdp.len())
     }
 
     fn lines(&self) -> impl Iterator<Item = &str> {

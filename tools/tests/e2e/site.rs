@@ -3,7 +3,7 @@
 //! Each site owns one /24 of 127.0.0.0/8, chosen by process id and a counter:
 //!
 //! ```text
-//!   .1 listener   .10 provider's callers   .21 .22 … gateways   .99 an address that belongs to nobody
+//!   .1 listener   .10 provider's callers   .21 .22 … gateways   .41 .42 … media nodes   .99 an address that belongs to nobody
 //! ```
 
 use std::fmt::Write as _;
@@ -71,6 +71,8 @@ pub(crate) struct Tables {
     provider: Vec<(&'static str, u32)>,
     gateways: Vec<Gateway>,
     routes: Vec<(String, usize)>,
+    /// Media nodes of set 1, which the provider then has.
+    media_nodes: Vec<SocketAddr>,
 }
 
 /// A row of `gateway`, and its place with its carrier.
@@ -134,6 +136,15 @@ impl Tables {
         self
     }
 
+    /// Adds a media node, through which the provider's calls go from then on.
+    pub(crate) fn media_node(mut self, ng: SocketAddr) -> Tables {
+        if self.media_nodes.is_empty() {
+            self.provider.push(("media_set", 1));
+        }
+        self.media_nodes.push(ng);
+        self
+    }
+
     /// Writes the directory and says where it is.
     pub(crate) fn write(&self, site: &Site) -> PathBuf {
         let id = |listener: &Option<usize>| listener.map_or(String::new(), |id| id.to_string());
@@ -191,6 +202,13 @@ impl Tables {
                         .enumerate()
                         .map(|(at, (prefix, carrier))| format!("{},1,{prefix},{carrier},1,100", at + 1)),
                 ),
+            ),
+            (
+                "media_node",
+                numbered("id,set,host,port,weight,max_sessions,enabled", self.media_nodes.len(), &|n| {
+                    let ng = self.media_nodes[n - 1];
+                    format!("{n},1,{},{},100,1000,1", ng.ip(), ng.port())
+                }),
             ),
         ];
         let directory = site.path().join("routes");

@@ -36,13 +36,13 @@ impl Engine {
             self.on_offer_refused(turn, at, role);
             return false;
         }
-        let Some(call) = role.call.filter(|call| self.speaks(*call)) else { return self.after_the_end(turn, came) };
+        self.note_held(turn, at, came);
+        let Some(call) = role.call.filter(|call| self.speaks(*call)) else { return self.after_the_end(turn, at, came) };
         if !self.awaits(at, call, came) {
             return false;
         }
         let whole = self.print(b"", message.bytes());
         if self.clients.find(at).is_some_and(|transaction| transaction.parked.is_some()) {
-            self.note_held(turn, at, came);
             self.wait_behind(at, call, came, whole);
             return true;
         }
@@ -61,19 +61,31 @@ impl Engine {
     }
 
     /// Whether a call still has a session.
-    fn speaks(&self, call: CallRef) -> bool {
+    pub(super) fn speaks(&self, call: CallRef) -> bool {
         self.calls.find(call).is_some_and(|call| !matches!(call.state, State::HungUp | State::Terminated))
     }
 
-    /// A 2xx for a request of a call that has ended: its session is gone, and its SDP goes nowhere (RFC 3261 §15.1.2).
-    fn after_the_end(&mut self, turn: &mut Turn<'_>, came: Came<'_, '_>) -> bool {
+    /// A response with SDP for a request of a call that has ended: its session is gone, and its SDP goes nowhere (RFC 3261 §15.1.2).
+    fn after_the_end(&mut self, turn: &mut Turn<'_>, at: ClientRef, came: Came<'_, '_>) -> bool {
         let Came { message, role, status, .. } = came;
-        if role.opens() || !carries_sdp(message) {
+        let Body::Sdp(span) = find_sdp(message) else { return carries_sdp(message) };
+        if !role.opens() {
+            if let Some(server) = role.server.filter(|_| status >= 200) {
+                self.answer_server(turn, server, None, 481, b"");
+            }
+            return true;
+        }
+        let tag = message.to().tag.map(|tag| message.text(tag));
+        let short = ShortTag::of(self.hash_tag(tag));
+        let Some(transaction) = self.clients.find(at) else { return false };
+        if transaction.answers.delivered != Some(short) {
+            // Nobody's: acknowledged and ended by Corelane, or no more than heard.
             return false;
         }
-        if let Some(server) = role.server.filter(|_| status >= 200) {
-            self.answer_server(turn, server, None, 481, b"");
-        }
+        // The 2xx again: its ACK was lost, and who waits for it is the callee.
+        let print = self.print(tag.unwrap_or_default(), message.text(span));
+        let kept = transaction.kept[0].filter(|kept| self.kept(*kept).is_some_and(|(known, ..)| known == print));
+        self.resume(turn, at, message, kept.map_or(Given::Nothing, Given::Kept));
         true
     }
 
@@ -92,7 +104,7 @@ impl Engine {
         early || again && role.server.is_some_and(|server| self.servers.find(server).is_some())
     }
 
-    /// What a response that waits does at once: its branch lives, and a CANCEL may leave.
+    /// What a response does at once, whether it waits, is lost or goes on: its branch lives, and a CANCEL may leave.
     fn note_held(&mut self, turn: &mut Turn<'_>, at: ClientRef, came: Came<'_, '_>) {
         let Came { role, status, .. } = came;
         if status >= 200 {
@@ -208,7 +220,6 @@ impl Engine {
             // Of an answered offer nothing is left for the next gateway.
             media.answered |= media.attempt == role.attempt;
         }
-        self.note_held(turn, at, came);
     }
 
     /// No room to wait in: a 2xx comes again, and so does a reliable 1xx.

@@ -8,11 +8,10 @@
 //! Each record has a place in the timer wheel, so that each wait ends, whatever the control core does. Who waits may end first (its call,
 //! its transaction): then the reply finds nobody and means nothing.
 
-use super::super::records::{ClientRef, ClientTransaction, ServerRef};
+use super::super::records::{ClientRef, ServerRef};
 use super::super::{Engine, Turn};
 use crate::bus::{ExchangeId, MediaOutcome, MediaReply, Verb};
 use crate::call::CallRef;
-use crate::call::media::Media;
 use crate::counter::Counter;
 use crate::flow::Flow;
 use crate::limits::{EFFECTS_PER_CALL_MAX, RESERVED_FOR_CALLS};
@@ -103,7 +102,8 @@ impl Engine {
 
     /// A call has ended: what a node says to its wishes is nobody's any more.
     #[inline(never)]
-    pub(crate) fn forget_media(&mut self, media: &Media) {
+    pub(crate) fn forget_media(&mut self, at: CallRef) {
+        let Some(media) = self.calls.find_mut(at).and_then(|call| call.media.take()) else { return };
         media.offered.into_iter().for_each(|buffer| self.pool.release(buffer));
         if let Some(exchange) = media.waits {
             self.close_exchange(exchange);
@@ -112,9 +112,11 @@ impl Engine {
 
     /// A branch has gone: what it kept, and its responses that wait, go with it.
     #[inline(never)]
-    pub(crate) fn forget_media_of(&mut self, transaction: &ClientTransaction) {
-        transaction.kept.iter().flatten().for_each(|buffer| self.pool.release(*buffer));
-        self.close_queue(transaction.parked);
+    pub(crate) fn forget_media_of(&mut self, at: ClientRef) {
+        let Some(transaction) = self.clients.find_mut(at) else { return };
+        let parked = transaction.parked.take();
+        core::mem::take(&mut transaction.kept).into_iter().flatten().for_each(|buffer| self.pool.release(buffer));
+        self.close_queue(parked);
     }
 
     /// When an exchange that starts now is given up.

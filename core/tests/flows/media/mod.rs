@@ -7,5 +7,6 @@ mod hunting;
 mod inside;
 pub(crate) mod node;
 mod order;
+mod search;
 mod setup;
 mod through;

@@ -1,0 +1,155 @@
+//! Media control with real rtpengine nodes: what each side is told in SDP is the relay's, and sessions end with their calls.
+//!
+//! ```text
+//!   caller (raw peer, RTP end) ──SIP──► corelane ──SIP──► gateway (raw peer, RTP end)
+//!        └───────── RTP ────────► rtpengine ◄──── RTP ──────┘        ng: corelane's control core ──► rtpengine
+//! ```
+//!
+//! Every SDP that an end sends names that end's own socket, so a test that looks at an SDP which arrived sees at once whether it came
+//! through a relay (invariant I2). Each test ends with no session left on any node.
+
+mod faults;
+mod positions;
+mod rtp;
+mod rtpengine;
+
+use std::net::SocketAddr;
+
+use crate::corelane::{Corelane, Options, listener};
+use crate::peer::{Dialog, Message, Peer, Request};
+use crate::serial;
+use crate::site::{Site, Tables};
+use rtp::{RtpEnd, flows, media_address};
+use rtpengine::Rtpengine;
+
+/// The number that leads to the gateway.
+const NUMBER: &str = "4912345";
+
+/// Two peers with their media ends, a Corelane and its nodes.
+struct Stage {
+    corelane: Option<Corelane>,
+    nodes: Vec<Rtpengine>,
+    caller: Peer,
+    gateway: Peer,
+    /// The gateway that comes after it; nobody is there yet.
+    then: SocketAddr,
+    /// The caller's audio and the gateway's.
+    ends: [RtpEnd; 2],
+    /// Where Corelane listens.
+    address: SocketAddr,
+    tables: Tables,
+    site: Site,
+}
+
+impl Stage {
+    /// With this many nodes, all of one set and one weight.
+    fn new(nodes: u8) -> Stage {
+        let site = Site::new();
+        let nodes: Vec<Rtpengine> = (0..nodes).map(|node| Rtpengine::start(&site, 41 + node)).collect();
+        let (address, place) = (listener(&site), site.address(21));
+        let then = site.address(22);
+        let tables = Tables::new(address, site.caller()).gateway("49", place).then(then);
+        let tables = nodes.iter().fold(tables, |tables, node| tables.media_node(node.address()));
+        let corelane = Some(Corelane::start(&site, &tables, &Options::default()));
+        let (caller, gateway) = (Peer::new(site.caller(), address), Peer::at(place, address));
+        let ends = [RtpEnd::new(site.caller(), 0x11), RtpEnd::new(place.ip(), 0x22)];
+        Stage { corelane, nodes, caller, gateway, then, address, ends, tables, site }
+    }
+
+    fn corelane(&mut self) -> &mut Corelane {
+        self.corelane.as_mut().expect("it runs")
+    }
+
+    /// An INVITE with the caller's SDP.
+    fn offer(&self) -> Request {
+        self.caller.request("INVITE", NUMBER).content("application/sdp", &self.ends[0].sdp("sendrecv"))
+    }
+
+    /// The request of this CSeq as the gateway gets it, its SDP being a relay's.
+    fn relayed(&self, method: &str, cseq: u32) -> (Message, SocketAddr) {
+        let request = self.gateway.receive_request(method, cseq);
+        let told = self.of_relay(&request);
+        (request, told)
+    }
+
+    /// Where an SDP that arrived wants the audio: at one of the nodes.
+    fn of_relay(&self, message: &Message) -> SocketAddr {
+        let told = media_address(message);
+        let of_node = self.nodes.iter().any(|node| node.host() == told.ip());
+        assert!(of_node, "I2: an SDP did not come back from a node:\n{}", message.text());
+        for end in &self.ends {
+            let own = end.address();
+            assert!(told != own, "I2: the other end's own address:\n{}", message.text());
+        }
+        told
+    }
+
+    /// A response of the gateway with its SDP.
+    fn answer(&self, request: &Message, status: &str, headers: &[&str], direction: &str) {
+        let sdp = self.ends[1].sdp(direction);
+        self.gateway.send(request.answer_with(status, self.gateway.address(), headers, &sdp));
+    }
+
+    /// A response of the gateway without SDP.
+    fn reply(&self, request: &Message, status: &str) {
+        self.gateway.send(request.answer(status, self.gateway.address()));
+    }
+
+    /// A whole call set up, offer in the INVITE and answer in the 200: the dialog, and what caller and gateway were told.
+    fn call(&self) -> (Dialog, [SocketAddr; 2]) {
+        let invite = self.offer();
+        self.caller.send(invite.text());
+        let received = self.gateway.receive_request("INVITE", 1);
+        let gateway_told = self.of_relay(&received);
+        self.answer(&received, "200 OK", &[], "sendrecv");
+        let dialog = self.caller.answered(invite);
+        let caller_told = self.of_relay(dialog.answer());
+        self.gateway.receive_request("ACK", 1);
+        (dialog, [caller_told, gateway_told])
+    }
+
+    /// Audio goes both ways between ends that were told this.
+    fn audio(&self, told: [SocketAddr; 2]) {
+        flows(&self.ends[0], told[0], &self.ends[1], told[1]);
+    }
+
+    /// The caller hangs up.
+    fn hang_up(&self, dialog: &Dialog) {
+        self.hang_up_as(dialog, 2);
+    }
+
+    /// Same, where the dialog has had other requests: their number goes before.
+    fn hang_up_as(&self, dialog: &Dialog, cseq: u32) {
+        let bye = dialog.request("BYE", cseq);
+        self.caller.send(bye.text());
+        let received = self.gateway.receive_request("BYE", cseq);
+        self.reply(&received, "200 OK");
+        assert_eq!(self.caller.receive_final(&bye).code(), Some(200));
+    }
+
+    /// Sessions on all nodes together.
+    fn sessions(&self) -> usize {
+        self.nodes.iter().map(|node| node.sessions().len()).sum()
+    }
+
+    /// Every delete that was owed was paid, and nothing is left in Corelane.
+    fn end(mut self) {
+        for node in &self.nodes {
+            node.await_sessions(0);
+        }
+        self.corelane.take().expect("it runs").stop_empty();
+    }
+}
+
+/// Without Corelane: when this fails the others say nothing.
+#[test]
+fn rtpengine_relays_audio_between_two_ends() {
+    let _serial = serial();
+    let site = Site::new();
+    let node = Rtpengine::start(&site, 41);
+    let ends = [RtpEnd::new(site.caller(), 0x11), RtpEnd::new(site.host(21), 0x22)];
+    let gateway_told = node.exchange("offer", "alone", &ends[0].sdp("sendrecv"));
+    let caller_told = node.exchange("answer", "alone", &ends[1].sdp("sendrecv"));
+    assert_eq!(node.sessions(), ["alone"]);
+    flows(&ends[0], caller_told, &ends[1], gateway_told);
+}
