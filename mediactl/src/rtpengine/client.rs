@@ -358,7 +358,7 @@ impl<R: Records> Client<R> {
         let bytes = std::mem::take(&mut wish.request);
         let Some(request) = MediaRequest::read(&bytes) else { return };
         let session = SessionId { origin: self.origin, call: request.call };
-        let movable = request.verb == Verb::Offer && request.to_tag.is_empty();
+        let movable = may_move(&request);
         let full = self.questions.len() >= IN_FLIGHT_MAX;
         if full {
             self.counters.count(Counter::InFlightFull);
@@ -681,7 +681,12 @@ fn pause(tries: u8) -> Duration {
 }
 
 fn is_movable(wish: &Wish) -> bool {
-    MediaRequest::read(&wish.request).is_some_and(|request| request.verb == Verb::Offer && request.to_tag.is_empty())
+    MediaRequest::read(&wish.request).is_some_and(|request| may_move(&request))
+}
+
+/// Whether any node will do: for an offer of which no node knows more than earlier attempts. A delayed offer has both tags and no node yet.
+fn may_move(request: &MediaRequest<'_>) -> bool {
+    request.verb == Verb::Offer && (request.to_tag.is_empty() || request.node == 0)
 }
 
 impl Call {
