@@ -14,6 +14,9 @@
 //! Never trusted: replies without a cookie of this process, from another address, node or socket than was asked, late, malformed, of the wrong
 //! kind, or with an SDP larger than a message. Each is counted; the question goes on.
 
+mod call;
+mod debts;
+
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
@@ -24,6 +27,8 @@ use corelane_core::bus::{ExchangeId, MediaCall, MediaOutcome, MediaReply, MediaR
 use corelane_core::limits::MESSAGE_SIZE_MAX;
 use corelane_core::message::Writer;
 
+use self::call::Call;
+use self::debts::{Owing, pause};
 use super::command::{Command, Exchanged};
 use super::counter::{Counter, Counters};
 use super::id::{Cookie, Origin, SessionId};
@@ -92,20 +97,6 @@ struct Question {
     due: Instant,
     deadline: Instant,
 }
-
-/// What is known of a call in progress.
-#[derive(Debug, Default)]
-struct Call {
-    nodes: Vec<u32>,
-    /// The offer that has no answer yet.
-    offered: Option<Vec<u8>>,
-    /// Offer and answer that were agreed last, for each pair of tags.
-    agreed: Vec<(Vec<u8>, Vec<u8>)>,
-    waiting: Vec<u64>,
-}
-
-/// A delete that waits: until when, how often it was tried, the node, and the session in words that have an order.
-type Owing = (Instant, u8, u32, [u64; 4]);
 
 /// The machine.
 #[derive(Debug)]
@@ -216,15 +207,6 @@ impl<R: Records> Client<R> {
             }
         }
         self.pay(now, out);
-    }
-
-    /// A session that nobody knows is to go: noted as owed first.
-    pub fn delete_orphan(&mut self, now: Instant, node: u32, session: SessionId) {
-        if self.sessions.put(node, session).is_ok() {
-            self.counters.count(Counter::OrphansFound);
-            self.sessions.due(node, session);
-            self.owe(now, 0, node, session);
-        }
     }
 
     /// A datagram came in.
@@ -640,44 +622,6 @@ impl<R: Records> Client<R> {
         }
         Some(question)
     }
-
-    /// Queues a delete.
-    fn owe(&mut self, at: Instant, tries: u8, node: u32, session: SessionId) {
-        if self.queued.insert((node, session)) {
-            let SessionId { origin, call } = session;
-            let words = [u64::from(origin.node), origin.boot, call.call_hash, u64::from(call.pass)];
-            self.debts.push(Reverse((at, tries, node, words)));
-        }
-    }
-
-    /// Sends the deletes that are due to nodes that answer, as many as their windows allow. Those of a node that is silent, or no longer
-    /// configured, wait here.
-    fn pay(&mut self, now: Instant, out: &mut impl Outputs) {
-        while let Some(Reverse((at, tries, id, [node, boot, call_hash, pass]))) = self.debts.peek().copied() {
-            if at > now {
-                break;
-            }
-            self.debts.pop();
-            let origin = Origin { node: node as u32, boot };
-            let session = SessionId { origin, call: MediaCall { call_hash, pass: pass as u32 } };
-            self.ready.entry(id).or_default().push_back((tries, session));
-        }
-        for place in 0..self.nodes.len() {
-            let id = self.nodes[place].config.id;
-            while self.nodes[place].is_reachable() && self.nodes[place].deletes < DELETES_WINDOW {
-                let Some((tries, session)) = self.ready.get_mut(&id).and_then(VecDeque::pop_front) else { break };
-                self.queued.remove(&(id, session));
-                let socket = (session.call.call_hash % u64::from(self.sockets)) as u8;
-                let command = Command::Delete(session);
-                self.send_new(now, Purpose::Delete(session, tries), id, socket, &command, out);
-            }
-        }
-    }
-}
-
-/// The pause before a delete is tried again: doubled each time, up to the longest.
-fn pause(tries: u8) -> Duration {
-    DELETE_PAUSE.1.min(DELETE_PAUSE.0 * (1 << tries.min(5)))
 }
 
 fn is_movable(wish: &Wish) -> bool {
@@ -689,29 +633,5 @@ fn may_move(request: &MediaRequest<'_>) -> bool {
     request.verb == Verb::Offer && (request.to_tag.is_empty() || request.node == 0)
 }
 
-impl Call {
-    /// The pair of these two tags, whoever offered; else the one that was agreed last.
-    fn agreed_by(&self, request: &MediaRequest<'_>) -> Option<&(Vec<u8>, Vec<u8>)> {
-        let same =
-            |pair: &&(Vec<u8>, Vec<u8>)| MediaRequest::read(&pair.1).is_some_and(|answer| same_sides(&answer, request));
-        self.agreed.iter().rev().find(same).or(self.agreed.last())
-    }
-
-    fn agree(&mut self, answer: &[u8]) {
-        let (Some(offer), Some(request)) = (self.offered.clone(), MediaRequest::read(answer)) else { return };
-        self.agreed.retain(|(_, known)| MediaRequest::read(known).is_none_or(|known| !same_sides(&known, &request)));
-        if self.agreed.len() >= corelane_core::limits::EARLY_DIALOGS_MAX {
-            self.agreed.remove(0);
-        }
-        self.agreed.push((offer, answer.to_vec()));
-    }
-}
-
-fn same_sides(one: &MediaRequest<'_>, other: &MediaRequest<'_>) -> bool {
-    (one.from_tag, one.to_tag) == (other.from_tag, other.to_tag)
-        || (one.from_tag, one.to_tag) == (other.to_tag, other.from_tag)
-}
-
 #[cfg(test)]
-#[path = "client_tests.rs"]
 mod tests;
