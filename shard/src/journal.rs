@@ -12,7 +12,7 @@
 //! and whole; a record that the end of the process cut in two is no record. One thread writes and one reads; every access is atomic, and
 //! the count of what is written, which is not in the file, orders them.
 //!
-//! **Room.** What ends must fit. A shard takes no new calls while the free places are fewer than its live calls and [`MARGIN`]; the
+//! **Room.** What ends must fit. A shard takes no new calls while the free places are fewer than its live calls and `MARGIN`; the
 //! engine is told to hold them (`Command::HoldNewCalls`), and calls in progress go on.
 //!
 //! Refused here: waiting. A journal that is full in spite of all refuses a record and says so.

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Nothing is copied and no tree is built: [`Dictionary::entries`] walks one level and gives each value as its raw bytes. What is
-//! refused: a length with leading zeros, a value that is cut, nesting beyond [`DEPTH_MAX`], bytes behind the dictionary.
+//! refused: a length with leading zeros, a value that is cut, nesting beyond `DEPTH_MAX`, bytes behind the dictionary.
 
 use crate::wire::{decimal, put};
 
