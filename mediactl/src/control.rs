@@ -20,6 +20,7 @@
 
 mod client;
 pub mod counter;
+mod lists;
 mod machine;
 mod media;
 mod names;

@@ -185,6 +185,7 @@ impl MediaMachine for Machine {
     fn on_unreachable(&mut self, _: Instant, _: u32, _: &mut impl Outputs) {
         self.seen.lock().expect("no panic holds it").unreachable += 1;
     }
+    fn on_list(&mut self, _: Instant, _: u32, _: Option<&[u8]>, _: &mut impl Outputs) {}
     fn on_timeout(&mut self, _: Instant, _: &mut impl Outputs) {}
     fn next_timeout(&self) -> Instant {
         Instant::NEVER

@@ -51,6 +51,10 @@ impl<R: Records> MediaMachine for Client<R> {
         self.on_unreachable(now, node, out);
     }
 
+    fn on_list(&mut self, now: Instant, node: u32, list: Option<&[u8]>, out: &mut impl Outputs) {
+        self.on_list(now, node, list, out);
+    }
+
     fn on_timeout(&mut self, now: Instant, out: &mut impl Outputs) {
         self.on_timeout(now, out);
     }

@@ -41,6 +41,8 @@ pub trait MediaMachine {
     fn on_datagram(&mut self, now: Instant, socket: u8, from: SocketAddr, bytes: &[u8], out: &mut impl Outputs);
     /// The kernel says that nobody listens at a node's address.
     fn on_unreachable(&mut self, now: Instant, node: u32, out: &mut impl Outputs);
+    /// A node's list of all its sessions, as it came; `None`: there is none to be had.
+    fn on_list(&mut self, now: Instant, node: u32, list: Option<&[u8]>, out: &mut impl Outputs);
     /// Time passed.
     fn on_timeout(&mut self, now: Instant, out: &mut impl Outputs);
     /// A time not later than the next due timer; [`Instant::NEVER`] where none runs.
@@ -64,6 +66,7 @@ impl MediaMachine for NoNodes {
     fn on_ended(&mut self, _: Instant, _: &CallRecord, _: &mut impl Outputs) {}
     fn on_datagram(&mut self, _: Instant, _: u8, _: SocketAddr, _: &[u8], _: &mut impl Outputs) {}
     fn on_unreachable(&mut self, _: Instant, _: u32, _: &mut impl Outputs) {}
+    fn on_list(&mut self, _: Instant, _: u32, _: Option<&[u8]>, _: &mut impl Outputs) {}
     fn on_timeout(&mut self, _: Instant, _: &mut impl Outputs) {}
     fn next_timeout(&self) -> Instant {
         Instant::NEVER

@@ -34,14 +34,14 @@ use corelane_shard::clock::Clock;
 use corelane_shard::{ControlBus, JournalReader};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::unix::pipe;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{spawn_local, yield_now};
 use tokio::time::sleep;
 
 use super::counter::{Counter, Shared};
 use super::machine::{MediaMachine, MediaNode, Outputs};
-use super::names;
 use super::sockets::{Heard, REPLY_MAX, Sent, Sockets};
+use super::{lists, names};
 use crate::rtpengine::node::{Admin, NodeConfig};
 
 /// What one turn takes from each side.
@@ -56,6 +56,8 @@ const COPY_INTERVAL: Duration = Duration::from_secs(1);
 const RESTART_PAUSE: Duration = Duration::from_millis(100);
 /// Names found and orders of the operator that may wait.
 const NEWS_MAX: usize = 64;
+/// Lists of sessions that may wait: they are large.
+const LISTS_MAX: usize = 1;
 
 /// What the task is made of.
 pub struct MediaParts<M> {
@@ -96,6 +98,15 @@ enum News {
 struct Known {
     row: MediaNode,
     address: Option<SocketAddr>,
+    /// The same, for who asks it for its list.
+    shown: watch::Sender<Option<SocketAddr>>,
+}
+
+impl Known {
+    fn new(row: MediaNode) -> Known {
+        let address = names::literal(&row.host, row.port);
+        Known { row, address, shown: watch::Sender::new(address) }
+    }
 }
 
 /// A reply that waits for room.
@@ -119,6 +130,7 @@ pub(super) struct Media<M> {
     buffer: Box<[u8]>,
     request: Box<[u8]>,
     found: mpsc::Receiver<names::Found>,
+    listed: mpsc::Receiver<lists::Listed>,
     news: mpsc::Receiver<News>,
     shared: Arc<Shared>,
     copied: Arc<Mutex<Vec<(&'static str, u64)>>>,
@@ -175,8 +187,11 @@ impl<M: MediaMachine + 'static> Media<M> {
     pub(super) fn new(parts: MediaParts<M>, orders: MediaOrders, shared: Arc<Shared>) -> io::Result<Media<M>> {
         let (found_in, found) = mpsc::channel(NEWS_MAX);
         let MediaParts { bus, journals, nodes, sockets: count, make } = parts;
-        let nodes: Vec<Known> =
-            nodes.into_iter().map(|row| Known { address: names::literal(&row.host, row.port), row }).collect();
+        let nodes: Vec<Known> = nodes.into_iter().map(Known::new).collect();
+        let (listed_in, listed) = mpsc::channel(LISTS_MAX);
+        for Known { row, shown, .. } in &nodes {
+            drop(spawn_local(lists::follow(row.id, shown.subscribe(), listed_in.clone())));
+        }
         for Known { row, .. } in nodes.iter().filter(|known| known.address.is_none()) {
             drop(spawn_local(names::follow(row.id, row.host.clone(), row.port, found_in.clone())));
         }
@@ -196,6 +211,7 @@ impl<M: MediaMachine + 'static> Media<M> {
             buffer: vec![0; REPLY_MAX].into(),
             request: vec![0; MEDIA_REQUEST_MAX].into(),
             found,
+            listed,
             news: orders.news,
             shared,
             copied: orders.counters,
@@ -218,12 +234,13 @@ impl<M: MediaMachine + 'static> Media<M> {
 
     /// Tells sockets and machine what is known of the nodes.
     fn configure(&mut self, now: Instant) {
-        for Known { row, address } in &self.nodes {
+        for Known { row, address, shown } in &self.nodes {
+            shown.send_replace(*address);
             if let Err(error) = self.ways.sockets.point(row.id, *address, usize::from(self.count)) {
                 eprintln!("corelane: media node {}: no socket towards it: {error}", row.id);
             }
         }
-        let configs = self.nodes.iter().map(|Known { row, address }| NodeConfig {
+        let configs = self.nodes.iter().map(|Known { row, address, .. }| NodeConfig {
             id: row.id,
             set: row.set,
             address: *address,
@@ -275,6 +292,12 @@ impl<M: MediaMachine + 'static> Media<M> {
         while let Ok(News::Enable { node, enabled }) = self.news.try_recv() {
             heard += 1;
             self.change(now, node, |known| known.row.enabled = enabled);
+        }
+        if let Some(machine) = &mut self.machine
+            && let Ok((node, list)) = self.listed.try_recv()
+        {
+            heard += 1;
+            machine.on_list(now, node, list.as_deref(), &mut self.ways);
         }
         heard
     }
@@ -395,6 +418,7 @@ impl<M: MediaMachine + 'static> Media<M> {
             self.change(now, node, |known| known.row.enabled = enabled);
             heard = true;
         }
+        // A list can wait for its turn, which is never a second away; its answer is deletes.
         heard
     }
 

@@ -29,10 +29,12 @@ use corelane_core::message::Writer;
 
 use self::call::Call;
 use self::debts::{Owing, pause};
+use super::bencode::Value;
 use super::command::{Command, Exchanged};
 use super::counter::{Counter, Counters};
 use super::id::{Cookie, Origin, SessionId};
 use super::node::{Act, DELETES_WINDOW, Node, NodeConfig, NodeStatus, PATIENCE, STATISTICS_INTERVAL, WINDOW};
+use super::reconcile::Reconciler;
 use super::reply::{self, Meaning, NoReply};
 use super::select::select;
 use super::sessions::{Debt, Records, Sessions};
@@ -105,6 +107,7 @@ pub struct Client<R> {
     sockets: u8,
     nodes: Vec<Node>,
     sessions: Sessions<R>,
+    reconciler: Reconciler,
     calls: HashMap<MediaCall, Call>,
     questions: HashMap<u64, Question>,
     timers: BinaryHeap<Reverse<(Instant, u64)>>,
@@ -126,6 +129,7 @@ impl<R: Records> Client<R> {
             sockets: sockets.max(1),
             nodes: Vec::new(),
             sessions,
+            reconciler: Reconciler::default(),
             calls: HashMap::new(),
             questions: HashMap::new(),
             timers: BinaryHeap::new(),
@@ -205,6 +209,19 @@ impl<R: Records> Client<R> {
             if self.sessions.due(node, session) {
                 self.owe(at, 0, node, session);
             }
+        }
+        self.pay(now, out);
+    }
+
+    /// A node's list of all its sessions, as it came: what is ours there and known to nobody is owed a delete.
+    pub fn on_list(&mut self, now: Instant, node: u32, list: Option<&[u8]>, out: &mut impl Outputs) {
+        let Some(Ok(Meaning::List(ids))) = list.map(reply::parse) else {
+            return self.counters.count(Counter::ListsMissed);
+        };
+        self.counters.count(Counter::Lists);
+        let ids = ids.iter().filter_map(Value::text);
+        for orphan in self.reconciler.on_list(now, self.origin.node, node, ids, &self.sessions) {
+            self.delete_orphan(now, node, orphan);
         }
         self.pay(now, out);
     }

@@ -54,6 +54,8 @@ counters! {
     DeletesUnknown, "media_deletes_unknown", "total", "Deletes of sessions that the node no longer knew.";
     DeletesRetried, "media_deletes_retried", "total", "Deletes that were not acknowledged and are tried again later.";
     BranchesLost, "media_branches_lost", "total", "Deletes of branches that were not acknowledged; they go with the session.";
+    Lists, "media_lists", "total", "Lists of their sessions that media nodes gave.";
+    ListsMissed, "media_lists_missed", "total", "Lists that a media node did not give, or that nobody can read.";
     OrphansFound, "media_orphans_found", "total", "Sessions of this node on a media node that no record knew.";
     RecordsDamaged, "media_records_damaged", "total", "Records of the table of sessions that were torn and are left to the reconciler.";
     RecordsFull, "media_records_full", "total", "Offers refused because the table of sessions was full.";

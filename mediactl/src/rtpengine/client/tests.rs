@@ -301,3 +301,35 @@ fn what_a_killed_process_held_is_paid_by_the_next() {
     assert_eq!(world.deleted, [(1, session.to_string())]);
     assert_eq!(world.client.counters().value(Counter::SessionsStranded), 1, "of a node that is not configured");
 }
+
+/// What this node holds nowhere is deleted when two lists a minute apart have it; what it holds, and what others hold, never.
+#[test]
+fn sessions_that_nobody_knows_are_deleted() {
+    let mut world = World::new(1, table());
+    let held = world.ask(5, Verb::Offer, 0, b"");
+    world.run(3);
+    assert_eq!(world.outcome(held), Some((MediaOutcome::Done, 1)));
+    let id = |node: u32, boot: u64, call_hash: u64| {
+        SessionId { origin: Origin { node, boot }, call: MediaCall { call_hash, pass: 1 } }.to_string()
+    };
+    let (live, lost, older) = (id(7, 9, 5), id(7, 9, 6), id(7, 8, 5));
+    let mut list = b"d5:callsl".to_vec();
+    for name in [&live, &lost, &older, &id(8, 9, 6), "someone@example.com"] {
+        list.extend(format!("{}:{name}", name.len()).bytes());
+    }
+    list.extend(*b"e6:result2:oke");
+    for wait in [30_000, 31_000, 31_000] {
+        let now = Instant::from_micros(world.now);
+        world.client.on_list(now, 1, Some(&list), &mut world.out);
+        assert!(world.deleted.is_empty(), "one list proves nothing");
+        world.carry();
+        world.run(wait);
+    }
+    world.client.on_list(Instant::from_micros(world.now), 1, None, &mut world.out);
+    let mut deleted: Vec<&str> = world.deleted.iter().map(|(_, session)| session.as_str()).collect();
+    deleted.sort_unstable();
+    assert_eq!(deleted, [older.as_str(), lost.as_str()]);
+    let counters = world.client.counters();
+    assert_eq!((counters.value(Counter::Lists), counters.value(Counter::ListsMissed)), (3, 1));
+    assert_eq!(counters.value(Counter::OrphansFound), 2);
+}
