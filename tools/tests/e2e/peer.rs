@@ -3,6 +3,7 @@
 //! It is not a SIP stack. Where a whole call is wanted, SIPp places it; this is for single requests, for bytes that no stack
 //! would send, and for calls that must stand still while the test looks at something else.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -42,10 +43,19 @@ impl Peer {
     /// The next message.
     pub(crate) fn receive(&self) -> Message {
         let mut bytes = vec![0; 65_536];
-        let (length, from) =
-            self.socket.recv_from(&mut bytes).unwrap_or_else(|error| panic!("no message came: {error}"));
+        let (length, from) = self.next(&mut bytes).unwrap_or_else(|error| panic!("no message came: {error}"));
         assert_eq!(from, self.corelane, "a message came from somewhere else");
         Message(String::from_utf8_lossy(&bytes[..length]).into_owned())
+    }
+
+    /// The next datagram. A socket with a time limit is interrupted by any signal, also by one that nobody handles: that says nothing.
+    fn next(&self, bytes: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        loop {
+            match self.socket.recv_from(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                received => return received,
+            }
+        }
     }
 
     /// The next message that starts with `start`, e.g. a method; others are passed over.
@@ -76,7 +86,7 @@ impl Peer {
     /// Whether nothing waits to be read.
     pub(crate) fn nothing_came(&self) -> bool {
         self.socket.set_nonblocking(true).expect("a socket can be asked without waiting");
-        let came = self.socket.recv_from(&mut [0; 1]).is_ok();
+        let came = self.next(&mut [0; 1]).is_ok();
         self.socket.set_nonblocking(false).expect("and set back");
         !came
     }
