@@ -2,25 +2,27 @@
 //!
 //! A shard holds a plain array and copies it out once a second; nothing shared is touched per message.
 
+/// Makes the enumeration `Counter` and its `TABLE` from rows of name, unit and help. The control core's tables are made by it, too.
+#[macro_export]
 macro_rules! counters {
-    ($( $variant:ident, $name:literal, $unit:literal, $help:literal; )*) => {
-        /// One counter or gauge of a shard.
+    ($( #[$about:meta] )* $( $variant:ident, $name:literal, $unit:literal, $help:literal; )*) => {
+        $( #[$about] )*
         #[derive(Copy, Clone, PartialEq, Eq, Debug)]
         #[repr(u8)]
         pub enum Counter { $( #[doc = $help] $variant, )* }
 
         /// What an operator is told of each counter, in the order of [`Counter`].
-        pub const TABLE: &[Description] = &[
-            $( Description { counter: Counter::$variant, name: $name, unit: $unit, help: $help }, )*
+        pub const TABLE: &[$crate::counter::Description<Counter>] = &[
+            $( $crate::counter::Description { counter: Counter::$variant, name: $name, unit: $unit, help: $help }, )*
         ];
     };
 }
 
 /// A counter's public face.
 #[derive(Copy, Clone, Debug)]
-pub struct Description {
+pub struct Description<C> {
     /// Which one.
-    pub counter: Counter,
+    pub counter: C,
     /// The name in exports: lower case, underscores.
     pub name: &'static str,
     /// `total` for counters, `now` for gauges.
@@ -30,6 +32,7 @@ pub struct Description {
 }
 
 counters! {
+    /// One counter or gauge of a shard.
     DatagramsIn, "datagrams_in", "total", "Datagrams handed to the engine.";
     DatagramsOut, "datagrams_out", "total", "Datagrams that the engine asked to send.";
     DatagramsForeign, "datagrams_foreign", "total", "Messages of a call that another shard owns, met after steering.";

@@ -114,7 +114,7 @@ impl fmt::Display for Bill {
 /// # Errors
 /// Those of the writer.
 pub fn write_control(out: &mut dyn Write, control: &Shared, media: &[(&'static str, u64)]) -> io::Result<()> {
-    let own = CONTROL.iter().map(|(counter, name, ..)| (*name, control.value(*counter)));
+    let own = CONTROL.iter().map(|row| (row.name, control.value(row.counter)));
     for (name, value) in own.chain(media.iter().copied()) {
         writeln!(out, "counter control {name}={value}")?;
     }

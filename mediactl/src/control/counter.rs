@@ -2,19 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-macro_rules! counters {
-    ($( $variant:ident, $name:literal, $unit:literal, $help:literal; )*) => {
-        /// One counter or gauge of the control core.
-        #[derive(Copy, Clone, PartialEq, Eq, Debug)]
-        #[repr(u8)]
-        pub enum Counter { $( #[doc = $help] $variant, )* }
-
-        /// Name, unit and help of each, in the order of [`Counter`].
-        pub const TABLE: &[(Counter, &str, &str, &str)] = &[ $( (Counter::$variant, $name, $unit, $help), )* ];
-    };
-}
-
-counters! {
+corelane_core::counters! {
+    /// One counter or gauge of the control core.
     Panics, "control_panics", "total", "Tasks of the control core that panicked and were started again.";
     SlowPanics, "slow_panics", "total", "Runs of slow work that panicked.";
     Turns, "control_turns", "total", "Turns of media control that had something to do.";

@@ -387,7 +387,6 @@ impl<R: Records> Client<R> {
         let kept;
         let (command, socket) = {
             let socket = (request.call.call_hash % u64::from(self.sockets)) as u8;
-            let plain = |request: &MediaRequest<'_>| request.verb;
             let source = match wish.restore {
                 None => request,
                 Some(half) => {
@@ -410,7 +409,7 @@ impl<R: Records> Client<R> {
                 flags: source.flags,
                 sdp: source.sdp,
             };
-            let command = match plain(&source) {
+            let command = match source.verb {
                 Verb::Offer => Command::Offer(exchanged),
                 Verb::DeleteBranch => {
                     Command::DeleteBranch { session, from_tag: source.from_tag, to_tag: source.to_tag }

@@ -2,34 +2,8 @@
 //!
 //! The control core holds one such array; a bad datagram costs one of these and nothing else.
 
-macro_rules! counters {
-    ($( $variant:ident, $name:literal, $unit:literal, $help:literal; )*) => {
-        /// One counter or gauge of media control.
-        #[derive(Copy, Clone, PartialEq, Eq, Debug)]
-        #[repr(u8)]
-        pub enum Counter { $( #[doc = $help] $variant, )* }
-
-        /// What an operator is told of each counter, in the order of [`Counter`].
-        pub const TABLE: &[Description] = &[
-            $( Description { counter: Counter::$variant, name: $name, unit: $unit, help: $help }, )*
-        ];
-    };
-}
-
-/// A counter's public face.
-#[derive(Copy, Clone, Debug)]
-pub struct Description {
-    /// Which one.
-    pub counter: Counter,
-    /// The name in exports: lower case, underscores.
-    pub name: &'static str,
-    /// `total` for counters, `now` for gauges.
-    pub unit: &'static str,
-    /// One sentence.
-    pub help: &'static str,
-}
-
-counters! {
+corelane_core::counters! {
+    /// One counter or gauge of media control.
     Requests, "media_requests", "total", "Requests that shards made of media control.";
     Done, "media_done", "total", "Requests that a media node did.";
     Refused, "media_refused", "total", "Requests refused because no node takes such an SDP.";
