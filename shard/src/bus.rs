@@ -10,7 +10,7 @@
 //! | --- | --- |
 //! | a request | refused: the shard answers itself with `NoNode` and counts it; it never waits |
 //! | a reply | kept by the control core until there is room; the shard reads before it parks |
-//! | the end of a call | goes through the [journal](crate::journal), which keeps room for it |
+//! | the end of a call | goes through the [journal](crate::journal), which keeps room for it, and rings no bell |
 //!
 //! The bytes are written before the head, so whoever sees a head finds its bytes. Wake-ups are batched: one at the end of a shard's
 //! turn, one at the end of the control core's, and each only where the other side is parked (`waker.rs`).
@@ -79,11 +79,6 @@ impl BusEnd {
         self.requests.push(request.len() as u16).map_err(|_| BusFull)?;
         self.dirty = true;
         Ok(())
-    }
-
-    /// Says that there is something for the control core elsewhere: in the journal.
-    pub(crate) fn mark(&mut self) {
-        self.dirty = true;
     }
 
     /// Rings the bell, once per turn rather than per request.
@@ -188,11 +183,11 @@ impl ControlBus {
         calls
     }
 
-    /// Declares the wish to wait for the bell: `false` when a request has come, or `nothing_else` says so, and then there is no wait.
+    /// Declares the wish to wait for the bell: `false` when a request has come, and then there is no wait.
     #[must_use]
-    pub fn may_park(&self, nothing_else: impl FnOnce() -> bool) -> bool {
+    pub fn may_park(&self) -> bool {
         self.bell.about_to_park();
-        let empty = self.lines.iter().all(|line| line.requests.is_empty()) && nothing_else();
+        let empty = self.lines.iter().all(|line| line.requests.is_empty());
         if !empty {
             self.awake();
         }
@@ -330,10 +325,9 @@ mod tests {
         ends[0].push(b"x").expect("room");
         ends[0].wake();
         assert!(!rung(&bell), "nobody waits");
-        assert!(!bus.may_park(|| true), "there is a request");
+        assert!(!bus.may_park(), "there is a request");
         assert!(bus.next_request(&mut [0; MEDIA_REQUEST_MAX]).is_some());
-        assert!(!bus.may_park(|| false), "there is something else");
-        assert!(bus.may_park(|| true));
+        assert!(bus.may_park());
         ends[0].wake();
         assert!(!rung(&bell), "nothing was written since");
         for end in &mut ends {
@@ -346,7 +340,7 @@ mod tests {
         assert_eq!(u64::from_ne_bytes(count), 1, "once for both shards");
         assert!(!rung(&bell));
         bus.awake();
-        ends[1].mark();
+        ends[1].push(b"x").expect("room");
         ends[1].wake();
         assert!(!rung(&bell));
     }

@@ -263,14 +263,13 @@ impl<P: Protocol, I: Io> Shard<P, I> {
         self.protocol.release(buffer);
     }
 
-    /// Puts the record of a call that ended into the journal.
+    /// Puts the record of a call that ended into the journal, where the control core looks from time to time: nobody is woken for it.
     fn end(&mut self, record: &CallRecord) {
         let Some(journal) = &mut self.ends.journal else { return };
         match journal.push(record) {
             Ok(()) => self.ends.written += 1,
             Err(JournalFull) => self.ends.lost += 1,
         }
-        self.bus.mark();
     }
 
     /// Once per turn: new calls are taken only while the journal has room for the ends of all.

@@ -50,7 +50,10 @@ const BATCH: usize = 256;
 const KEPT_MAX: usize = 4096;
 /// How soon a kept reply is tried again: nobody says when a shard has read.
 const KEPT_AGAIN: Duration = Duration::from_millis(1);
-/// The longest wait: counters are copied out that often.
+/// The longest wait: no shard rings for the end of a call, which on both sides would cost more than the call's last messages. A session at a
+/// media node may be deleted that much later.
+const JOURNAL_INTERVAL: Duration = Duration::from_millis(50);
+/// How often counters are copied out.
 const COPY_INTERVAL: Duration = Duration::from_secs(1);
 /// From a panic to the next start of the task.
 const RESTART_PAUSE: Duration = Duration::from_millis(100);
@@ -392,14 +395,13 @@ impl<M: MediaMachine + 'static> Media<M> {
     /// How long there is nothing to do if nobody comes; `None`: somebody has come.
     fn rest(&self) -> Option<Duration> {
         let full = self.ways.kept.iter().any(|kept| !kept.is_empty());
-        let idle = || self.journals.iter().all(|journal| !journal.has_record());
         // While replies are kept requests may lie in the rings unread.
-        if !self.ways.bus.may_park(idle) && !full {
+        if !self.ways.bus.may_park() && !full {
             return None;
         }
         let due = self.machine.as_ref().map_or(self.copy_at, |machine| machine.next_timeout().min(self.copy_at));
         let rest = due.since(self.clock.monotonic());
-        Some(if full { rest.min(KEPT_AGAIN) } else { rest })
+        Some(rest.min(if full { KEPT_AGAIN } else { JOURNAL_INTERVAL }))
     }
 
     /// Whether anybody has come; wakes the context else.
