@@ -193,6 +193,7 @@ fn draw_budget(
             client_transactions: few(random, ample.client_transactions),
             buffers: ample.buffers.map(|count| few(random, count)),
             exchanges: if media { few(random, ample.exchanges) } else { ample.exchanges },
+            ..ample
         },
     }
 }
