@@ -131,15 +131,31 @@ impl ControlBus {
         self.lines.len()
     }
 
-    /// The next request, round robin over the shards: bytes of a [`MediaRequest`](corelane_core::bus::MediaRequest), put together in
-    /// `scratch`, because in the ring they may wrap around.
+    /// Requests of a shard that wait.
+    ///
+    /// # Panics
+    /// When there is no such shard.
+    #[must_use]
+    pub fn waiting(&self, shard: ShardIndex) -> usize {
+        self.lines[usize::from(shard.0)].requests.slots()
+    }
+
+    /// The next request, round robin over the shards of which `wanted` says so: bytes of a
+    /// [`MediaRequest`](corelane_core::bus::MediaRequest), put together in `scratch`, because in the ring they may wrap around.
     ///
     /// # Panics
     /// When `scratch` is shorter than [`MEDIA_REQUEST_MAX`].
-    pub fn next_request<'b>(&mut self, scratch: &'b mut [u8]) -> Option<(ShardIndex, &'b [u8])> {
+    pub fn next_request<'b>(
+        &mut self,
+        scratch: &'b mut [u8],
+        wanted: impl Fn(ShardIndex) -> bool,
+    ) -> Option<(ShardIndex, &'b [u8])> {
         for _ in 0..self.lines.len() {
             let index = self.next;
             self.next = (self.next + 1) % self.lines.len();
+            if !wanted(ShardIndex(index as u8)) {
+                continue;
+            }
             let line = &mut self.lines[index];
             if let Ok(length) = line.requests.pop() {
                 let into = &mut scratch[..usize::from(length)];
@@ -275,7 +291,7 @@ mod tests {
             }
             let taken: Vec<u8> = std::iter::from_fn(|| {
                 let mut scratch = [0; MEDIA_REQUEST_MAX];
-                let (shard, found) = bus.next_request(&mut scratch)?;
+                let (shard, found) = bus.next_request(&mut scratch, |_| true)?;
                 assert_eq!(found, bytes);
                 assert!(bus.reply(shard, &reply(round, &bytes)));
                 Some(shard.0)
@@ -298,7 +314,7 @@ mod tests {
         assert_eq!(ends[0].push(&bytes), Err(BusFull));
         assert_eq!(ends[1].push(b"x"), Ok(()), "one shard's full ring is no other's");
         let mut taken = [0, 0];
-        while let Some((shard, _)) = bus.next_request(&mut [0; MEDIA_REQUEST_MAX]) {
+        while let Some((shard, _)) = bus.next_request(&mut [0; MEDIA_REQUEST_MAX], |_| true) {
             taken[usize::from(shard.0)] += 1;
         }
         assert_eq!(taken, [pushed, 1]);
@@ -325,8 +341,10 @@ mod tests {
         ends[0].push(b"x").expect("room");
         ends[0].wake();
         assert!(!rung(&bell), "nobody waits");
+        assert_eq!((bus.waiting(ShardIndex(0)), bus.waiting(ShardIndex(1))), (1, 0));
+        assert!(bus.next_request(&mut [0; MEDIA_REQUEST_MAX], |shard| shard.0 == 1).is_none(), "not asked for");
         assert!(!bus.may_park(), "there is a request");
-        assert!(bus.next_request(&mut [0; MEDIA_REQUEST_MAX]).is_some());
+        assert!(bus.next_request(&mut [0; MEDIA_REQUEST_MAX], |_| true).is_some());
         assert!(bus.may_park());
         ends[0].wake();
         assert!(!rung(&bell), "nothing was written since");
