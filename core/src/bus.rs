@@ -125,6 +125,12 @@ impl<'r> MediaRequest<'r> {
         }
     }
 
+    /// Whether these bytes are the first offer of a call, which can be refused without harm to one in progress.
+    #[must_use]
+    pub fn opens(bytes: &[u8]) -> bool {
+        bytes.get(32..37) == Some(&[0, 0, 0, 0, Verb::Offer as u8])
+    }
+
     /// Reads what [`MediaRequest::write`] wrote; `None` for anything else.
     #[must_use]
     pub fn read(bytes: &'r [u8]) -> Option<MediaRequest<'r>> {
@@ -206,6 +212,12 @@ mod tests {
         assert_eq!(MediaRequest::read(written), Some(request));
         for end in 0..written.len() {
             assert_eq!(MediaRequest::read(&written[..end]), None, "cut at {end}");
+        }
+        for (node, verb, opens) in [(0, Verb::Offer, true), (12, Verb::Offer, false), (0, Verb::Answer, false)] {
+            let mut bytes = [0; 256];
+            let mut writer = Writer::new(&mut bytes);
+            MediaRequest { node, verb, ..request }.write(&mut writer);
+            assert_eq!(MediaRequest::opens(writer.finish().expect("it fits")), opens, "{node} {verb:?}");
         }
     }
 }

@@ -8,7 +8,7 @@
 //!
 //! | what | full ring |
 //! | --- | --- |
-//! | a request | refused: the shard answers itself with `NoNode` and counts it; it never waits |
+//! | a request | refused: the shard answers itself with `NoNode` and counts it; it never waits. A quarter is kept from first offers |
 //! | a reply | kept by the control core until there is room; the shard reads before it parks |
 //! | the end of a call | goes through the [journal](crate::journal), which keeps room for it, and rings no bell |
 //!
@@ -19,7 +19,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use corelane_core::bus::{ExchangeId, MEDIA_REQUEST_MAX, MediaOutcome, MediaReply};
+use corelane_core::bus::{ExchangeId, MEDIA_REQUEST_MAX, MediaOutcome, MediaReply, MediaRequest};
 use corelane_core::limits::MESSAGE_SIZE_MAX;
 use corelane_core::steering::ShardIndex;
 use rtrb::{Consumer, Producer, RingBuffer};
@@ -32,6 +32,9 @@ const REQUEST_BYTES: usize = 2 << 20;
 const REPLY_BYTES: usize = 2 << 20;
 /// Requests and replies carry SDP, which is rarely smaller; heads are as many as the bytes hold of this size.
 const SMALL_BODY: usize = 256;
+
+/// One part in so many of a ring is kept from offers that open a call, so that calls in progress find room (I8).
+const KEPT_FOR_CALLS: usize = 4;
 
 /// Bytes that both rings of one shard take, for the memory bill.
 pub const BUS_BYTES: usize = REQUEST_BYTES
@@ -72,7 +75,9 @@ impl BusEnd {
     /// [`BusFull`]: nothing was written.
     pub(crate) fn push(&mut self, request: &[u8]) -> Result<(), BusFull> {
         debug_assert!(request.len() <= MEDIA_REQUEST_MAX);
-        if self.requests.is_full() {
+        let kept = if MediaRequest::opens(request) { KEPT_FOR_CALLS } else { usize::MAX };
+        let heads = REQUEST_BYTES / SMALL_BODY;
+        if self.requests.slots() <= heads / kept || self.request_bytes.slots() < REQUEST_BYTES / kept + request.len() {
             return Err(BusFull);
         }
         self.request_bytes.push_entire_slice(request).map_err(|_| BusFull)?;
@@ -325,6 +330,19 @@ mod tests {
             assert_eq!(ends[1].pop(), Some(reply(index, &bytes)));
         }
         assert!(bus.reply(ShardIndex(1), &reply(9, &bytes)), "the shard has read: there is room again");
+    }
+
+    #[test]
+    fn a_part_of_the_ring_is_kept_from_first_offers() {
+        let (_, mut ends, _bus) = two();
+        let mut bytes = [0; 1000];
+        bytes[36] = corelane_core::bus::Verb::Offer as u8;
+        assert!(MediaRequest::opens(&bytes));
+        let first = (0..).take_while(|_| ends[0].push(&bytes).is_ok()).count();
+        assert_eq!(first, REQUEST_BYTES * 3 / 4 / bytes.len());
+        bytes[32] = 1;
+        let later = (0..).take_while(|_| ends[0].push(&bytes).is_ok()).count();
+        assert_eq!(first + later, REQUEST_BYTES / bytes.len(), "the rest is for calls that have a node");
     }
 
     #[test]
