@@ -332,7 +332,7 @@ impl World<'_> {
             return self.break_promise("a request left with our own Route in it", call);
         }
         if method == Method::Bye {
-            self.calls[call as usize].closing = true;
+            self.note_bye(call);
         }
         if method == Method::Cancel {
             let branch = branch_text(message.vias()[0]);

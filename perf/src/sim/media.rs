@@ -63,6 +63,7 @@ impl MediaPlan {
                 prack_permille: share(random),
                 update_permille: share(random),
                 fresh_permille: share(random),
+                bare_permille: share(random),
             },
         };
         has.then_some(plan)

@@ -31,6 +31,8 @@ pub(super) struct Waits {
     pins: HashMap<MediaCall, u32>,
     /// An answer that is being handled: whose session it is, and where.
     pub(super) settling: Option<(MediaCall, u32)>,
+    /// Calls to which nothing had happened before the engine hung them up in this step.
+    hung_up: Vec<u32>,
 }
 
 /// What a shard counts of its waits.
@@ -77,8 +79,9 @@ impl World<'_> {
         self.waits.waits.remove(&key(shard, exchange))
     }
 
-    /// An answer was handled: its node has the session from now on, where somebody waited for it.
+    /// An input was handled. Where it was an answer that somebody waited for, its node has the session from now on.
     pub(super) fn settle_pin(&mut self, heard: bool) {
+        self.waits.hung_up.clear();
         if let Some((call, node)) = self.waits.settling.take()
             && heard
             && node != 0
@@ -133,11 +136,19 @@ impl World<'_> {
         }
     }
 
-    /// Whether both sides of a call have confirmed one dialog, and nothing has happened since by which it may end.
-    pub(super) fn stands(&self, call: u32) -> bool {
-        let Some(call) = self.calls.get(call as usize).filter(|call| !(call.closing || call.tampered)) else {
+    /// The engine has sent a BYE, by which the call may rightly be over from the next step on.
+    pub(super) fn note_bye(&mut self, call: u32) {
+        if !std::mem::replace(&mut self.calls[call as usize].closing, true) {
+            self.waits.hung_up.push(call);
+        }
+    }
+
+    /// Whether both sides of a call have confirmed one dialog, and nothing had happened before this step by which it may end.
+    fn stood(&self, number: u32) -> bool {
+        let Some(call) = self.calls.get(number as usize).filter(|call| !call.tampered) else { return false };
+        if call.closing && !self.waits.hung_up.contains(&number) {
             return false;
-        };
+        }
         let (caller, gateways) = call.legs.split_at(1);
         confirmed(caller).any(|ours| {
             let same =
@@ -150,7 +161,7 @@ impl World<'_> {
     /// in the same one.
     pub(super) fn watch_kept(&mut self, number: u32, record: &CallRecord) {
         let own = matches!(record.reason, EndReason::Expired | EndReason::SessionExpired | EndReason::Unacknowledged);
-        if self.about_media && !own && !self.is_scarce() && self.stands(number) {
+        if self.about_media && !own && !self.is_scarce() && self.stood(number) {
             self.break_promise("a call in progress was ended because of a media node", number);
         }
     }
