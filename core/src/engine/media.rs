@@ -77,6 +77,10 @@ impl Engine {
         if !carries_sdp(message) {
             return Ok(());
         }
+        #[cfg(feature = "canary")]
+        if self.lets_pass() {
+            return Ok(());
+        }
         self.counters.count(Counter::Unrelayed);
         Err(Full(Resource::Exchanges))
     }

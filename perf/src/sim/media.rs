@@ -18,14 +18,12 @@ use corelane_core::{BufferRef, Input};
 
 use super::ladder::{End, Fate, Line, NO_CALL};
 use super::network::{Event, SECOND};
+use super::nodes::{Nodes, Outcome};
 use super::plan::{Every, Offers};
 use super::random::Random;
 use super::sdp::{self, Origin, Seen};
 use super::world::World;
 use crate::wire::{Message, Start};
-
-/// Nodes of the relay.
-const NODES: u64 = 3;
 
 /// Bytes of a description that is large and fits all the same.
 const LARGE: usize = 3000;
@@ -41,6 +39,8 @@ pub(super) struct MediaPlan {
     lies: [u8; Lie::KINDS.len()],
     /// How often it freezes.
     pub(super) freeze_every: Every,
+    /// How often a node dies.
+    pub(super) lose_node_every: Every,
     /// Bit by generation of the image: it has no media nodes.
     direct: u8,
     pub(super) offers: Offers,
@@ -56,12 +56,14 @@ impl MediaPlan {
             lies_permille: random.pick(&[0, 0, 20, 200, 1000]),
             lies: std::array::from_fn(|_| random.below(4) as u8).map(|weight| weight + 1),
             freeze_every: random.pick(&[None, None, Some(10 * SECOND), Some(60 * SECOND)]),
+            lose_node_every: random.pick(&[None, None, Some(5 * SECOND), Some(30 * SECOND)]),
             direct: if random.chance(300) { random.below(8) as u8 } else { 0 },
             offers: Offers {
                 delayed_permille: share(random),
                 prack_permille: share(random),
                 update_permille: share(random),
                 fresh_permille: share(random),
+                bare_permille: share(random),
             },
         };
         has.then_some(plan)
@@ -115,22 +117,30 @@ struct Reply {
     outcome: MediaOutcome,
     node: u32,
     sdp: Vec<u8>,
-    /// The call that it is about.
+    /// The call that it is about, and its session.
     call: u32,
+    of: MediaCall,
 }
 
 /// The host.
 pub(super) struct Relay {
-    random: Random,
+    pub(super) random: Random,
     frozen_until: u64,
     replies: Vec<Option<Reply>>,
     /// Calls that have offered something and not ended.
     pub(super) owed: HashSet<MediaCall>,
+    pub(super) nodes: Nodes,
 }
 
 impl Relay {
     pub(super) fn new(seed: u64) -> Relay {
-        Relay { random: Random::new(seed), frozen_until: 0, replies: Vec::new(), owed: HashSet::new() }
+        Relay {
+            random: Random::new(seed),
+            frozen_until: 0,
+            replies: Vec::new(),
+            owed: HashSet::new(),
+            nodes: Nodes::default(),
+        }
     }
 }
 
@@ -166,6 +176,7 @@ impl World<'_> {
         self.ladder.note(self.now_us, call, End::Engine(shard as u8), End::Relay, line, Fate::Done);
         self.tally.wishes += 1;
         self.watch_wish(&request, call);
+        self.note_wait(shard as u8, &request, call);
         if request.verb == Verb::Offer {
             self.relay.owed.insert(request.call);
         }
@@ -176,16 +187,18 @@ impl World<'_> {
         let Some(plan) = &self.plan.media else {
             return self.break_promise("a relay was asked where there is none", call);
         };
-        let random = &mut self.relay.random;
+        let Relay { random, nodes, .. } = &mut self.relay;
         let lie = random.chance(plan.lies_permille).then(|| Lie::KINDS[random.weighted(&plan.lies)]);
-        let after = random.below(plan.delay_us + 1);
-        let drawn_node = random.between(1, NODES) as u32;
-        let node = if request.node == 0 { drawn_node } else { request.node };
-        if let Some(call) = self.calls.get_mut(call as usize).filter(|_| lie.is_some()) {
-            call.lied_to = true;
+        // What did not fit into the ring no node hears of.
+        let heard = lie != Some(Lie::RingFull);
+        let Outcome { outcome, node, after_us } =
+            if heard { nodes.serve(request, self.now_us, random) } else { Outcome::none(request.node) };
+        let mut after = after_us + random.below(plan.delay_us + 1);
+        if lie.is_some() || outcome != MediaOutcome::Done {
+            self.tally.lies += u64::from(lie.is_some());
+            self.calls.get_mut(call as usize).into_iter().for_each(|call| call.lied_to = true);
         }
-        self.tally.lies += u64::from(lie.is_some());
-        let mut reply = Reply { exchange: request.exchange, outcome: MediaOutcome::Done, node, sdp: Vec::new(), call };
+        let mut reply = Reply { exchange: request.exchange, outcome, node, sdp: Vec::new(), call, of: request.call };
         // What no endpoint of the world wrote comes from mischief; the relay has something to say all the same.
         let nobody = Origin { call: NO_CALL, leg: 0, number: 0 };
         let of = sdp::find(request.sdp).map_or(nobody, |seen: Seen| seen.of);
@@ -194,16 +207,15 @@ impl World<'_> {
             (reply.outcome, reply.node) = (outcome, request.node);
             reply.sdp.clear();
         };
+        if outcome != MediaOutcome::Done {
+            reply.sdp.clear();
+        }
         let timeout_us = self.plan.timers.media_timeout.as_micros() as u64;
-        let mut after = after;
         match lie {
             None => {}
             Some(Lie::Refused) => fail(&mut reply, MediaOutcome::Refused),
             Some(Lie::NoNode) => fail(&mut reply, MediaOutcome::NoNode),
-            Some(Lie::RingFull) => {
-                after = 0;
-                fail(&mut reply, MediaOutcome::NoNode);
-            }
+            Some(Lie::RingFull) => after = 0,
             Some(Lie::Failed) => fail(&mut reply, MediaOutcome::Failed),
             Some(Lie::Lost) => return,
             Some(Lie::Twice) => {
@@ -216,7 +228,10 @@ impl World<'_> {
                 let index = self.relay.random.pick(&[reply.exchange.index, u32::MAX]);
                 reply.exchange = ExchangeId { index, generation };
             }
-            Some(Lie::Moved) => reply.node = drawn_node,
+            Some(Lie::Moved) => {
+                let Relay { random, nodes, .. } = &mut self.relay;
+                reply.node = nodes.take_over(request.call, random);
+            }
             Some(Lie::Large) => reply.sdp.resize(LARGE, b' '),
             Some(Lie::Empty) => reply.sdp.clear(),
             Some(Lie::Oversized) => reply.sdp.resize(MEDIA_REQUEST_MAX, b' '),
@@ -241,13 +256,19 @@ impl World<'_> {
             self.relay.replies[place as usize] = Some(reply);
             return self.network.schedule(frozen_until, Event::Media { shard, reply: place });
         }
-        let Reply { exchange, outcome, node, ref sdp, call } = reply;
+        let Reply { exchange, outcome, node, ref sdp, call, of } = reply;
         self.last_call = call;
         let line = Line::Reply(outcome, exchange.index);
         self.ladder.note(self.now_us, call, End::Relay, End::Engine(shard), line, Fate::Done);
         self.obliged = outcome == MediaOutcome::Done;
+        let wait = self.end_wait(shard, exchange);
+        let before = wait.map_or(0, |wait| self.status_of(wait));
+        self.waits.settling = (exchange != ExchangeId::NOBODY).then_some((of, node));
         self.handle(shard.into(), Input::Media(MediaReply { exchange, outcome, node, sdp }));
         self.obliged = false;
+        if let Some(wait) = wait {
+            self.watch_answered(wait, outcome, before);
+        }
     }
 
     /// For a while nothing is answered.

@@ -43,6 +43,8 @@ pub(super) struct Offers {
     pub(super) update_permille: u32,
     /// Responses with another answer than the one before.
     pub(super) fresh_permille: u32,
+    /// Provisional responses that do not answer yet.
+    pub(super) bare_permille: u32,
 }
 
 /// How often something happens: the mean time between two, none where it is off.

@@ -3,6 +3,7 @@
 //! * No session description leaves an engine of a call that goes through the relay as its endpoint wrote it, and none is another call's or
 //!   another side's.
 //! * Nobody answers what was not offered, and nothing is offered once the call's record is out: its delete would never be paid.
+//! * Each node that was offered a call is told its end once (`nodes.rs`), and what is wished of a call is wished of its own node (`waits.rs`).
 
 use corelane_core::bus::{ExchangeId, MediaCall, MediaRequest, Verb};
 use corelane_core::call::{CallRecord, EndReason};
@@ -79,6 +80,12 @@ impl World<'_> {
                 call.unwrap_or(NO_CALL),
             );
         }
+        let ended = MediaCall { call_hash: record.call_hash, pass: record.pass };
+        if record.media
+            && let Some(id) = self.relay.nodes.end(ended)
+        {
+            self.break_promise(&format!("node {id} was told twice of the end of a call"), call.unwrap_or(NO_CALL));
+        }
         let Some(number) = call else { return };
         let call = &self.calls[number as usize];
         if record.reason == EndReason::Lost
@@ -95,6 +102,9 @@ impl World<'_> {
         if let Some(owed) = self.relay.owed.iter().next() {
             let call = self.numbers.get(&owed.call_hash).copied().unwrap_or(NO_CALL);
             return Err(Fault::new("a call offered something and never ended: its deletes stay owed", call));
+        }
+        if let Some((what, call)) = self.relay.nodes.audit_end() {
+            return Err(Fault::new(what, self.number_of(call)));
         }
         for (number, call) in (0u32..).zip(&self.calls) {
             let mut clients = call.legs.iter().flat_map(|leg| &leg.clients);

@@ -26,6 +26,8 @@ pub(super) struct Tally {
     pub(super) wishes: u64,
     pub(super) lies: u64,
     pub(super) freezes: u64,
+    /// Media nodes that went down.
+    pub(super) nodes_lost: u64,
     /// Session descriptions that left an engine and were a relay's.
     pub(super) relayed: u64,
     /// First final responses to opening INVITEs, by class.
@@ -56,6 +58,7 @@ impl AddAssign<&Tally> for Tally {
         self.wishes += other.wishes;
         self.lies += other.lies;
         self.freezes += other.freezes;
+        self.nodes_lost += other.nodes_lost;
         self.relayed += other.relayed;
         for (sum, more) in self.finals.iter_mut().zip(other.finals) {
             *sum += more;
@@ -81,8 +84,8 @@ impl fmt::Display for Tally {
         writeln!(out, "answers      2xx {success}, 3xx {redirect}, 4xx {client}, 5xx {server}, 6xx {global}")?;
         writeln!(
             out,
-            "media        {} wishes, {} lies, {} freezes, {} messages relayed",
-            self.wishes, self.lies, self.freezes, self.relayed
+            "media        {} wishes, {} lies, {} freezes, {} nodes lost, {} messages relayed",
+            self.wishes, self.lies, self.freezes, self.nodes_lost, self.relayed
         )?;
         writeln!(out, "datagrams    {}, {} lost, {} handed over", self.datagrams, self.lost, self.handed_over)?;
         writeln!(

@@ -195,6 +195,8 @@ impl Engine {
         if let Subject::Response(branch) = exchange.subject {
             self.resume_waiting(turn, branch);
         }
+        #[cfg(feature = "canary")]
+        self.leak_exchange(exchange);
     }
 
     /// Goes on with the responses of a branch that waited, up to one that has to be asked for itself. Where the effects are full the wheel goes on.
