@@ -106,6 +106,9 @@ counters! {
     MediaNoNode, "media_no_node", "total", "Messages for which no media node could be used.";
     MediaFailed, "media_failed", "total", "Messages that the media node of their call failed.";
     MediaTimeouts, "media_timeouts", "total", "Messages for which nothing came back within media_timeout.";
+    MediaQueries, "media_queries", "total", "Questions to media nodes whether RTP of a call flows that has reached default_timeout.";
+    MediaFlowing, "media_flowing", "total", "Such questions that were answered with yes: default_timeout started anew.";
+    MediaSilent, "media_silent", "total", "Such questions that were answered with no: the call ended.";
     MediaLate, "media_late", "total", "Replies that nobody waited for any more.";
     MediaReused, "media_reused", "total", "Messages that left with an SDP that a node had given before.";
     Unrelayed, "unrelayed", "total", "Messages not sent because their SDP did not come back from a media node (I2).";

@@ -60,6 +60,9 @@ pub const TAG_MAX: usize = 128;
 /// Responses of one branch that may wait behind one whose SDP is with a media node.
 pub const WAITING_RESPONSES_MAX: usize = 8;
 
+/// How often a media node is asked whether RTP of a call flows before it counts as silent: once, and three times more where no answer came.
+pub const MEDIA_QUERIES_MAX: u8 = 4;
+
 /// Seconds that the messages of one call are planned to wait for media nodes, all together; buys the exchanges.
 pub const EXCHANGE_SECONDS: u32 = 4;
 

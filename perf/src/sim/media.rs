@@ -5,13 +5,14 @@
 //!                    (audit.rs)                                  ├► late, twice, to nobody, refused, empty, far too large
 //!                                                                └► never
 //!   a freeze: nothing is answered until it thaws            owed: each call that offered anything, until its record says so
+//!                                                           asked: each call at its default_timeout, and whether RTP was heard
 //! ```
 //!
 //! It changes the addresses in a session description and nothing else (`sdp.rs`), so that it is seen in each message that leaves an
 //! engine whose it was and whether it went through here. Its chance is its own: a world without media is the same world with or without
 //! this file.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use corelane_core::bus::{ExchangeId, MEDIA_REQUEST_MAX, MediaCall, MediaOutcome, MediaReply, MediaRequest, Verb};
 use corelane_core::{BufferRef, Input};
@@ -26,6 +27,9 @@ use crate::wire::{Message, Start};
 
 /// Nodes of the relay.
 const NODES: u64 = 3;
+
+/// How often a call is said to have RTP at most: each one ends.
+pub(super) const HEARD_MAX: u8 = 5;
 
 /// Bytes of a description that is large and fits all the same.
 const LARGE: usize = 3000;
@@ -44,6 +48,10 @@ pub(super) struct MediaPlan {
     /// Bit by generation of the image: it has no media nodes.
     direct: u8,
     pub(super) offers: Offers,
+    /// Bit by caller: `timeout_mode` is `media`.
+    keeps: u8,
+    /// Calls at their `default_timeout` that RTP still flows in.
+    rtp_permille: u32,
 }
 
 impl MediaPlan {
@@ -63,6 +71,8 @@ impl MediaPlan {
                 update_permille: share(random),
                 fresh_permille: share(random),
             },
+            keeps: if random.chance(500) { random.below(256) as u8 } else { 0 },
+            rtp_permille: random.pick(&[0, 500, 900]),
         };
         has.then_some(plan)
     }
@@ -70,6 +80,11 @@ impl MediaPlan {
     /// Whether the image of a generation has media nodes.
     pub(super) fn has_nodes(&self, generation: u64) -> bool {
         self.direct >> generation & 1 == 0
+    }
+
+    /// Whether the calls of a caller outlive `default_timeout` while RTP flows.
+    pub(super) fn keeps(&self, caller: u8) -> bool {
+        self.keeps >> caller & 1 == 1
     }
 }
 
@@ -99,12 +114,14 @@ enum Lie {
     Empty,
     /// Done, with one that fits into no message.
     Oversized,
+    /// No RTP was heard, whatever was asked.
+    Silent,
 }
 
 impl Lie {
-    const KINDS: [Lie; 12] = {
+    const KINDS: [Lie; 13] = {
         use Lie::*;
-        [Refused, NoNode, RingFull, Failed, Lost, Twice, Late, Stale, Moved, Large, Empty, Oversized]
+        [Refused, NoNode, RingFull, Failed, Lost, Twice, Late, Stale, Moved, Large, Empty, Oversized, Silent]
     };
 }
 
@@ -117,6 +134,16 @@ struct Reply {
     sdp: Vec<u8>,
     /// The call that it is about.
     call: u32,
+    /// It says whether RTP of this call flows.
+    heard: Option<MediaCall>,
+}
+
+/// A call at its `default_timeout`.
+#[derive(Copy, Clone, Default, Debug)]
+pub(super) struct Asked {
+    /// How often it was said to have RTP, and when an engine heard so last.
+    times: u8,
+    pub(super) heard_us: Option<u64>,
 }
 
 /// The host.
@@ -126,11 +153,32 @@ pub(super) struct Relay {
     replies: Vec<Option<Reply>>,
     /// Calls that have offered something and not ended.
     pub(super) owed: HashSet<MediaCall>,
+    /// Calls that it was asked about whether RTP flows, until they end.
+    pub(super) asked: HashMap<MediaCall, Asked>,
 }
 
 impl Relay {
     pub(super) fn new(seed: u64) -> Relay {
-        Relay { random: Random::new(seed), frozen_until: 0, replies: Vec::new(), owed: HashSet::new() }
+        Relay {
+            random: Random::new(seed),
+            frozen_until: 0,
+            replies: Vec::new(),
+            owed: HashSet::new(),
+            asked: HashMap::new(),
+        }
+    }
+}
+
+impl Relay {
+    /// Whether RTP of a call flows, as far as this is known.
+    fn hears(&mut self, call: MediaCall, permille: u32) -> MediaOutcome {
+        let asked = self.asked.entry(call).or_default();
+        if asked.times < HEARD_MAX && self.random.chance(permille) {
+            asked.times += 1;
+            MediaOutcome::Done
+        } else {
+            MediaOutcome::Silent
+        }
     }
 }
 
@@ -185,11 +233,18 @@ impl World<'_> {
             call.lied_to = true;
         }
         self.tally.lies += u64::from(lie.is_some());
-        let mut reply = Reply { exchange: request.exchange, outcome: MediaOutcome::Done, node, sdp: Vec::new(), call };
+        let mut reply =
+            Reply { exchange: request.exchange, outcome: MediaOutcome::Done, node, sdp: Vec::new(), call, heard: None };
         // What no endpoint of the world wrote comes from mischief; the relay has something to say all the same.
         let nobody = Origin { call: NO_CALL, leg: 0, number: 0 };
         let of = sdp::find(request.sdp).map_or(nobody, |seen: Seen| seen.of);
-        sdp::relay(&mut reply.sdp, of, node as u8);
+        if request.verb == Verb::Query {
+            reply.heard = Some(request.call);
+            reply.outcome = self.relay.hears(request.call, plan.rtp_permille);
+            self.tally.queries += 1;
+        } else {
+            sdp::relay(&mut reply.sdp, of, node as u8);
+        }
         let fail = |reply: &mut Reply, outcome| {
             (reply.outcome, reply.node) = (outcome, request.node);
             reply.sdp.clear();
@@ -205,6 +260,7 @@ impl World<'_> {
                 fail(&mut reply, MediaOutcome::NoNode);
             }
             Some(Lie::Failed) => fail(&mut reply, MediaOutcome::Failed),
+            Some(Lie::Silent) => fail(&mut reply, MediaOutcome::Silent),
             Some(Lie::Lost) => return,
             Some(Lie::Twice) => {
                 let again = self.relay.random.below(2 * timeout_us);
@@ -241,8 +297,13 @@ impl World<'_> {
             self.relay.replies[place as usize] = Some(reply);
             return self.network.schedule(frozen_until, Event::Media { shard, reply: place });
         }
-        let Reply { exchange, outcome, node, ref sdp, call } = reply;
+        let Reply { exchange, outcome, node, ref sdp, call, heard } = reply;
         self.last_call = call;
+        if outcome == MediaOutcome::Done
+            && let Some(asked) = heard.and_then(|heard| self.relay.asked.get_mut(&heard))
+        {
+            asked.heard_us = Some(self.now_us);
+        }
         let line = Line::Reply(outcome, exchange.index);
         self.ladder.note(self.now_us, call, End::Relay, End::Engine(shard), line, Fate::Done);
         self.obliged = outcome == MediaOutcome::Done;

@@ -27,7 +27,7 @@ use super::audit::Fault;
 use super::hosts::Host;
 use super::ladder::{End, Fate, Ladder, Line, NO_CALL};
 use super::leg::Call;
-use super::media::Relay;
+use super::media::{HEARD_MAX, Relay};
 use super::network::{Act, Event, LISTENERS, LegIndex, Network, SECOND};
 use super::plan::{Every, Plan};
 use super::random::{Random, mix};
@@ -215,7 +215,10 @@ impl<'i> World<'i> {
         let micros = |span: Duration| span.as_micros() as u64;
         let timers = &self.plan.timers;
         let longest = micros(timers.default_timeout) + micros(timers.early_timeout) + micros(timers.noack_timeout);
-        self.loaded_at.map_or(u64::MAX, |at| at + longest + 2 * 3600 * SECOND)
+        // As often as a relay hears RTP, and each time four questions may go unanswered.
+        let kept = u64::from(HEARD_MAX) * (micros(timers.default_timeout) + 4 * micros(timers.media_idle));
+        let kept = if self.plan.media.is_some() { kept } else { 0 };
+        self.loaded_at.map_or(u64::MAX, |at| at + longest + kept + 2 * 3600 * SECOND)
     }
 
     /// The shard whose timer is noticed next, and when.
