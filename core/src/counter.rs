@@ -76,6 +76,7 @@ counters! {
     Full, "full", "total", "Requests refused because a slab was full.";
     ProviderCapped, "provider_capped", "total", "Calls refused because of their provider's max_calls or max_cps.";
     ProviderDayUsed, "provider_day_used", "total", "Calls refused because of their provider's max_calls_day or max_minutes_day.";
+    AddressCapped, "address_capped", "total", "Calls refused because of the max_cps of the provider_address that they came from.";
     CandidateCapped, "candidate_capped", "total", "Candidates skipped because of the carrier's or gateway's max_calls or max_cps.";
     Shed, "shed", "total", "New calls shed by overload, statelessly.";
     OptionsAnswered, "options_answered", "total", "OPTIONS to Corelane itself.";

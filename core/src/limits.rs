@@ -78,7 +78,7 @@ pub const RESERVED_FOR_CALLS: u32 = 8;
 /// Buffers of messages that no transaction holds and that the kernel has not taken yet: a full batch of sends on each ring, and more.
 pub const BUFFERS_IN_FLIGHT: u32 = 1024;
 
-/// Rows of each kind that the table of caps has at least, so that a small node can grow without a restart: 192 KiB.
+/// Rows of each kind that the table of caps has at least, so that a small node can grow without a restart: 256 KiB.
 pub const CAPS_ROWS_MIN: usize = 1024;
 
 /// How often an admission looks again while another shard is in the middle of one for the same peer. That takes a dozen instructions, so

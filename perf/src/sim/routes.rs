@@ -43,6 +43,9 @@ fn image(plan: &Plan, generation: u64, far: u64, random: &mut Random) -> ImageBy
             ..ProviderRecord::default()
         });
         image.address(provider, &address(Party::Caller(number)));
+        if let Some(max_cps) = cap(plan, random) {
+            image.cap_address(max_cps);
+        }
     }
     let count = plan.gateways + u8::from(generation > 0);
     let gateways: Vec<_> = (0..count)

@@ -41,7 +41,7 @@ const WALL_START: u64 = 1_800_000_000 * SECOND;
 const TIMEOUTS_MAX: u32 = 1_000_000;
 
 /// A table of caps for nobody.
-const NO_ROWS: CapsSize = CapsSize { providers: 0, carriers: 0, gateways: 0 };
+const NO_ROWS: CapsSize = CapsSize { providers: 0, carriers: 0, gateways: 0, addresses: 0 };
 
 /// One shard.
 pub(super) struct Node {
@@ -115,6 +115,7 @@ impl<'i> World<'i> {
             providers: most.providers.max(size.providers),
             carriers: most.carriers.max(size.carriers),
             gateways: most.gateways.max(size.gateways),
+            addresses: most.addresses.max(size.addresses),
         });
         let caps = Arc::new(Caps::new(size));
         let node = |shard: u8| {
