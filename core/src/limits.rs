@@ -60,6 +60,9 @@ pub const TAG_MAX: usize = 128;
 /// Responses of one branch that may wait behind one whose SDP is with a media node.
 pub const WAITING_RESPONSES_MAX: usize = 8;
 
+/// How often a media node is asked whether RTP of a call flows before it counts as silent: once, and three times more where no answer came.
+pub const MEDIA_QUERIES_MAX: u8 = 4;
+
 /// Seconds that the messages of one call are planned to wait for media nodes, all together; buys the exchanges.
 pub const EXCHANGE_SECONDS: u32 = 4;
 
@@ -75,7 +78,7 @@ pub const RESERVED_FOR_CALLS: u32 = 16;
 /// Buffers of messages that no transaction holds and that the kernel has not taken yet: a full batch of sends on each ring, and more.
 pub const BUFFERS_IN_FLIGHT: u32 = 1024;
 
-/// Rows of each kind that the table of caps has at least, so that a small node can grow without a restart: 192 KiB.
+/// Rows of each kind that the table of caps has at least, so that a small node can grow without a restart: 256 KiB.
 pub const CAPS_ROWS_MIN: usize = 1024;
 
 /// How often an admission looks again while another shard is in the middle of one for the same peer. That takes a dozen instructions, so

@@ -103,6 +103,7 @@ const REQUEST: MediaRequest<'_> = MediaRequest {
     exchange: ExchangeId::NOBODY,
     call: MediaCall { call_hash: 1, pass: 2 },
     started_us: 3,
+    since_us: 0,
     set: 0,
     node: 0,
     verb: Verb::Offer,

@@ -414,6 +414,7 @@ impl<R: Records> Client<R> {
                 Verb::DeleteBranch => {
                     Command::DeleteBranch { session, from_tag: source.from_tag, to_tag: source.to_tag }
                 }
+                Verb::Query => Command::Query(session),
                 Verb::Answer | Verb::Restore => Command::Answer(exchanged),
             };
             (command, socket)
@@ -490,7 +491,9 @@ impl<R: Records> Client<R> {
             }
             // Without a rewritten SDP there is nothing to forward (I2).
             (Verb::Offer | Verb::Answer, Meaning::Refused | Meaning::Done { .. }) => (MediaOutcome::Refused, &[]),
-            (_, Meaning::Failed | Meaning::Refused) => (MediaOutcome::Failed, &[]),
+            (Verb::Query, Meaning::Heard(heard)) => (heard.outcome(&request), &[]),
+            (Verb::Query, Meaning::Unknown) => (MediaOutcome::Silent, &[]),
+            (_, Meaning::Failed | Meaning::Refused | Meaning::Unknown) => (MediaOutcome::Failed, &[]),
             _ => {
                 self.counters.count(Counter::RepliesUnfitting);
                 (MediaOutcome::Failed, &[])
@@ -590,6 +593,7 @@ impl<R: Records> Client<R> {
             MediaOutcome::Refused => Counter::Refused,
             MediaOutcome::NoNode => Counter::NoNode,
             MediaOutcome::Failed => Counter::Failed,
+            MediaOutcome::Silent => Counter::Silent,
         });
         if exchange != ExchangeId::NOBODY {
             out.reply(shard, MediaReply { exchange, outcome, node, sdp });

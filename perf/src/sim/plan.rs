@@ -108,6 +108,7 @@ impl Plan {
         let mut timers = draw_timers(random);
         if media.is_some() {
             timers.media_timeout = Duration::from_secs(of_media.pick(&[5, 5, 2, 10]));
+            timers.media_idle = Duration::from_secs(of_media.pick(&[60, 60, 5]));
         }
         let scarce =
             random.pick(&[Scarce::Nothing, Scarce::Nothing, Scarce::Nothing, Scarce::Calls, Scarce::Everything]);

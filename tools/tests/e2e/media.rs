@@ -227,5 +227,9 @@ fn rtpengine_relays_audio_between_two_ends() {
     let gateway_told = node.exchange("offer", "alone", &ends[0].sdp("sendrecv"));
     let caller_told = node.exchange("answer", "alone", &ends[1].sdp("sendrecv"));
     assert_eq!(node.sessions(), ["alone"]);
+    assert_eq!(node.heard("alone").last_packet_s, None, "streams that were made and never heard");
     flows(&ends[0], caller_told, &ends[1], gateway_told);
+    // What `timeout_mode` `media` lives by; at least the flow's first packet came in this second or later.
+    let heard = node.heard("alone");
+    assert!(heard.created_s > 0 && heard.last_packet_s >= Some(heard.created_s), "{heard:?}");
 }

@@ -80,6 +80,7 @@ impl World {
             exchange,
             call: MediaCall { call_hash: call, pass: 1 },
             started_us: 0,
+            since_us: 0,
             set: 1,
             node,
             verb,
@@ -114,6 +115,9 @@ impl World {
                 (Mode::Full, "offer") => b"d6:result10:load limit7:message19:Load limit exceedede",
                 (Mode::BadSdp, _) if is_exchange => b"d6:result5:error12:error-reason19:Failed to parse SDPe",
                 (_, "ping") => b"d6:result4:ponge",
+                (Mode::BadSdp, "query") => b"d6:result5:error12:error-reason15:Unknown call-ide",
+                (Mode::Full, "query") => b"d4:tagsde6:result2:oke",
+                (_, "query") => b"d4:tagsd1:ad6:mediasld7:streamsld11:last packeti9eeeeeee6:result2:oke",
                 (_, "delete") => {
                     self.deleted.push((node, text("call-id")));
                     b"d6:result2:oke"
@@ -332,4 +336,26 @@ fn sessions_that_nobody_knows_are_deleted() {
     let counters = world.client.counters();
     assert_eq!((counters.value(Counter::Lists), counters.value(Counter::ListsMissed)), (3, 1));
     assert_eq!(counters.value(Counter::OrphansFound), 2);
+}
+
+/// The node that has the session is asked whether RTP flows, and no other; a node that cannot say is no silent one.
+#[test]
+fn a_sessions_own_node_says_whether_rtp_flows() {
+    let mut world = World::new(2, table());
+    let modes = [
+        (Mode::Alive, Some((MediaOutcome::Done, 2))),
+        (Mode::Full, Some((MediaOutcome::Silent, 2))),
+        (Mode::BadSdp, Some((MediaOutcome::Silent, 2))),
+        (Mode::Frozen, Some((MediaOutcome::Failed, 0))),
+    ];
+    for (mode, said) in modes {
+        world.modes.insert(2, mode);
+        let query = world.ask(5, Verb::Query, 2, b"");
+        world.run(2100);
+        assert_eq!(world.outcome(query), said, "{mode:?}");
+    }
+    let gone = world.ask(5, Verb::Query, 3, b"");
+    assert_eq!(world.outcome(gone), Some((MediaOutcome::Failed, 0)), "a node that is configured no more");
+    assert_eq!(world.client.counters().value(Counter::Silent), 2);
+    assert_eq!(world.client.sessions().live(), 0, "a question makes no session");
 }

@@ -15,6 +15,9 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use corelane_mediactl::rtpengine::query::Heard;
+use corelane_mediactl::rtpengine::reply::{self, Meaning};
+
 use super::rtp::audio_in;
 use crate::process::{Process, poll, wait_until};
 use crate::site::Site;
@@ -108,6 +111,16 @@ impl Rtpengine {
         audio_in(&wait_until("rtpengine takes an SDP", SOON, || {
             ask(self.ng, &question).filter(|reply| reply.ends_with("6:result2:oke"))
         }))
+    }
+
+    /// What it has heard of a session, as media control reads it.
+    pub(crate) fn heard(&self, call_id: &str) -> Heard {
+        let question = format!("d7:call-id{}:{call_id}7:command5:querye", call_id.len());
+        let reply = wait_until("rtpengine answers a query", SOON, || ask(self.ng, &question));
+        match reply::parse(reply.as_bytes()) {
+            Ok(Meaning::Heard(heard)) => heard,
+            meaning => panic!("{meaning:?} of {reply}"),
+        }
     }
 
     /// Stops it, as a hung process: its socket stays and nobody reads.
