@@ -34,6 +34,7 @@ use crate::image::{self, Loaded};
 use crate::listeners::{self, Bound, InUse};
 use crate::machine;
 use crate::problem::{Place, Problem, any_error};
+use crate::reload::{MediaTable, Reloaded};
 use crate::report::Bill;
 use crate::routes;
 use crate::rtpengine::id::Origin;
@@ -162,6 +163,7 @@ impl Prepared {
             .map_err(|error| Problem::error(Place::Machine, format!("the shards cannot start: {error}"), ""))?;
         let bus = node.take_bus().expect("a new node has it");
         let (nodes, sockets) = (self.image.media_nodes, self.config.media.sockets);
+        let table = MediaTable::new(&self.config.routes.value, nodes.clone(), self.image.media_sets);
         // Nodes that were taken out of the tables may still be owed something.
         let media = if nodes.is_empty() && !client.path().exists() {
             control.serve_media(MediaParts {
@@ -176,7 +178,7 @@ impl Prepared {
             control.serve_media(MediaParts { bus, journals: readers, nodes, sockets, make })?
         };
         let slow = SlowWork::start(tasks, control.shared())?;
-        Ok((Running { node, media, slow, config: self.config, _state: self.state }, warnings))
+        Ok((Running { node, media, table, slow, config: self.config, _state: self.state }, warnings))
     }
 
     /// How this start asks media nodes.
@@ -234,6 +236,8 @@ impl Prepared {
 pub struct Running {
     node: Node,
     media: MediaHandle,
+    /// The media nodes in force.
+    table: MediaTable,
     slow: SlowWork,
     config: Config,
     _state: StateDir,
@@ -274,6 +278,14 @@ impl Running {
     #[must_use]
     pub fn media(&self) -> &MediaHandle {
         &self.media
+    }
+
+    /// Reads table `media_node` again; calls go on meanwhile. May wait for the disk.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it; nothing has changed then.
+    pub fn reload(&mut self) -> Result<Reloaded, Vec<Problem>> {
+        self.table.reload(&self.media)
     }
 
     /// The counters of every shard, at most a second old.

@@ -137,6 +137,10 @@ struct Seen {
     started: u32,
     ended: Vec<u64>,
     unreachable: u32,
+    /// The nodes of the last that was told of them, and which of them take calls.
+    nodes: Vec<(u32, bool)>,
+    /// A node that holds something.
+    holds: Option<u32>,
 }
 
 /// Asks the first node that is known and enabled; panics where the SDP, or the number of an ended call, says so.
@@ -155,6 +159,8 @@ impl Machine {
 
 impl MediaMachine for Machine {
     fn configure(&mut self, _: Instant, nodes: Vec<NodeConfig>) {
+        let told = nodes.iter().map(|node| (node.id, node.admin == Admin::Enabled)).collect();
+        self.seen.lock().expect("no panic holds it").nodes = told;
         self.nodes = nodes;
     }
     fn on_request(&mut self, _: Instant, shard: u16, request: &MediaRequest<'_>, out: &mut impl Outputs) {
@@ -189,6 +195,9 @@ impl MediaMachine for Machine {
     fn on_timeout(&mut self, _: Instant, _: &mut impl Outputs) {}
     fn next_timeout(&self) -> Instant {
         Instant::NEVER
+    }
+    fn holds(&self, node: u32) -> bool {
+        self.seen.lock().expect("no panic holds it").holds == Some(node)
     }
     fn counters(&mut self, each: &mut dyn FnMut(&'static str, u64)) {
         each("test_asked", self.asked.len() as u64);
@@ -330,26 +339,46 @@ fn a_dead_node_is_told_by_the_kernel_and_delays_no_shard() {
     let port = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port nobody has").port();
     let silent = UdpSocket::bind("127.0.0.1:0").expect("loopback");
     let silent_port = silent.local_addr().expect("bound").port();
-    let world = World::start(directory.path(), vec![row(1, "127.0.0.1", port), row(2, "127.0.0.1", silent_port)]);
-    for node in [1, 2] {
+    let mut rows = vec![row(1, "127.0.0.1", port), row(2, "127.0.0.1", silent_port)];
+    let world = World::start(directory.path(), rows.clone());
+    for node in 0..2 {
         for number in 0..100 {
             world.say("ask sdp");
             world.say(&format!("{number}"));
             assert_eq!(world.hear(), format!("{number}"), "what needs no media waits for nobody");
         }
-        world.until(|world| world.media.enable(node, false));
+        rows[node].enabled = false;
+        world.until(|world| world.media.take_nodes(rows.clone()));
     }
     world.until(|world| world.seen.lock().expect("no panic").unreachable > 0);
     world.until(|world| {
         world.say("ask sdp");
         world.hear() == "NoNode 0 "
     });
-    world.until(|world| world.media.enable(2, true));
+    rows[1].enabled = true;
+    world.until(|world| world.media.take_nodes(rows.clone()));
     silent.set_read_timeout(Some(Duration::from_secs(30))).expect("a timeout");
     let mut buffer = [0; 64];
     while silent.recv(&mut buffer).is_ok_and(|length| !buffer[..length].ends_with(b"again")) {
         world.say("ask again");
     }
+    world.stop();
+}
+
+#[test]
+fn a_node_without_a_row_is_forgotten_when_nothing_is_owed_there() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let rows = [row(1, "127.0.0.1", echo_node()), row(2, "127.0.0.1", echo_node())];
+    let world = World::start(directory.path(), rows.to_vec());
+    let told = |nodes: &[(u32, bool)]| world.until(|world| world.seen.lock().expect("no panic").nodes == nodes);
+    told(&[(1, true), (2, true)]);
+    world.seen.lock().expect("no panic").holds = Some(1);
+    assert!(world.media.take_nodes(vec![rows[1].clone()]));
+    told(&[(2, true), (1, false)]);
+    world.say("ask sdp");
+    assert_eq!(world.hear(), "Done 2 sdp");
+    world.seen.lock().expect("no panic").holds = None;
+    told(&[(2, true)]);
     world.stop();
 }
 

@@ -39,7 +39,7 @@ fn serve(config: corelane_mediactl::config::Config) -> Result<ExitCode, Vec<Prob
     let _ = writeln!(out, "corelane {}", env!("CARGO_PKG_VERSION"));
     let _ = prepared.write_summary(&mut out);
     let control = ControlCore::start(control_cpu).map_err(|problem| vec![problem])?;
-    let (running, warnings) = prepared.start(&control).map_err(|problem| vec![problem])?;
+    let (mut running, warnings) = prepared.start(&control).map_err(|problem| vec![problem])?;
     output::problems(&warnings);
     output::problems(running.steering_warning().as_slice());
     let _ = running.write_ready(&mut out);
@@ -49,6 +49,16 @@ fn serve(config: corelane_mediactl::config::Config) -> Result<ExitCode, Vec<Prob
                 let _ = report::write_control(&mut out, control.counters(), &running.media().counters());
                 let _ = report::write_counters(&mut out, &running.counters());
             }
+            Some(Request::Reload) => match running.reload() {
+                Ok(reloaded) => {
+                    output::problems(&reloaded.warnings);
+                    let _ = writeln!(out, "reload: {}", reloaded.summary);
+                }
+                Err(problems) => {
+                    output::problems(&problems);
+                    let _ = writeln!(out, "reload: refused, media nodes stay as they were");
+                }
+            },
             Some(Request::Stop(signal)) => break Some(signal),
             None => break None,
         }
