@@ -28,6 +28,7 @@ use corelane_shard::{JournalReader, Journals, Node, NodeSpec, ShardFailed, Shard
 
 use crate::config::choice::io_word;
 use crate::config::{self, Config};
+use crate::control::counter::Shared;
 use crate::control::{ClientSpec, ControlCore, MediaHandle, MediaParts, NoNodes};
 use crate::daily;
 use crate::image::{self, Loaded};
@@ -294,17 +295,28 @@ impl Running {
         (0..self.config.shards()).map(|shard| self.node.counters(ShardIndex(shard))).collect()
     }
 
-    /// Stops the shards, waits for them, and gives their last counters. The control core goes on: it has their last records to read.
-    ///
-    /// # Errors
-    /// A shard that had ended before it was told to.
-    pub fn stop(self) -> Result<Vec<Counters>, ShardFailed> {
+    /// Stops the shards, then who reads what they have left behind. The state directory is given back last: whoever takes it next finds all debts
+    /// in their table.
+    #[must_use]
+    pub fn stop(self, control: ControlCore) -> Stopped {
         self.node.stop();
-        let stopped = self.node.join();
+        let shards = self.node.join();
         // After the shards: their last calls count, too.
         self.slow.stop();
-        stopped
+        let control = control.stop();
+        Stopped { shards, control, media: self.media.counters() }
     }
+}
+
+/// What a node counted to its end.
+#[derive(Debug)]
+pub struct Stopped {
+    /// Of each shard; or the one that had ended before it was told to.
+    pub shards: Result<Vec<Counters>, ShardFailed>,
+    /// Of the control core.
+    pub control: Arc<Shared>,
+    /// Of media control.
+    pub media: Vec<(&'static str, u64)>,
 }
 
 /// Brings journals and media sessions to the disk once a second: what the process has written outlives it anyway, and the machine's end only so.

@@ -29,6 +29,7 @@ mod sockets;
 
 use std::cell::RefCell;
 use std::io;
+use std::pin::Pin;
 use std::process;
 use std::rc::Rc;
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -61,9 +62,9 @@ pub enum Request {
     Reload,
 }
 
-/// Starts a task on the control core's thread; what it gives back runs there once more at the end.
+/// Starts a task on the control core's thread; what it gives back is waited for there at the end.
 type Service = Box<dyn FnOnce() -> Finish + Send>;
-type Finish = Box<dyn FnOnce()>;
+type Finish = Pin<Box<dyn Future<Output = ()>>>;
 
 /// The running control core.
 #[derive(Debug)]
@@ -127,12 +128,12 @@ impl ControlCore {
                 Ok(media) => {
                     let media = Rc::new(RefCell::new(media));
                     drop(spawn_local(media::supervise(Rc::clone(&media))));
-                    Box::new(move || media.borrow_mut().finish())
+                    Box::pin(media::finish(media))
                 }
                 Err(error) => {
                     // New calls get 503 from their shards: the rings fill and nobody reads them.
                     eprintln!("corelane: media control cannot start: {error}");
-                    Box::new(|| {})
+                    Box::pin(async {})
                 }
             }
         };
@@ -196,7 +197,9 @@ fn serve(
                 _ = &mut stopped => break,
             }
         }
-        finish.into_iter().for_each(|finish| finish());
+        for finish in finish {
+            finish.await;
+        }
     });
     drop(tasks);
     // A look-up that hangs holds a thread of the runtime, and nobody waits for it.

@@ -64,16 +64,13 @@ fn serve(config: corelane_mediactl::config::Config) -> Result<ExitCode, Vec<Prob
         }
     };
     let _ = writeln!(out, "stopping: {}", signal.unwrap_or("the control core was lost"));
-    let media = running.media().clone();
-    let stopped = running.stop();
-    // After the shards: it reads their last records.
-    let counters = control.stop();
-    let _ = report::write_control(&mut out, &counters, &media.counters());
-    match &stopped {
+    let stopped = running.stop(control);
+    let _ = report::write_control(&mut out, &stopped.control, &stopped.media);
+    match &stopped.shards {
         Ok(counters) => drop(report::write_counters(&mut out, counters)),
         Err(failed) => output::problems(&[Problem::error(Place::Machine, failed.to_string(), "")]),
     }
     let _ = writeln!(out, "stopped");
-    let good = signal.is_some() && stopped.is_ok();
+    let good = signal.is_some() && stopped.shards.is_ok();
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -57,6 +57,8 @@ pub trait MediaMachine {
     fn next_timeout(&self) -> Instant;
     /// Whether it holds sessions at a node, or owes deletes there.
     fn holds(&self, node: u32) -> bool;
+    /// Whether a delete is to be paid until then to a node that answers: one that is on its way, or waits for its turn.
+    fn pays(&self, until: Instant) -> bool;
     /// Its counters by name.
     fn counters(&mut self, each: &mut dyn FnMut(&'static str, u64));
 }
@@ -82,6 +84,9 @@ impl MediaMachine for NoNodes {
         Instant::NEVER
     }
     fn holds(&self, _: u32) -> bool {
+        false
+    }
+    fn pays(&self, _: Instant) -> bool {
         false
     }
     fn counters(&mut self, _: &mut dyn FnMut(&'static str, u64)) {}

@@ -58,6 +58,10 @@ const JOURNAL_INTERVAL: Duration = Duration::from_millis(50);
 const COPY_INTERVAL: Duration = Duration::from_secs(1);
 /// From a panic to the next start of the task.
 const RESTART_PAUSE: Duration = Duration::from_millis(100);
+/// How long the end of the task waits for deletes that are due.
+const STOP_DELETES: Duration = Duration::from_secs(2);
+/// How often it looks meanwhile.
+const STOP_LOOK: Duration = Duration::from_millis(2);
 /// Names found and orders of the operator that may wait.
 const NEWS_MAX: usize = 64;
 /// Lists of sessions that may wait: they are large.
@@ -121,6 +125,8 @@ pub(super) struct Media<M> {
     copy_at: Instant,
     /// The journal whose record is being handled: not handled again after a panic.
     handling: Option<usize>,
+    /// The shards have gone: what lies in their rings is asked for nobody.
+    ending: bool,
 }
 
 /// The ways out: what the machine wants done goes there at once.
@@ -197,6 +203,7 @@ impl<M: MediaMachine + 'static> Media<M> {
             copied: orders.counters,
             copy_at: Instant::ZERO,
             handling: None,
+            ending: false,
         })
     }
 
@@ -324,6 +331,7 @@ impl<M: MediaMachine + 'static> Media<M> {
         {
             heard += 1;
             match MediaRequest::read(bytes) {
+                Some(_) if self.ending => {}
                 Some(request) => machine.on_request(now, shard.0.into(), &request, &mut self.ways),
                 None => self.shared.add(Counter::RequestsMalformed, 1),
             }
@@ -411,13 +419,33 @@ impl<M: MediaMachine + 'static> Media<M> {
     }
 
     /// Takes what the shards have left behind, at the end.
-    pub(super) fn finish(&mut self) {
+    fn read_all(&mut self, now: Instant) {
+        self.ending = true;
         if self.machine.is_some() {
-            let now = self.clock.monotonic();
             while self.read_journals(now) > 0 {}
         }
-        self.copy_counters();
     }
+}
+
+/// The end of the task, after that of the shards: takes what they have left behind, and stays until the deletes that are due are acknowledged;
+/// no longer than [`STOP_DELETES`], and not for nodes that are given up. What is left then stays in the table for the next start.
+pub(super) async fn finish<M: MediaMachine + 'static>(media: Rc<RefCell<Media<M>>>) {
+    let began = media.borrow().clock.monotonic();
+    let until = began.after(STOP_DELETES);
+    media.borrow_mut().read_all(began);
+    loop {
+        let pays = {
+            let media = media.borrow();
+            let pays = media.machine.as_ref().is_some_and(|machine| machine.pays(until));
+            pays && media.clock.monotonic() < until
+        };
+        if !pays {
+            break;
+        }
+        // The task itself goes on meanwhile: it hears the nodes, and asks again.
+        sleep(STOP_LOOK).await;
+    }
+    media.borrow_mut().copy_counters();
 }
 
 /// Runs the task, and again whenever it panics.

@@ -199,6 +199,13 @@ impl Corelane {
         counters
     }
 
+    /// Ends it at once (SIGTERM), whatever is going on.
+    pub(crate) fn stop(mut self) {
+        self.process.signal("TERM");
+        let status = self.process.finish(Duration::from_secs(10));
+        assert!(status.is_some_and(|status| status.success()), "SIGTERM: {status:?}\n{}", self.log());
+    }
+
     /// Kills it at once (SIGKILL): it gets to say and write nothing more.
     pub(crate) fn crash(mut self) {
         self.process.signal("KILL");
