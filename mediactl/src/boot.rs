@@ -28,12 +28,14 @@ use corelane_shard::{JournalReader, Journals, Node, NodeSpec, ShardFailed, Shard
 
 use crate::config::choice::io_word;
 use crate::config::{self, Config};
+use crate::control::counter::Shared;
 use crate::control::{ClientSpec, ControlCore, MediaHandle, MediaParts, NoNodes};
 use crate::daily;
 use crate::image::{self, Loaded};
 use crate::listeners::{self, Bound, InUse};
 use crate::machine;
 use crate::problem::{Place, Problem, any_error};
+use crate::reload::{MediaTable, Reloaded};
 use crate::report::Bill;
 use crate::routes;
 use crate::rtpengine::id::Origin;
@@ -162,6 +164,7 @@ impl Prepared {
             .map_err(|error| Problem::error(Place::Machine, format!("the shards cannot start: {error}"), ""))?;
         let bus = node.take_bus().expect("a new node has it");
         let (nodes, sockets) = (self.image.media_nodes, self.config.media.sockets);
+        let table = MediaTable::new(&self.config.routes.value, nodes.clone(), self.image.media_sets);
         // Nodes that were taken out of the tables may still be owed something.
         let media = if nodes.is_empty() && !client.path().exists() {
             control.serve_media(MediaParts {
@@ -176,7 +179,7 @@ impl Prepared {
             control.serve_media(MediaParts { bus, journals: readers, nodes, sockets, make })?
         };
         let slow = SlowWork::start(tasks, control.shared())?;
-        Ok((Running { node, media, slow, config: self.config, _state: self.state }, warnings))
+        Ok((Running { node, media, table, slow, config: self.config, _state: self.state }, warnings))
     }
 
     /// How this start asks media nodes.
@@ -234,6 +237,8 @@ impl Prepared {
 pub struct Running {
     node: Node,
     media: MediaHandle,
+    /// The media nodes in force.
+    table: MediaTable,
     slow: SlowWork,
     config: Config,
     _state: StateDir,
@@ -276,23 +281,42 @@ impl Running {
         &self.media
     }
 
+    /// Reads table `media_node` again; calls go on meanwhile. May wait for the disk.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it; nothing has changed then.
+    pub fn reload(&mut self) -> Result<Reloaded, Vec<Problem>> {
+        self.table.reload(&self.media)
+    }
+
     /// The counters of every shard, at most a second old.
     #[must_use]
     pub fn counters(&self) -> Vec<Counters> {
         (0..self.config.shards()).map(|shard| self.node.counters(ShardIndex(shard))).collect()
     }
 
-    /// Stops the shards, waits for them, and gives their last counters. The control core goes on: it has their last records to read.
-    ///
-    /// # Errors
-    /// A shard that had ended before it was told to.
-    pub fn stop(self) -> Result<Vec<Counters>, ShardFailed> {
+    /// Stops the shards, then who reads what they have left behind. The state directory is given back last: whoever takes it next finds all debts
+    /// in their table.
+    #[must_use]
+    pub fn stop(self, control: ControlCore) -> Stopped {
         self.node.stop();
-        let stopped = self.node.join();
+        let shards = self.node.join();
         // After the shards: their last calls count, too.
         self.slow.stop();
-        stopped
+        let control = control.stop();
+        Stopped { shards, control, media: self.media.counters() }
     }
+}
+
+/// What a node counted to its end.
+#[derive(Debug)]
+pub struct Stopped {
+    /// Of each shard; or the one that had ended before it was told to.
+    pub shards: Result<Vec<Counters>, ShardFailed>,
+    /// Of the control core.
+    pub control: Arc<Shared>,
+    /// Of media control.
+    pub media: Vec<(&'static str, u64)>,
 }
 
 /// Brings journals and media sessions to the disk once a second: what the process has written outlives it anyway, and the machine's end only so.

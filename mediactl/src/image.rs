@@ -33,6 +33,8 @@ pub struct Loaded {
     pub providers: Vec<daily::Provider>,
     /// Its media nodes.
     pub media_nodes: Vec<MediaNode>,
+    /// Its enabled providers that name a set of media nodes, each with its set.
+    pub media_sets: Vec<(u32, u32)>,
     /// Rows of the table of caps for it.
     pub caps: CapsSize,
     /// One line for the operator: what is in it.
@@ -129,7 +131,7 @@ fn directory_exists(directory: &Path) -> Result<(), Vec<Problem>> {
 }
 
 /// A problem with a row, which says `why; cure` in one sentence.
-fn row_problem(directory: &Path, row: &routes::Problem) -> Problem {
+pub(crate) fn row_problem(directory: &Path, row: &routes::Problem) -> Problem {
     let path = directory.join(&row.file);
     let place = match row.line.and_then(|line| u32::try_from(line).ok()) {
         Some(line) => Place::Line(path, line),
@@ -158,6 +160,7 @@ pub fn load(path: &Path) -> Result<Loaded, Problem> {
         listeners: declared(image),
         providers: providers(image),
         media_nodes: media_nodes(image),
+        media_sets: media_sets(image),
         caps: CapsSize::for_image(image),
         summary: summary(image),
         warnings,
@@ -250,6 +253,15 @@ fn declared(image: &Image<'_>) -> Vec<Declared> {
 fn providers(image: &Image<'_>) -> Vec<daily::Provider> {
     let slots = (0..image.tables().providers.len()).map_while(|slot| u16::try_from(slot).ok()).map(ProviderSlot);
     slots.filter_map(|slot| image.provider(slot).map(|provider| (provider.id, slot))).collect()
+}
+
+/// The enabled providers of an image that name a set of media nodes.
+fn media_sets(image: &Image<'_>) -> Vec<(u32, u32)> {
+    let providers = image.tables().providers.iter().filter_map(|place| match place {
+        ArchivedPlace::Taken(record) if record.enabled => Some(record),
+        _ => None,
+    });
+    providers.filter_map(|row| Some((row.id.to_native(), row.media_set.as_ref()?.to_native()))).collect()
 }
 
 fn media_nodes(image: &Image<'_>) -> Vec<MediaNode> {

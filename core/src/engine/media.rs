@@ -190,7 +190,7 @@ impl Engine {
     }
 }
 
-/// The flags of a call's provider and of its gateway. What does not fit is left out whole.
+/// The flags of a call's provider and of its gateway. They fit: the image was verified.
 fn flags(turn: &Turn<'_>, call: &Call, candidate: Option<Candidate>) -> Flags {
     let provider = turn.image.provider(call.provider).map_or("", |provider| provider.media_flags);
     let gateway = candidate.or(call.candidate).and_then(|candidate| turn.image.gateway(candidate.gateway));
@@ -198,9 +198,7 @@ fn flags(turn: &Turn<'_>, call: &Call, candidate: Option<Candidate>) -> Flags {
     let mut flags = Flags::new();
     for part in [provider, gateway].into_iter().filter(|part| !part.is_empty()) {
         let blank = usize::from(!flags.is_empty());
-        if flags.remaining_capacity() >= part.len() + blank {
-            flags.extend(core::iter::repeat_n(b' ', blank).chain(part.bytes()));
-        }
+        flags.extend(core::iter::repeat_n(b' ', blank).chain(part.bytes()));
     }
     flags
 }

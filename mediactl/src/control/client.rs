@@ -63,6 +63,14 @@ impl<R: Records> MediaMachine for Client<R> {
         self.next_timeout()
     }
 
+    fn holds(&self, node: u32) -> bool {
+        self.sessions().of_node(node) > 0
+    }
+
+    fn pays(&self, until: Instant) -> bool {
+        self.pays(until)
+    }
+
     fn counters(&mut self, each: &mut dyn FnMut(&'static str, u64)) {
         let counters = self.counters();
         TABLE.iter().for_each(|row| each(row.name, counters.value(row.counter)));

@@ -18,8 +18,16 @@ const AGAIN_FAILED: Duration = Duration::from_secs(2);
 /// How long one may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A node's address is known, or is another one.
-pub(super) type Found = (u32, SocketAddr);
+/// A name has an address; whoever hears of it decides whether that is news.
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    /// Whose.
+    pub(super) id: u32,
+    /// The name that was looked up.
+    pub(super) host: String,
+    /// Its address, with the port that was asked for.
+    pub(super) address: SocketAddr,
+}
 
 /// The address that a host says itself.
 pub(super) fn literal(host: &str, port: u16) -> Option<SocketAddr> {
@@ -42,9 +50,8 @@ pub(super) async fn follow(id: u32, host: String, port: u16, found: mpsc::Sender
                 if told {
                     eprintln!("corelane: media node {id}: `{host}` resolves again");
                 }
-                if current.replace(address) != Some(address) {
-                    let _ = found.send((id, address)).await;
-                }
+                current = Some(address);
+                let _ = found.send(Found { id, host: host.clone(), address }).await;
             }
             Err(error) if !told => {
                 eprintln!(
@@ -96,7 +103,7 @@ mod tests {
     async fn a_name_becomes_an_address() {
         let (sender, mut found) = mpsc::channel(1);
         let looking = tokio::spawn(follow(7, "localhost".to_owned(), 2223, sender));
-        let (id, address) = found.recv().await.expect("every machine has this name");
+        let Found { id, address, .. } = found.recv().await.expect("every machine has this name");
         assert!(id == 7 && address.ip().is_loopback() && address.port() == 2223);
         looking.abort();
     }

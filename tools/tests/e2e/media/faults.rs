@@ -128,6 +128,24 @@ fn the_sessions_of_a_killed_corelane_are_deleted_by_the_next_one() {
     stage.end();
 }
 
+/// A call that ends just before Corelane does: its delete is paid, and nobody has to start again for it. A call that stands is left to the next start.
+#[test]
+fn deletes_that_are_due_are_paid_before_a_clean_end() {
+    let _serial = serial();
+    let mut stage = Stage::new(2);
+    let standing = stage.call();
+    let ended: Vec<Dialog> = (0..CALLS).map(|_| stage.call().0).collect();
+    for dialog in &ended {
+        stage.hang_up(dialog);
+    }
+    stage.corelane.take().expect("it runs").stop();
+    assert_eq!(stage.sessions(), 1, "that of the call that stands");
+    stage.corelane = Some(Corelane::start(&stage.site, &stage.tables, &Options::default()));
+    stage.nodes.iter().for_each(|node| node.await_sessions(0));
+    drop(standing);
+    stage.end();
+}
+
 /// A call that is given up while its INVITE waits for a node that hangs ends as any other, and no session stays.
 #[test]
 fn a_cancel_while_the_offer_is_pending_ends_the_call() {
