@@ -19,6 +19,7 @@ use corelane_core::steering::{ShardIndex, Steering};
 use corelane_core::{BufferRef, Counters, Effect, Effects, Flow, Input, Instant, Now, WallTime};
 use corelane_mediactl::control::counter::Counter;
 use corelane_mediactl::control::{ClientSpec, ControlCore, MediaHandle, MediaMachine, MediaNode, MediaParts, Outputs};
+use corelane_mediactl::rtpengine::client::ClientSettings;
 use corelane_mediactl::rtpengine::id::Origin;
 use corelane_mediactl::rtpengine::node::{Admin, NodeConfig};
 use corelane_shard::{IoKind, Journals, Layout, Node, Protocol, SteeringMode};
@@ -240,6 +241,7 @@ impl World {
             journals: journals.readers,
             nodes,
             sockets: 4,
+            reconcile_interval: Duration::from_secs(30),
             make,
         };
         let media = control.serve_media(parts).expect("the first");
@@ -458,8 +460,13 @@ fn the_ng_client_relays_and_pays_what_a_call_owes_over_restarts_too() {
     let directory = tempfile::tempdir().expect("a directory");
     let (port, node) = ng_node();
     let start = |boot| {
-        let origin = Origin { node: 5, boot };
-        let client = ClientSpec::new(directory.path(), 100, origin, 4, Duration::from_secs(2));
+        let settings = ClientSettings {
+            origin: Origin { node: 5, boot },
+            sockets: 4,
+            deadline: Duration::from_secs(2),
+            orphan_age: Duration::from_secs(60),
+        };
+        let client = ClientSpec::new(directory.path(), 100, settings);
         World::with(directory.path(), vec![row(9, "127.0.0.1", port)], Box::new(move |now| client.make(now)))
     };
     let session = |boot| format!("5-{boot:016x}-{:016x}-{:08x}", REQUEST.call.call_hash, REQUEST.call.pass);

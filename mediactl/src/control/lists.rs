@@ -15,8 +15,6 @@ use crate::rtpengine::bencode::Value;
 use crate::rtpengine::command::Command;
 use crate::rtpengine::id::{Cookie, Origin};
 
-/// From one list of a node to the next.
-const INTERVAL: Duration = Duration::from_secs(30);
 /// How long one may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The largest list, in bytes: that of 100,000 sessions with names like ours.
@@ -27,11 +25,16 @@ const PART: usize = 64 << 10;
 /// A node's list as it came, without its cookie; `None`: there is none.
 pub(super) type Listed = (u32, Option<Vec<u8>>);
 
-/// Asks a node for its list again and again, for as long as somebody listens.
-pub(super) async fn follow(node: u32, address: watch::Receiver<Option<SocketAddr>>, listed: mpsc::Sender<Listed>) {
+/// Asks a node for its list at this interval, for as long as somebody listens.
+pub(super) async fn follow(
+    node: u32,
+    every: Duration,
+    address: watch::Receiver<Option<SocketAddr>>,
+    listed: mpsc::Sender<Listed>,
+) {
     let mut told = false;
     while !listed.is_closed() {
-        sleep(INTERVAL).await;
+        sleep(every).await;
         let Some(address) = *address.borrow() else { continue };
         let list = match timeout(PATIENCE, ask(address)).await {
             Ok(list) => list,

@@ -72,6 +72,8 @@ pub struct MediaParts<M> {
     pub nodes: Vec<MediaNode>,
     /// Sockets towards each.
     pub sockets: u8,
+    /// From one list of a node's sessions to the next.
+    pub reconcile_interval: Duration,
     /// Makes the machine, at the start and after each panic; the one before is gone then.
     pub make: Box<dyn FnMut(Instant) -> io::Result<M> + Send>,
 }
@@ -189,11 +191,11 @@ impl<M: MediaMachine + 'static> Media<M> {
     /// Starts to look names up and waits for nothing. Must run on the control core's runtime.
     pub(super) fn new(parts: MediaParts<M>, orders: MediaOrders, shared: Arc<Shared>) -> io::Result<Media<M>> {
         let (found_in, found) = mpsc::channel(NEWS_MAX);
-        let MediaParts { bus, journals, nodes, sockets: count, make } = parts;
+        let MediaParts { bus, journals, nodes, sockets: count, reconcile_interval, make } = parts;
         let nodes: Vec<Known> = nodes.into_iter().map(Known::new).collect();
         let (listed_in, listed) = mpsc::channel(LISTS_MAX);
         for Known { row, shown, .. } in &nodes {
-            drop(spawn_local(lists::follow(row.id, shown.subscribe(), listed_in.clone())));
+            drop(spawn_local(lists::follow(row.id, reconcile_interval, shown.subscribe(), listed_in.clone())));
         }
         for Known { row, .. } in nodes.iter().filter(|known| known.address.is_none()) {
             drop(spawn_local(names::follow(row.id, row.host.clone(), row.port, found_in.clone())));

@@ -39,14 +39,25 @@ use super::reply::{self, Meaning, NoReply};
 use super::select::select;
 use super::sessions::{Debt, Records, Sessions};
 
-/// How long one node has for a question.
-pub const NODE_DEADLINE: Duration = Duration::from_secs(2);
 /// Questions that may wait for replies.
 pub const IN_FLIGHT_MAX: usize = 16_384;
 /// First and longest pause before an unacknowledged delete is tried again.
 pub const DELETE_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 /// How long a delete waits for an offer that was still on its way when the call ended.
 const SETTLE: Duration = Duration::from_secs(1);
+
+/// Who asks, and how.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct ClientSettings {
+    /// Who this is to media nodes.
+    pub origin: Origin,
+    /// Sockets towards each node.
+    pub sockets: u8,
+    /// How long one node has for a question; all nodes together have twice that for an offer.
+    pub deadline: Duration,
+    /// How long a session is seen on a node without a record before it is deleted.
+    pub orphan_age: Duration,
+}
 
 /// What the client wants done.
 pub trait Outputs {
@@ -103,8 +114,7 @@ struct Question {
 /// The machine.
 #[derive(Debug)]
 pub struct Client<R> {
-    origin: Origin,
-    sockets: u8,
+    settings: ClientSettings,
     nodes: Vec<Node>,
     sessions: Sessions<R>,
     reconciler: Reconciler,
@@ -116,20 +126,18 @@ pub struct Client<R> {
     queued: HashSet<Debt>,
     next: u64,
     counters: Counters,
-    /// How long one node has for a question.
-    deadline: Duration,
 }
 
 impl<R: Records> Client<R> {
-    /// A client that asks each node from `sockets` sockets. What the table owes is paid from the first time-out on.
-    pub fn new(now: Instant, origin: Origin, sockets: u8, nodes: Vec<NodeConfig>, table: R) -> Client<R> {
-        let sessions = Sessions::open(table, origin);
+    /// A client of these nodes. What the table owes is paid from the first time-out on.
+    pub fn new(now: Instant, settings: ClientSettings, nodes: Vec<NodeConfig>, table: R) -> Client<R> {
+        let sessions = Sessions::open(table, settings.origin);
+        let settings = ClientSettings { sockets: settings.sockets.max(1), ..settings };
         let mut client = Client {
-            origin,
-            sockets: sockets.max(1),
+            settings,
             nodes: Vec::new(),
             sessions,
-            reconciler: Reconciler::default(),
+            reconciler: Reconciler::new(settings.orphan_age),
             calls: HashMap::new(),
             questions: HashMap::new(),
             timers: BinaryHeap::new(),
@@ -138,19 +146,12 @@ impl<R: Records> Client<R> {
             queued: HashSet::new(),
             next: 1,
             counters: Counters::default(),
-            deadline: NODE_DEADLINE,
         };
         client.counters.set(Counter::RecordsDamaged, client.sessions.damaged());
         let owed = client.sessions.owed().count() as u64;
         client.counters.set(Counter::RecordsOwed, owed);
         client.configure(now, nodes);
         client
-    }
-
-    /// The same, with another deadline than [`NODE_DEADLINE`] for each node; all nodes together have twice that for an offer.
-    #[must_use]
-    pub fn with_deadline(self, deadline: Duration) -> Client<R> {
-        Client { deadline, ..self }
     }
 
     /// Takes another list of nodes, also a drained or enabled one. Debts of nodes that are gone stay.
@@ -185,7 +186,7 @@ impl<R: Records> Client<R> {
         let wish = Wish {
             shard,
             request: bytes,
-            deadline: now.after(2 * self.deadline),
+            deadline: now.after(2 * self.settings.deadline),
             tried: Vec::new(),
             restore: (request.verb == Verb::Restore).then_some(Half::Offer),
             fresh: false,
@@ -204,7 +205,7 @@ impl<R: Records> Client<R> {
                 self.answer(&wish, MediaOutcome::Failed, 0, &[], out);
             }
         }
-        let session = SessionId { origin: self.origin, call };
+        let session = SessionId { origin: self.settings.origin, call };
         for node in state.nodes {
             if self.sessions.due(node, session) {
                 self.owe(at, 0, node, session);
@@ -220,7 +221,7 @@ impl<R: Records> Client<R> {
         };
         self.counters.count(Counter::Lists);
         let ids = ids.iter().filter_map(Value::text);
-        for orphan in self.reconciler.on_list(now, self.origin.node, node, ids, &self.sessions) {
+        for orphan in self.reconciler.on_list(now, self.settings.origin.node, node, ids, &self.sessions) {
             self.delete_orphan(now, node, orphan);
         }
         self.pay(now, out);
@@ -228,7 +229,7 @@ impl<R: Records> Client<R> {
 
     /// A datagram came in.
     pub fn on_datagram(&mut self, now: Instant, socket: u8, from: SocketAddr, bytes: &[u8], out: &mut impl Outputs) {
-        let (number, body) = match reply::cookie(bytes, self.origin) {
+        let (number, body) = match reply::cookie(bytes, self.settings.origin) {
             Ok(found) => found,
             Err(_) => return self.counters.count(Counter::RepliesForeign),
         };
@@ -356,7 +357,7 @@ impl<R: Records> Client<R> {
     fn ask(&mut self, now: Instant, mut wish: Wish, out: &mut impl Outputs) {
         let bytes = std::mem::take(&mut wish.request);
         let Some(request) = MediaRequest::read(&bytes) else { return };
-        let session = SessionId { origin: self.origin, call: request.call };
+        let session = SessionId { origin: self.settings.origin, call: request.call };
         let movable = may_move(&request);
         let full = self.questions.len() >= IN_FLIGHT_MAX;
         if full {
@@ -386,7 +387,7 @@ impl<R: Records> Client<R> {
         }
         let kept;
         let (command, socket) = {
-            let socket = (request.call.call_hash % u64::from(self.sockets)) as u8;
+            let socket = (request.call.call_hash % u64::from(self.settings.sockets)) as u8;
             let source = match wish.restore {
                 None => request,
                 Some(half) => {
@@ -452,7 +453,7 @@ impl<R: Records> Client<R> {
     fn on_media(&mut self, now: Instant, mut wish: Wish, node: u32, meaning: Meaning<'_>, out: &mut impl Outputs) {
         let bytes = wish.request.clone();
         let Some(request) = MediaRequest::read(&bytes) else { return };
-        let session = SessionId { origin: self.origin, call: request.call };
+        let session = SessionId { origin: self.settings.origin, call: request.call };
         if let Some(call) = self.calls.get_mut(&request.call) {
             call.waiting.retain(|number| self.questions.contains_key(number));
         }
@@ -610,7 +611,7 @@ impl<R: Records> Client<R> {
         let number = self.next;
         self.next += 1;
         let mut bytes = Vec::new();
-        command.write(Cookie { origin: self.origin, number }, &mut bytes);
+        command.write(Cookie { origin: self.settings.origin, number }, &mut bytes);
         let node = &mut self.nodes[place];
         node.in_flight += 1;
         node.deletes += u32::from(matches!(purpose, Purpose::Delete(..)));
@@ -620,8 +621,8 @@ impl<R: Records> Client<R> {
         }
         let due = now.after(PATIENCE);
         let deadline = match &purpose {
-            Purpose::Media(wish) => now.after(self.deadline).min(wish.deadline),
-            _ => now.after(self.deadline),
+            Purpose::Media(wish) => now.after(self.settings.deadline).min(wish.deadline),
+            _ => now.after(self.settings.deadline),
         };
         self.questions
             .insert(number, Question { purpose, node: id, socket, bytes, sent: now, tries: 1, due, deadline });

@@ -58,7 +58,7 @@ impl<R: Records> Client<R> {
             while self.nodes[place].is_reachable() && self.nodes[place].deletes < DELETES_WINDOW {
                 let Some((tries, session)) = self.ready.get_mut(&id).and_then(VecDeque::pop_front) else { break };
                 self.queued.remove(&(id, session));
-                let socket = (session.call.call_hash % u64::from(self.sockets)) as u8;
+                let socket = (session.call.call_hash % u64::from(self.settings.sockets)) as u8;
                 let command = Command::Delete(session);
                 self.send_new(now, Purpose::Delete(session, tries), id, socket, &command, out);
             }

@@ -6,6 +6,12 @@ use super::super::sessions::RECORD;
 use super::*;
 
 const ORIGIN: Origin = Origin { node: 7, boot: 9 };
+const SETTINGS: ClientSettings = ClientSettings {
+    origin: ORIGIN,
+    sockets: 2,
+    deadline: Duration::from_secs(2),
+    orphan_age: Duration::from_secs(60),
+};
 const MS: u64 = 1000;
 
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -58,7 +64,7 @@ fn config(id: u32) -> NodeConfig {
 impl World {
     fn new(nodes: u32, table: Vec<u8>) -> World {
         let configs = (1..=nodes).map(config).collect();
-        let client = Client::new(Instant::from_micros(1), ORIGIN, 2, configs, table);
+        let client = Client::new(Instant::from_micros(1), SETTINGS, configs, table);
         let modes = (1..=nodes).map(|id| (id, Mode::Alive)).collect();
         World {
             client,

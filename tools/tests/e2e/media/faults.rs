@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use super::Stage;
 use super::rtpengine::Rtpengine;
-use crate::corelane::{Corelane, Options};
 use crate::peer::{Dialog, Message, Request};
 use crate::process::wait_until;
 use crate::serial;
@@ -17,7 +16,7 @@ const RECOVERY: Duration = Duration::from_secs(20);
 
 impl Stage {
     /// Calls that stand, with sessions on every node.
-    fn calls(&self) -> Vec<Dialog> {
+    pub(super) fn calls(&self) -> Vec<Dialog> {
         let dialogs = (0..CALLS).map(|_| self.call().0).collect();
         assert_eq!(self.sessions(), CALLS);
         for node in &self.nodes {
@@ -116,9 +115,9 @@ fn the_sessions_of_a_killed_corelane_are_deleted_by_the_next_one() {
     for node in &stage.nodes {
         node.exchange("offer", "somebody-else", &stage.ends[0].sdp("sendrecv"));
     }
-    stage.corelane.take().expect("it runs").crash();
+    stage.crash();
     assert_eq!(stage.sessions(), CALLS + 2, "nobody has paid yet");
-    stage.corelane = Some(Corelane::start(&stage.site, &stage.tables, &Options::default()));
+    stage.restart();
     for node in &stage.nodes {
         node.await_sessions(1);
         assert_eq!(node.sessions(), ["somebody-else"]);

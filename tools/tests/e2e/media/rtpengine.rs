@@ -9,7 +9,7 @@
 //! ports meet nobody else's.
 
 use std::fs::{self, File};
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -77,11 +77,6 @@ impl Rtpengine {
         self.ng
     }
 
-    /// The address of its media.
-    pub(crate) fn host(&self) -> IpAddr {
-        self.ng.ip()
-    }
-
     /// The call-ids of its sessions.
     pub(crate) fn sessions(&self) -> Vec<String> {
         let reply =
@@ -108,6 +103,13 @@ impl Rtpengine {
         audio_in(&wait_until("rtpengine takes an SDP", SOON, || {
             ask(self.ng, &question).filter(|reply| reply.ends_with("6:result2:oke"))
         }))
+    }
+
+    /// Ends a session that no Corelane has.
+    pub(crate) fn delete(&self, call_id: &str) {
+        let question = format!("d7:call-id{}:{call_id}7:command6:deletee", call_id.len());
+        let deleted = |reply: String| reply.ends_with("6:result2:oke").then_some(());
+        wait_until("rtpengine deletes a session", SOON, || ask(self.ng, &question).and_then(deleted));
     }
 
     /// Stops it, as a hung process: its socket stays and nobody reads.
