@@ -21,7 +21,11 @@ const FILE: &str = "media.sessions";
 const OWED: u32 = 8192;
 
 impl Records for MappedFile {
-    fn bytes(&mut self) -> &mut [u8] {
+    fn bytes(&self) -> &[u8] {
+        self.bytes()
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
         self.bytes_mut()
     }
 }

@@ -9,6 +9,7 @@
 //! | `pong` | | [`Meaning::Pong`] |
 //! | `load limit` | | [`Meaning::Full`]: try another node, nothing was made here |
 //! | `error` | one of the [`Limit`]s | [`Meaning::Full`], see [`Limit::before_creation`] |
+//! | `error` | `Unknown call-id` | [`Meaning::Unknown`] |
 //! | `error` | about the SDP | [`Meaning::Refused`]: no other node would take it |
 //! | `error` | anything else | [`Meaning::Failed`] |
 //!
@@ -57,6 +58,9 @@ impl Limit {
     }
 }
 
+/// The reason where there is no such session. A `delete` is told so by a warning.
+const UNKNOWN: &str = "Unknown call-id";
+
 /// Reasons that are about the SDP: the beginnings of rtpengine's texts.
 const SDP_REASONS: [&str; 6] =
     ["Failed to parse SDP", "Incomplete SDP", "No SDP body", "Error rewriting SDP", "Unsupported SDP", "Invalid SDP"];
@@ -77,6 +81,8 @@ pub enum Meaning<'b> {
     Full(Limit),
     /// The node takes no such SDP: none would.
     Refused,
+    /// The node has no such session.
+    Unknown,
     /// The node did not do it.
     Failed,
     /// The ids of its sessions.
@@ -148,6 +154,7 @@ fn error(reason: &[u8]) -> Meaning<'static> {
     let begins = |text: &&str| reason.get(..text.len()).is_some_and(|head| head.eq_ignore_ascii_case(text.as_bytes()));
     match Limit::of(reason) {
         Some(limit) => Meaning::Full(limit),
+        None if reason.eq_ignore_ascii_case(UNKNOWN.as_bytes()) => Meaning::Unknown,
         None if SDP_REASONS.iter().any(begins) => Meaning::Refused,
         None => Meaning::Failed,
     }
@@ -184,7 +191,7 @@ mod tests {
             (error("Failed to parse SDP"), Meaning::Refused),
             (error("Incomplete SDP specification"), Meaning::Refused),
             (error("No SDP body in message"), Meaning::Refused),
-            (error("Unknown call-id"), Meaning::Failed),
+            (error("Unknown call-id"), Meaning::Unknown),
             (error("Unrecognized command"), Meaning::Failed),
             (
                 "d10:statisticsd17:currentstatisticsd11:sessionsowni3e13:sessionstotali4eee6:result2:oke".to_owned(),
