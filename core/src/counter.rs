@@ -85,6 +85,7 @@ counters! {
     Full, "full", "total", "Requests refused because a slab was full.";
     ProviderCapped, "provider_capped", "total", "Calls refused because of their provider's max_calls or max_cps.";
     ProviderDayUsed, "provider_day_used", "total", "Calls refused because of their provider's max_calls_day or max_minutes_day.";
+    AddressCapped, "address_capped", "total", "Calls refused because of the max_cps of the provider_address that they came from.";
     CandidateCapped, "candidate_capped", "total", "Candidates skipped because of the carrier's or gateway's max_calls or max_cps.";
     Shed, "shed", "total", "New calls shed by overload, statelessly.";
     OptionsAnswered, "options_answered", "total", "OPTIONS to Corelane itself.";
@@ -115,6 +116,9 @@ counters! {
     MediaNoNode, "media_no_node", "total", "Messages for which no media node could be used.";
     MediaFailed, "media_failed", "total", "Messages that the media node of their call failed.";
     MediaTimeouts, "media_timeouts", "total", "Messages for which nothing came back within media_timeout.";
+    MediaQueries, "media_queries", "total", "Questions to media nodes whether RTP of a call flows that has reached default_timeout.";
+    MediaFlowing, "media_flowing", "total", "Such questions that were answered with yes: default_timeout started anew.";
+    MediaSilent, "media_silent", "total", "Such questions that were answered with no: the call ended.";
     MediaLate, "media_late", "total", "Replies that nobody waited for any more.";
     MediaReused, "media_reused", "total", "Messages that left with an SDP that a node had given before.";
     Unrelayed, "unrelayed", "total", "Messages not sent because their SDP did not come back from a media node (I2).";

@@ -199,6 +199,7 @@ impl Given {
             default_timeout: s(&self.default_timeout_s, defaults.default_timeout),
             session_expires: s(&self.session_expires_s, defaults.session_expires),
             min_se: s(&self.min_se_s, defaults.min_se),
+            media_idle: defaults.media_idle,
             media_timeout: 2 * self.media_deadline() + MEDIA_GRACE,
         };
         // RFC 4028 §4: what we ask for ourselves must be what we accept.

@@ -39,11 +39,12 @@ pub(super) async fn follow(id: u32, host: String, port: u16, found: mpsc::Sender
         let failed = address.is_err();
         match address {
             Ok(address) => {
-                current = Some(address);
                 if told {
                     eprintln!("corelane: media node {id}: `{host}` resolves again");
                 }
-                let _ = found.send((id, address)).await;
+                if current.replace(address) != Some(address) {
+                    let _ = found.send((id, address)).await;
+                }
             }
             Err(error) if !told => {
                 eprintln!(

@@ -9,6 +9,7 @@ corelane_core::counters! {
     Refused, "media_refused", "total", "Requests refused because no node takes such an SDP.";
     NoNode, "media_no_node", "total", "Requests for which no media node could be used.";
     Failed, "media_failed", "total", "Requests that the session's own node did not do.";
+    Silent, "media_silent", "total", "Calls of which the session's node has heard no RTP.";
     Sent, "media_sent", "total", "Datagrams to media nodes, retransmissions included.";
     Retransmissions, "media_retransmissions", "total", "Questions asked again under the same cookie.";
     Moved, "media_moved", "total", "Offers that went to another node because the first was silent, unreachable or full.";

@@ -5,6 +5,7 @@
 //! | `ok` | `sdp` | [`Meaning::Sdp`] |
 //! | `ok` | `calls` | [`Meaning::List`] |
 //! | `ok` | `statistics` | [`Meaning::Statistics`] |
+//! | `ok` | `tags` | [`Meaning::Heard`] |
 //! | `ok` | else, also with `warning` (delete of a session that is gone) | [`Meaning::Done`] |
 //! | `pong` | | [`Meaning::Pong`] |
 //! | `load limit` | | [`Meaning::Full`]: try another node, nothing was made here |
@@ -18,6 +19,7 @@
 
 use super::bencode::{BencodeError, Dictionary, List, Value};
 use super::id::{Cookie, Origin};
+use super::query::Heard;
 
 /// The longest cookie that is looked at: ten digits, sixteen, sixteen, and their hyphens.
 const COOKIE_MAX: usize = 44;
@@ -58,9 +60,6 @@ impl Limit {
     }
 }
 
-/// The reason where there is no such session. A `delete` is told so by a warning.
-const UNKNOWN: &str = "Unknown call-id";
-
 /// Reasons that are about the SDP: the beginnings of rtpengine's texts.
 const SDP_REASONS: [&str; 6] =
     ["Failed to parse SDP", "Incomplete SDP", "No SDP body", "Error rewriting SDP", "Unsupported SDP", "Invalid SDP"];
@@ -81,14 +80,16 @@ pub enum Meaning<'b> {
     Full(Limit),
     /// The node takes no such SDP: none would.
     Refused,
-    /// The node has no such session.
-    Unknown,
     /// The node did not do it.
     Failed,
     /// The ids of its sessions.
     List(List<'b>),
     /// Sessions that the node has, whoever they belong to.
     Statistics(u32),
+    /// What it has heard of a session.
+    Heard(Heard),
+    /// It has no such session.
+    Unknown,
 }
 
 /// Why a datagram is no reply.
@@ -140,6 +141,8 @@ fn done(reply: Dictionary<'_>) -> Meaning<'_> {
         Meaning::List(calls)
     } else if let Some(sessions) = sessions(reply) {
         Meaning::Statistics(sessions)
+    } else if let Some(heard) = Heard::read(reply) {
+        Meaning::Heard(heard)
     } else {
         Meaning::Done { unknown: reply.find("warning").is_some() }
     }
@@ -154,7 +157,7 @@ fn error(reason: &[u8]) -> Meaning<'static> {
     let begins = |text: &&str| reason.get(..text.len()).is_some_and(|head| head.eq_ignore_ascii_case(text.as_bytes()));
     match Limit::of(reason) {
         Some(limit) => Meaning::Full(limit),
-        None if reason.eq_ignore_ascii_case(UNKNOWN.as_bytes()) => Meaning::Unknown,
+        None if reason.eq_ignore_ascii_case(b"Unknown call-id") => Meaning::Unknown,
         None if SDP_REASONS.iter().any(begins) => Meaning::Refused,
         None => Meaning::Failed,
     }

@@ -53,6 +53,8 @@ impl Engine {
                 self.without_answer(turn, at, message);
                 true
             }
+            #[cfg(feature = "canary")]
+            Body::Sdp(_) if self.misses_its_node() => false,
             Body::Sdp(span) => {
                 self.ask_for_response(turn, at, (call, whole), came, message.text(span));
                 true

@@ -100,6 +100,7 @@ impl<R: Records> Client<R> {
         Some(match source.verb {
             Verb::Offer => Command::Offer(exchanged),
             Verb::DeleteBranch => Command::DeleteBranch { session, from_tag, to_tag },
+            Verb::Query => Command::Query(session),
             Verb::Answer | Verb::Restore => Command::Answer(exchanged),
         })
     }
@@ -160,6 +161,8 @@ impl<R: Records> Client<R> {
             }
             (Verb::Offer | Verb::Answer, Meaning::Sdp(sdp)) => (MediaOutcome::Done, sdp),
             (Verb::Offer | Verb::Answer, Meaning::Refused) => (MediaOutcome::Refused, &[]),
+            (Verb::Query, Meaning::Heard(heard)) => (heard.outcome(&request), &[]),
+            (Verb::Query, Meaning::Unknown) => (MediaOutcome::Silent, &[]),
             (_, Meaning::Failed | Meaning::Refused | Meaning::Unknown) => (MediaOutcome::Failed, &[]),
             // Among them an `ok` without an SDP: there is nothing to forward (I2).
             _ => {
@@ -187,6 +190,7 @@ impl<R: Records> Client<R> {
             MediaOutcome::Refused => Counter::Refused,
             MediaOutcome::NoNode => Counter::NoNode,
             MediaOutcome::Failed => Counter::Failed,
+            MediaOutcome::Silent => Counter::Silent,
         });
         let exchange = wish.request.view().exchange;
         if exchange != ExchangeId::NOBODY {

@@ -104,6 +104,7 @@ impl World {
             exchange,
             call: MediaCall { call_hash: call, pass: 1 },
             started_us: 0,
+            since_us: 0,
             set: 1,
             node,
             verb,
@@ -148,6 +149,9 @@ impl World {
                     b"d6:result5:error12:error-reason15:Unknown call-ide"
                 }
                 (_, "ping") => b"d6:result4:ponge",
+                (Mode::BadSdp, "query") => b"d6:result5:error12:error-reason15:Unknown call-ide",
+                (Mode::Full, "query") => b"d4:tagsde6:result2:oke",
+                (_, "query") => b"d4:tagsd1:ad6:mediasld7:streamsld11:last packeti9eeeeeee6:result2:oke",
                 (_, "delete") => {
                     self.deleted.push((node, text("call-id")));
                     b"d6:result2:oke"
@@ -395,4 +399,26 @@ fn replies_that_cannot_be_forwarded() {
     world.ended(5);
     world.run(5);
     assert_eq!((world.deleted.len(), world.client.sessions().live()), (1, 0), "what it made is owed all the same");
+}
+
+/// The node that has the session is asked whether RTP flows, and no other; a node that cannot say is no silent one.
+#[test]
+fn a_sessions_own_node_says_whether_rtp_flows() {
+    let mut world = World::new(2, table());
+    let modes = [
+        (Mode::Alive, Some((MediaOutcome::Done, 2))),
+        (Mode::Full, Some((MediaOutcome::Silent, 2))),
+        (Mode::BadSdp, Some((MediaOutcome::Silent, 2))),
+        (Mode::Frozen, Some((MediaOutcome::Failed, 0))),
+    ];
+    for (mode, said) in modes {
+        world.modes.insert(2, mode);
+        let query = world.ask(5, Verb::Query, 2, b"");
+        world.run(2100);
+        assert_eq!(world.outcome(query), said, "{mode:?}");
+    }
+    let gone = world.ask(5, Verb::Query, 3, b"");
+    assert_eq!(world.outcome(gone), Some((MediaOutcome::Failed, 0)), "a node that is configured no more");
+    assert_eq!(world.client.counters().value(Counter::Silent), 2);
+    assert_eq!(world.client.sessions().live(), 0, "a question makes no session");
 }

@@ -16,7 +16,7 @@ pub(super) struct Request {
 
 impl Request {
     pub(super) fn new(request: &MediaRequest<'_>) -> Request {
-        let MediaRequest { exchange, call, started_us, set, node, verb, attempt, .. } = *request;
+        let MediaRequest { exchange, call, started_us, since_us, set, node, verb, attempt, .. } = *request;
         let texts = [request.from_tag, request.to_tag, request.flags, request.sdp];
         let mut end = 0;
         let ends = texts.map(|text| {
@@ -28,6 +28,7 @@ impl Request {
             exchange,
             call,
             started_us,
+            since_us,
             set,
             node,
             verb,

@@ -61,7 +61,7 @@ fn sessions_of_a_lost_table_are_found_by_list_and_those_of_others_stay() {
     let _serial = serial();
     let site = Site::new();
     let nodes = fleet(&site);
-    let mut stage = Stage::with(site, nodes, fastest(71));
+    let mut stage = Stage::on(site, nodes, &fastest(71));
     let calls = stage.calls().len() as u64;
     let others = [STRANGER.to_owned(), name(72, 1), name(711, 1)];
     for node in 0..2 {
@@ -90,8 +90,8 @@ fn two_corelanes_on_one_fleet_touch_only_their_own_sessions() {
     let _serial = serial();
     let site = Site::new();
     let nodes = fleet(&site);
-    let one = Stage::with(site, nodes, fastest(71));
-    let two = Stage::beside(Site::new(), one.relays.clone(), fastest(72));
+    let one = Stage::on(site, nodes, &fastest(71));
+    let two = Stage::beside(Site::new(), one.relays.clone(), &fastest(72));
     let mut stages = [one, two];
     let standing = stages.each_ref().map(|stage| stage.call());
     // Each has an orphan, so that it is seen that both look; a third has nobody who looks.
@@ -133,4 +133,33 @@ fn two_corelanes_on_one_fleet_touch_only_their_own_sessions() {
     let [one, two] = stages;
     two.end();
     one.end();
+}
+
+/// Without `listen-tcp-ng`: what the node has lost is found session by session, what the table has lost is not, and that is said once.
+#[test]
+fn a_node_without_a_list_is_asked_for_what_the_table_has() {
+    let _serial = serial();
+    let site = Site::new();
+    let node = Rtpengine::unlisted_at(&site, site.address(41));
+    let mut stage = Stage::on(site, vec![node], &fastest(71));
+    let (lost, _) = stage.call();
+    let place = stage.nodes.remove(0).kill();
+    stage.nodes.push(Rtpengine::unlisted_at(&stage.site, place));
+    stage.await_control("the node has lost it", "media_records_gone", 1);
+
+    let (dialog, told) = stage.call();
+    stage.place(0, &name(71, 1));
+    let asked = stage.control("media_queries");
+    stage.await_control("what it has is asked for again and again", "media_queries", asked + 2);
+    assert_eq!(["media_records_gone", "media_nodes_unlisted"].map(|name| stage.control(name)), [1, 1]);
+    assert_eq!(stage.corelane().log().matches("what the table has lost is not seen").count(), 1);
+    stage.audio(told);
+    stage.hang_up(&lost);
+    stage.hang_up(&dialog);
+    stage.await_control("the one that the node had is paid", "media_deletes_paid", 1);
+    stage.nodes[0].await_sessions(1);
+    assert_eq!(stage.nodes[0].sessions(), [name(71, 1)], "the table knows nothing of it");
+    assert_eq!(stage.control("media_deletes_unknown"), 0);
+    stage.nodes[0].delete(&name(71, 1));
+    stage.end();
 }
