@@ -19,6 +19,7 @@ use corelane_core::steering::{ShardIndex, Steering};
 use corelane_core::{BufferRef, Counters, Effect, Effects, Flow, Input, Instant, Now, WallTime};
 use corelane_mediactl::control::counter::Counter;
 use corelane_mediactl::control::{ClientSpec, ControlCore, MediaHandle, MediaMachine, MediaNode, MediaParts, Outputs};
+use corelane_mediactl::rtpengine::client::ClientSettings;
 use corelane_mediactl::rtpengine::id::Origin;
 use corelane_mediactl::rtpengine::node::{Admin, NodeConfig};
 use corelane_shard::{IoKind, Journals, Layout, Node, Protocol, SteeringMode};
@@ -266,6 +267,7 @@ impl World {
             journals: journals.readers,
             nodes,
             sockets: 4,
+            reconcile_interval: Duration::from_secs(30),
             make,
         };
         let media = control.serve_media(parts).expect("the first");
@@ -530,7 +532,13 @@ fn asked(asked: &Asked, verb: &str) -> Vec<String> {
 
 /// A world with the product's client, whose one node is at this port.
 fn with_client(directory: &Path, port: u16, boot: u64) -> World {
-    let client = ClientSpec::new(directory, 100, Origin { node: 5, boot }, 4, Duration::from_secs(2));
+    let settings = ClientSettings {
+        origin: Origin { node: 5, boot },
+        sockets: 4,
+        deadline: Duration::from_secs(2),
+        orphan_age: Duration::from_secs(60),
+    };
+    let client = ClientSpec::new(directory, 100, settings);
     World::with(directory, vec![row(9, "127.0.0.1", port)], Box::new(move |now| client.make(now)))
 }
 

@@ -3,7 +3,6 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use corelane_core::Instant;
 use corelane_core::bus::{MediaCall, MediaRequest};
@@ -11,9 +10,8 @@ use corelane_core::call::CallRecord;
 use corelane_shard::MappedFile;
 
 use super::machine::{MediaMachine, Outputs};
-use crate::rtpengine::client::Client;
+use crate::rtpengine::client::{Client, ClientSettings};
 use crate::rtpengine::counter::TABLE;
-use crate::rtpengine::id::Origin;
 use crate::rtpengine::node::NodeConfig;
 use crate::rtpengine::sessions::{RECORD, Records};
 
@@ -23,7 +21,11 @@ const FILE: &str = "media.sessions";
 const OWED: u32 = 8192;
 
 impl Records for MappedFile {
-    fn bytes(&mut self) -> &mut [u8] {
+    fn bytes(&self) -> &[u8] {
+        self.bytes()
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
         self.bytes_mut()
     }
 }
@@ -84,16 +86,14 @@ pub struct ClientSpec {
     path: PathBuf,
     /// Its size.
     bytes: usize,
-    origin: Origin,
-    sockets: u8,
-    deadline: Duration,
+    settings: ClientSettings,
 }
 
 impl ClientSpec {
     /// Sessions in `directory`, for a node that holds `calls` calls. A quarter of the calls may have been offered to a second node.
     #[must_use]
-    pub fn new(directory: &Path, calls: u32, origin: Origin, sockets: u8, deadline: Duration) -> ClientSpec {
-        ClientSpec { path: directory.join(FILE), bytes: ClientSpec::bytes(calls), origin, sockets, deadline }
+    pub fn new(directory: &Path, calls: u32, settings: ClientSettings) -> ClientSpec {
+        ClientSpec { path: directory.join(FILE), bytes: ClientSpec::bytes(calls), settings }
     }
 
     /// Bytes of the table for so many calls, for the memory bill.
@@ -114,6 +114,6 @@ impl ClientSpec {
     /// The file cannot be made or mapped.
     pub fn make(&self, now: Instant) -> io::Result<Client<MappedFile>> {
         let table = MappedFile::open(&self.path, self.bytes)?;
-        Ok(Client::new(now, self.origin, self.sockets, Vec::new(), table).with_deadline(self.deadline))
+        Ok(Client::new(now, self.settings, Vec::new(), table))
     }
 }

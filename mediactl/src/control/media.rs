@@ -78,6 +78,8 @@ pub struct MediaParts<M> {
     pub nodes: Vec<MediaNode>,
     /// Sockets towards each.
     pub sockets: u8,
+    /// From one list of a node's sessions to the next.
+    pub reconcile_interval: Duration,
     /// Makes the machine, at the start and after each panic; the one before is gone then.
     pub make: Box<dyn FnMut(Instant) -> io::Result<M> + Send>,
 }
@@ -192,10 +194,10 @@ impl<M: MediaMachine + 'static> Media<M> {
     /// Starts to look names up and waits for nothing. Must run on the control core's runtime.
     pub(super) fn new(parts: MediaParts<M>, orders: MediaOrders, shared: Arc<Shared>) -> io::Result<Media<M>> {
         let (found_in, found) = mpsc::channel(NEWS_MAX);
-        let MediaParts { bus, journals, nodes, sockets: count, make } = parts;
+        let MediaParts { bus, journals, nodes, sockets: count, reconcile_interval, make } = parts;
         let (listed_in, listed) = mpsc::channel(LISTS_MAX);
         let rows = nodes;
-        let mut nodes = Nodes::new(found_in, listed_in);
+        let mut nodes = Nodes::new(reconcile_interval, found_in, listed_in);
         nodes.take(rows);
         // An eventfd is no pipe, but is read like one: eight bytes, or "not yet".
         let bell = pipe::Receiver::from_owned_fd_unchecked(bus.bell()?)?;
