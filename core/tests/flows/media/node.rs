@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use corelane_core::Input;
-use corelane_core::bus::{ExchangeId, MediaOutcome, MediaReply, MediaRequest, Verb};
+use corelane_core::bus::{ExchangeId, MediaCall, MediaOutcome, MediaReply, MediaRequest, Verb};
 
 use crate::world::{Sent, World};
 
@@ -14,6 +14,7 @@ pub(crate) const ENDPOINT: &str = "endpoint";
 #[derive(Clone, Debug)]
 pub(crate) struct Wish {
     pub(crate) exchange: ExchangeId,
+    pub(crate) call: MediaCall,
     pub(crate) verb: Verb,
     pub(crate) attempt: u8,
     pub(crate) set: u32,
@@ -30,6 +31,7 @@ impl Wish {
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("text in tests");
         Wish {
             exchange: request.exchange,
+            call: request.call,
             verb: request.verb,
             attempt: request.attempt,
             set: request.set,
