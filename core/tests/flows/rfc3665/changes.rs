@@ -44,31 +44,31 @@ fn session_with_reinvite_from_a_new_address() {
     stage.says("alice", "INVITE", "Contact: <sip:alice@192.0.2.101>");
     stage.says("bob", "200 OK", "Contact: <sip:bob@192.0.2.201>");
     stage.plays(
-        "F1   INVITE        alice --> p1
+        "-    INVITE        alice --> p1
          -    100 Trying    alice <-- p1
-         F2   INVITE        p1    --> bob
-         F5   200 OK        p1    <-- bob
-         F6   200 OK        alice <-- p1
-         F7   ACK           alice --> p1
+         -    INVITE        p1    --> bob
+         -    200 OK        p1    <-- bob
+         -    200 OK        alice <-- p1
+         -    ACK           alice --> p1
          -    ACK           p1    --> bob",
     );
     let moved = "Contact: <sip:bob@192.0.2.202>\nContent-Type: application/sdp\n\nv=0 from the new address";
     stage.says("moved", "INVITE", moved);
     stage.says("alice", "200 OK", "Contact: <sip:alice@192.0.2.101>");
     stage.plays(
-        "F8   INVITE        p1    <-- moved
+        "-    INVITE        p1    <-- moved
          -    100 Trying    p1    --> moved
          -    INVITE        alice <-- p1
-         F9   200 OK        alice --> p1
+         -    200 OK        alice --> p1
          -    200 OK        p1    --> moved
-         F10  ACK           p1    <-- moved
+         -    ACK           p1    <-- moved
          -    ACK           alice <-- p1",
     );
     stage.target = "sip:bob@192.0.2.202".into();
     stage.plays(
-        "F11  BYE           alice --> p1
+        "-    BYE           alice --> p1
          -    BYE           p1    --> moved
-         F12  200 OK        p1    <-- moved
+         -    200 OK        p1    <-- moved
          -    200 OK        alice <-- p1",
     );
     assert_eq!(stage.first().last_record().reason, EndReason::ByCaller);

@@ -1,4 +1,4 @@
-//! A flow as the RFC draws it: a row for each message on each hop, in the RFC's order and under its numbers.
+//! A flow as the RFC draws it: a row for each message on each hop, under the RFC's number where the message is one of its figure (else `-`).
 //!
 //! ```text
 //!   F7   INVITE        p1    --> bob        a user agent sends it, or it is the next message that came there and is compared line by line

@@ -84,8 +84,8 @@ fn unsuccessful_no_response_from_user_agent() {
          F6   INVITE                 p1    --> bob
          F7   INVITE                 p1    --> bob
          F8   INVITE                 p1    --> bob
-         F13  408 Request Timeout    alice <-- p1
-         F14  ACK                    alice --> p1",
+         F14  408 Request Timeout    alice <-- p1
+         F15  ACK                    alice --> p1",
     );
     ends(stage, 408, EndReason::Unanswered);
 }
