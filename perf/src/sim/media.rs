@@ -15,6 +15,7 @@
 use std::collections::{HashMap, HashSet};
 
 use corelane_core::bus::{ExchangeId, MEDIA_REQUEST_MAX, MediaCall, MediaOutcome, MediaReply, MediaRequest, Verb};
+use corelane_core::engine::Command;
 use corelane_core::{BufferRef, Input};
 
 use super::ladder::{End, Fate, Line, NO_CALL};
@@ -334,5 +335,20 @@ impl World<'_> {
         let lasts = self.relay.random.pick(&[SECOND / 2, 3 * SECOND, 20 * SECOND]);
         self.relay.frozen_until = self.relay.frozen_until.max(self.now_us + lasts);
         self.tally.freezes += 1;
+    }
+
+    /// The control core wants something of a shard: drain, or drain no more, and now and then the end of all its calls.
+    pub(super) fn command(&mut self) {
+        let shard = self.random.below(self.nodes.len() as u64) as usize;
+        let command = match self.random.below(5) {
+            0 => Command::HangUpAll,
+            1 => Command::Drain(true),
+            _ => Command::Drain(false),
+        };
+        self.tally.commands += 1;
+        if command == Command::HangUpAll {
+            self.calls.iter_mut().for_each(|call| call.closing = true);
+        }
+        self.handle(shard, Input::Command(command));
     }
 }

@@ -19,7 +19,7 @@ macro_rules! positions {
     ($( $name:ident, )*) => { [$( (stringify!($name), $name) ),*] };
 }
 
-/// A name and what is done.
+/// A call on a stage, and what it is called.
 type Position = (&'static str, fn(&Stage));
 
 /// All positions.
