@@ -54,7 +54,8 @@ pub const BODY_PARTS_MAX: usize = 16;
 /// Column `media_flags` of a provider and of a gateway together, with a blank between them, in bytes.
 pub const MEDIA_FLAGS_MAX: usize = 512;
 
-/// The longest tag by which a branch is deleted at its media node; one with a longer tag goes with its call.
+/// The longest tag by which a branch is deleted at its media node, or a CANCEL is answered; a branch with a longer one goes with its call, and
+/// the CANCEL gets a tag of our own.
 pub const TAG_MAX: usize = 128;
 
 /// Responses of one branch that may wait behind one whose SDP is with a media node.

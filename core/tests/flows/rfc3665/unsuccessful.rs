@@ -82,7 +82,7 @@ fn unsuccessful_no_answer() {
         "SIP/2.0 200 OK
          Via: SIP/2.0/UDP 192.0.2.101:5060;branch=z9hG4bK74bf9
          {plain}
-         To: Bob <sip:+4930123456@biloxi.example.com>;tag={p1-tag}
+         To: Bob <sip:+4930123456@biloxi.example.com>;tag=bob-1
          {id}
          CSeq: 1 CANCEL",
     );
@@ -99,7 +99,7 @@ fn unsuccessful_no_answer() {
         "SIP/2.0 200 OK
          Via: SIP/2.0/UDP 10.0.0.1:5060;branch={branch}
          {plain}
-         To: Bob <sip:+4930123456@biloxi.example.com>;tag={p2-tag}
+         To: Bob <sip:+4930123456@biloxi.example.com>;tag=bob-1
          {id}
          CSeq: 1 CANCEL",
     );
