@@ -36,10 +36,17 @@ impl Engine {
         step(self.clients.find(media.invite?)?.media, Event::Prack)
     }
 
-    /// The INVITE of a dialog was sent: PRACK and ACK are for its responses from now on.
+    /// The INVITE of a dialog was sent: PRACK and ACK are for its responses from now on. Not where the ACK of the other side's INVITE, which
+    /// answers what its 2xx offered, is still on its way: until then this one has no offer of its own (RFC 3264 §4).
     #[inline(never)]
     pub(crate) fn note_reinvite(&mut self, call: Option<CallRef>, client: ClientRef) {
-        if let Some(media) = call.and_then(|call| self.calls.find_mut(call)).and_then(|call| call.media.as_mut()) {
+        let side = |at| self.clients.find(at).map(|transaction| (transaction.role.sender, transaction.media));
+        let sender = side(client).map(|(sender, _)| sender);
+        let last = call.and_then(|call| self.calls.find(call)?.media.as_ref()?.invite).and_then(side);
+        let awaited = last.is_some_and(|(other, figure)| Some(other) != sender && figure == Figure::Returned);
+        if let Some(media) = call.and_then(|call| self.calls.find_mut(call)).and_then(|call| call.media.as_mut())
+            && !awaited
+        {
             media.invite = Some(client);
         }
     }

@@ -221,3 +221,25 @@ fn a_node_that_is_slower_than_timer_k() {
     assert_eq!((ok.to.as_str(), session(&ok)), (CALLER, "relay-held"));
     world.settle();
 }
+
+/// The callee offers in his 200, and asks anew before the ACK that answers has come: that answers all the same.
+#[test]
+fn an_ack_that_crosses_a_reinvite() {
+    let mut world = world();
+    let call = talking(&mut world, "past");
+    let forwarded = the(&world.deliver(CALLER, &call.caller_sends("INVITE", "cross-1", 2).text()), "INVITE");
+    the(&world.deliver(GATEWAY, &answer(&forwarded, 200, "", "offer", &[])), "SIP/2.0 200");
+    let back = the(&world.deliver(GATEWAY, &call.callee_sends("INVITE", "cross-2", 5).text()), "INVITE");
+    let ack = with_sdp(&call.caller_sends("ACK", "cross-3", 2), "answer");
+    assert_eq!(session(&the(&world.deliver(CALLER, &ack.text()), "ACK")), "relay-answer");
+    // Then the other one goes on as any without an offer: the caller offers, the callee's ACK answers.
+    let ok = the(&world.deliver(CALLER, &answer(&back, 200, "", "again", &[])), "SIP/2.0 200");
+    assert_eq!(session(&ok), "relay-again");
+    let ack = with_sdp(&call.callee_sends("ACK", "cross-4", 5), "agreed");
+    assert_eq!(session(&the(&world.deliver(GATEWAY, &ack.text()), "ACK")), "relay-agreed");
+    assert_eq!(
+        world.asked(),
+        ["Offer 1 callee>caller", "Answer 1 callee>caller", "Offer 1 caller>callee", "Answer 1 caller>callee"]
+    );
+    world.settle();
+}
