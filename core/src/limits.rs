@@ -57,7 +57,8 @@ pub const MEDIA_FLAGS_COLUMN_MAX: usize = 255;
 /// Both of them together, with a blank between them, in bytes.
 pub const MEDIA_FLAGS_MAX: usize = 2 * MEDIA_FLAGS_COLUMN_MAX + 1;
 
-/// The longest tag by which a branch is deleted at its media node; one with a longer tag goes with its call.
+/// The longest tag by which a branch is deleted at its media node, or a CANCEL is answered; a branch with a longer one goes with its call, and
+/// the CANCEL gets a tag of our own.
 pub const TAG_MAX: usize = 128;
 
 /// Responses of one branch that may wait behind one whose SDP is with a media node.

@@ -129,9 +129,10 @@ impl Engine {
         }
     }
 
-    /// What was agreed last holds again: an offer that a node has taken was refused.
-    fn restore(&mut self, turn: &mut Turn<'_>, at: CallRef, attempt: u8) {
-        let ask = Ask { verb: Verb::Restore, attempt, candidate: None, from_tag: b"", to_tag: b"", sdp: b"" };
+    /// What these two sides agreed on last holds again: an offer that a node has taken was refused. Of several forks each has agreed on
+    /// its own; without tags it is what anybody agreed on last.
+    fn restore(&mut self, turn: &mut Turn<'_>, at: CallRef, attempt: u8, (from_tag, to_tag): (&[u8], &[u8])) {
+        let ask = Ask { verb: Verb::Restore, attempt, candidate: None, from_tag, to_tag, sdp: b"" };
         self.tell(turn, at, &ask);
     }
 
@@ -201,6 +202,12 @@ fn flags(turn: &Turn<'_>, call: &Call, candidate: Option<Candidate>) -> Flags {
         flags.extend(core::iter::repeat_n(b' ', blank).chain(part.bytes()));
     }
     flags
+}
+
+/// The tags of a message: From, To.
+fn tags<'m>(message: &'m Message<'_>) -> (&'m [u8], &'m [u8]) {
+    let tag = |address: crate::message::NameAddr| address.tag.map(|tag| message.text(tag)).unwrap_or_default();
+    (tag(message.from()), tag(message.to()))
 }
 
 /// Whether a message has SDP, or may have.
