@@ -69,7 +69,7 @@ pub fn prepare(config: Config) -> Result<(Prepared, Vec<Problem>), Vec<Problem>>
     let image = match &state {
         Some(_) => image::compile_or_last_good(&config, &mut problems),
         None => {
-            image::check_tables(&config.routes.value, &mut problems);
+            image::check_tables(&config, &mut problems);
             None
         }
     };
@@ -80,12 +80,7 @@ pub fn prepare(config: Config) -> Result<(Prepared, Vec<Problem>), Vec<Problem>>
         problems.extend(found);
         problems.extend(listeners::try_bind(&bound, InUse::Error));
     }
-    let relayed = image.as_ref().is_some_and(|image| !image.media_nodes.is_empty());
-    let bill = Bill {
-        caps: image.as_ref().map(|image| image.caps),
-        media_sessions: relayed.then(|| ClientSpec::bytes(config.calls_max.value)),
-        ..Bill::of(&config)
-    };
+    let bill = Bill::of(&config, image.as_ref().map(|image| (image.caps, !image.media_nodes.is_empty())));
     problems.extend(bill.against(&config, machine::memory_bytes(), machine::memory_available_bytes()));
     match (state, secret, identity, image) {
         (Some(state), Some(secret), Some(identity), Some(image)) if !any_error(&problems) => {
@@ -100,12 +95,12 @@ pub fn prepare(config: Config) -> Result<(Prepared, Vec<Problem>), Vec<Problem>>
 #[must_use]
 pub fn check(config: &Config) -> (Vec<Problem>, Option<String>) {
     let mut problems = crate::state::inspect(&config.state_dir.value);
-    let tables = image::check_tables(&config.routes.value, &mut problems);
-    let (bound, found) = tables.map_or_else(Default::default, |declared| listeners::bind(&declared, config));
+    let tables = image::check_tables(config, &mut problems);
+    let (bound, found) = tables.as_ref().map_or_else(Default::default, |read| listeners::bind(&read.listeners, config));
     problems.extend(found);
     // A running corelane holds its ports: that is no reason to refuse its next configuration.
     problems.extend(listeners::try_bind(&bound, InUse::Warning));
-    let bill = Bill::of(config);
+    let bill = Bill::of(config, tables.map(|read| (read.caps, read.relays)));
     problems.extend(bill.against(config, machine::memory_bytes(), machine::memory_available_bytes()));
     let summary = (!any_error(&problems)).then(|| summary(&bill, &bound));
     (problems, summary)

@@ -416,6 +416,48 @@ fn starts_from_tables_and_advertises() {
     node.stop();
 }
 
+/// The lines of the memory bill.
+fn bill(out: &str) -> Vec<&str> {
+    let from = out.lines().skip_while(|line| !line.starts_with("memory: "));
+    from.take_while(|line| line.starts_with("memory: ") || line.starts_with("  ")).collect()
+}
+
+#[test]
+fn check_and_run_have_one_bill() {
+    let place = Place::with_tables();
+    for media in ["", "1,192.0.2.20,2223\n"] {
+        place.write("routes/media_node.csv", format!("id,host,port\n{media}").as_bytes());
+        let told = place.output(&NODE_ON_A_FREE_PORT.replace("run", "check"));
+        let node = Started::start(place.corelane(NODE_ON_A_FREE_PORT));
+        let said = node.said.join("\n");
+        assert_eq!(bill(&told.out), bill(&said), "{}", told.err);
+        for line in ["  caps ", "  media sessions (a file) ", "  their SDP, at most "] {
+            let there = said.lines().any(|said| said.starts_with(line));
+            assert_eq!(there, line == "  caps " || !media.is_empty(), "{line}\n{said}");
+        }
+        node.stop();
+    }
+}
+
+/// Media that nobody would serve, and flags that nobody would understand, are found before a call finds them.
+#[test]
+fn media_of_the_tables_is_checked() {
+    let place = Place::with_tables();
+    place.write("routes/media_node.csv", b"id,set,host,port\n1,1,192.0.2.20,2223\n");
+    place.write(
+        "routes/provider.csv",
+        b"id,name,routing_group,media_set,media_flags\n7,north,1,2,ICE=maybe\n8,south,1,,call-id=1 symmetric\n",
+    );
+    let expected = [
+        "error: routes/provider.csv:2: media_set `2`: no media node is of this set",
+        "error: routes/provider.csv:2: media_flags `ICE=maybe`: `ICE` cannot be `maybe`",
+        "error: routes/provider.csv:3: media_flags `call-id=1 symmetric`: unknown key `call-id`",
+        "cure: add one to media_node.csv, or name one of the sets that there are (1), or none for any node",
+    ];
+    place.output("check --state-dir state --routes routes").fails_with(&expected);
+    place.output(NODE_ON_A_FREE_PORT).fails_with(&expected);
+}
+
 #[test]
 fn a_bad_row_names_file_line_and_cure_and_the_last_image_stays() {
     let place = Place::with_tables();

@@ -11,7 +11,7 @@ use corelane_core::call::CallRecord;
 use corelane_shard::MappedFile;
 
 use super::machine::{MediaMachine, Outputs};
-use crate::rtpengine::client::Client;
+use crate::rtpengine::client::{Client, SESSION_BYTES};
 use crate::rtpengine::counter::TABLE;
 use crate::rtpengine::id::Origin;
 use crate::rtpengine::node::NodeConfig;
@@ -84,6 +84,8 @@ pub struct ClientSpec {
     path: PathBuf,
     /// Its size.
     bytes: usize,
+    /// Bytes of SDP that are kept.
+    room: usize,
     origin: Origin,
     sockets: u8,
     deadline: Duration,
@@ -93,13 +95,21 @@ impl ClientSpec {
     /// Sessions in `directory`, for a node that holds `calls` calls. A quarter of the calls may have been offered to a second node.
     #[must_use]
     pub fn new(directory: &Path, calls: u32, origin: Origin, sockets: u8, deadline: Duration) -> ClientSpec {
-        ClientSpec { path: directory.join(FILE), bytes: ClientSpec::bytes(calls), origin, sockets, deadline }
+        let records = ClientSpec::records(calls) as usize;
+        let (bytes, room) = (RECORD * records, SESSION_BYTES * records);
+        ClientSpec { path: directory.join(FILE), bytes, room, origin, sockets, deadline }
     }
 
-    /// Bytes of the table for so many calls, for the memory bill.
+    /// Records of the table for so many calls, for the memory bill. Each has [`RECORD`] bytes there, and [`SESSION_BYTES`] for SDP.
     #[must_use]
-    pub const fn bytes(calls: u32) -> usize {
-        RECORD * calls.saturating_add(calls / 4).saturating_add(OWED) as usize
+    pub const fn records(calls: u32) -> u32 {
+        calls.saturating_add(calls / 4).saturating_add(OWED)
+    }
+
+    /// Whether an earlier start has left sessions in `directory`: they may be owed although there are no nodes any more.
+    #[must_use]
+    pub fn left(directory: &Path) -> bool {
+        directory.join(FILE).exists()
     }
 
     /// The table of sessions.
@@ -114,6 +124,8 @@ impl ClientSpec {
     /// The file cannot be made or mapped.
     pub fn make(&self, now: Instant) -> io::Result<Client<MappedFile>> {
         let table = MappedFile::open(&self.path, self.bytes)?;
-        Ok(Client::new(now, self.origin, self.sockets, Vec::new(), table).with_deadline(self.deadline))
+        // Not what the table has room for: that of an earlier start may be larger, and is not in the bill.
+        let client = Client::new(now, self.origin, self.sockets, Vec::new(), table).with_room(self.room);
+        Ok(client.with_deadline(self.deadline))
     }
 }

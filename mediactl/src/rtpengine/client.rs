@@ -16,6 +16,7 @@
 
 mod call;
 mod debts;
+mod kept;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
@@ -29,6 +30,8 @@ use corelane_core::message::Writer;
 
 use self::call::Call;
 use self::debts::{Owing, pause};
+pub use self::kept::SESSION_BYTES;
+use self::kept::{Kept, Room};
 use super::bencode::Value;
 use super::command::{Command, Exchanged};
 use super::counter::{Counter, Counters};
@@ -109,6 +112,8 @@ pub struct Client<R> {
     sessions: Sessions<R>,
     reconciler: Reconciler,
     calls: HashMap<MediaCall, Call>,
+    /// Room for the SDP that calls keep.
+    room: Room,
     questions: HashMap<u64, Question>,
     timers: BinaryHeap<Reverse<(Instant, u64)>>,
     debts: BinaryHeap<Reverse<Owing>>,
@@ -124,7 +129,9 @@ impl<R: Records> Client<R> {
     /// A client that asks each node from `sockets` sockets. What the table owes is paid from the first time-out on.
     pub fn new(now: Instant, origin: Origin, sockets: u8, nodes: Vec<NodeConfig>, table: R) -> Client<R> {
         let sessions = Sessions::open(table, origin);
+        let room = Room::new(sessions.capacity().saturating_mul(SESSION_BYTES));
         let mut client = Client {
+            room,
             origin,
             sockets: sockets.max(1),
             nodes: Vec::new(),
@@ -151,6 +158,12 @@ impl<R: Records> Client<R> {
     #[must_use]
     pub fn with_deadline(self, deadline: Duration) -> Client<R> {
         Client { deadline, ..self }
+    }
+
+    /// The same, with room for that many bytes of SDP instead of [`SESSION_BYTES`] for each record of the table.
+    #[must_use]
+    pub fn with_room(self, bytes: usize) -> Client<R> {
+        Client { room: Room::new(bytes), ..self }
     }
 
     /// Takes another list of nodes, also a drained or enabled one. Debts of nodes that are gone stay.
@@ -334,6 +347,7 @@ impl<R: Records> Client<R> {
         self.counters.set(Counter::SessionsDue, due);
         self.counters.set(Counter::SessionsStranded, stranded);
         self.counters.set(Counter::SessionsHeld, self.sessions.live() as u64 - due);
+        self.counters.set(Counter::SdpKept, self.room.used() as u64);
         self.counters.set(Counter::InFlight, self.questions.len() as u64);
         &self.counters
     }
@@ -481,11 +495,13 @@ impl<R: Records> Client<R> {
                 (MediaOutcome::Refused, &[])
             }
             (Verb::Offer, Meaning::Sdp(sdp)) => {
-                self.calls.entry(request.call).or_default().offered = Some(bytes.clone());
+                let kept = self.keep(&bytes);
+                self.calls.entry(request.call).or_default().offered = kept;
                 (MediaOutcome::Done, sdp)
             }
             (Verb::Answer, Meaning::Sdp(sdp)) => {
-                self.calls.entry(request.call).or_default().agree(&bytes);
+                let kept = self.keep(&bytes);
+                self.calls.entry(request.call).or_default().agree(kept);
                 (MediaOutcome::Done, sdp)
             }
             // Without a rewritten SDP there is nothing to forward (I2).
@@ -497,6 +513,15 @@ impl<R: Records> Client<R> {
             }
         };
         self.answer(&wish, outcome, node, sdp, out);
+    }
+
+    /// Keeps a shard's wish for as long as somebody may want it said again.
+    fn keep(&mut self, wish: &[u8]) -> Option<Kept> {
+        let kept = self.room.keep(wish);
+        if kept.is_none() {
+            self.counters.count(Counter::SdpUnkept);
+        }
+        kept
     }
 
     /// A question went without a reply for its interval: asked again, or over.

@@ -137,6 +137,12 @@ impl<R: Records> Sessions<R> {
         self.index.len()
     }
 
+    /// Sessions for which there is a record.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.index.len() + self.free.len()
+    }
+
     /// Records that were torn when the table was opened.
     #[must_use]
     pub fn damaged(&self) -> u64 {

@@ -146,7 +146,7 @@ impl Corelane {
             let from = self.lines_from(0).len();
             drop(self.counters());
             last = self.lines_from(from);
-            last.iter().any(|line| *line == wanted).then_some(())
+            last.contains(&wanted).then_some(())
         });
         assert!(come.is_some(), "waited {ANSWER:?} in vain for `{wanted}`:\n{}", last.join("\n"));
     }
