@@ -1,5 +1,6 @@
 //! The ng client as the media task's machine, and the file that it keeps its sessions in.
 
+use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -14,11 +15,13 @@ use super::machine::{MediaMachine, Outputs};
 use crate::rtpengine::client::{Client, SESSION_BYTES};
 use crate::rtpengine::counter::TABLE;
 use crate::rtpengine::id::Origin;
-use crate::rtpengine::node::NodeConfig;
-use crate::rtpengine::sessions::{RECORD, Records};
+use crate::rtpengine::node::{Breaker, NodeConfig};
+use crate::rtpengine::sessions::{self, RECORD, Records, Survey};
 
 /// Name of the table of sessions.
 const FILE: &str = "media.sessions";
+/// Name of one that this program cannot read.
+const OTHER: &str = "media.sessions.other";
 /// Records for debts of calls that are over, beside those of calls in progress.
 const OWED: u32 = 8192;
 
@@ -67,6 +70,10 @@ impl<R: Records> MediaMachine for Client<R> {
         self.sessions().of_node(node) > 0
     }
 
+    fn answers(&self, node: u32) -> bool {
+        self.nodes().find(|known| known.config.id == node).is_none_or(|known| known.breaker == Breaker::Closed)
+    }
+
     fn pays(&self, until: Instant) -> bool {
         self.pays(until)
     }
@@ -75,6 +82,17 @@ impl<R: Records> MediaMachine for Client<R> {
         let counters = self.counters();
         TABLE.iter().for_each(|row| each(row.name, counters.value(row.counter)));
     }
+}
+
+/// What the file of sessions was found to hold.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Found {
+    /// Records that can be read, or none.
+    Good,
+    /// So many that cannot, among others.
+    Torn(u64),
+    /// Not one record of this layout: it was put aside here.
+    Other(PathBuf),
 }
 
 /// Where and how a node keeps its sessions, and who it is to media nodes.
@@ -116,6 +134,21 @@ impl ClientSpec {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Looks at what the file holds before a client takes it, and makes it where it is missing. One of another layout is put aside.
+    ///
+    /// # Errors
+    /// The file cannot be made, read, mapped or renamed.
+    pub fn survey(&self) -> io::Result<Found> {
+        let table = MappedFile::open(&self.path, self.bytes)?;
+        let Survey { sound, torn, foreign } = sessions::survey(table.bytes());
+        if sound + torn > 0 || foreign == 0 {
+            return Ok(if torn + foreign == 0 { Found::Good } else { Found::Torn(torn + foreign) });
+        }
+        let aside = self.path.with_file_name(OTHER);
+        fs::rename(&self.path, &aside)?;
+        Ok(Found::Other(aside))
     }
 
     /// Makes a client on what the file holds: what another start left there is owed.
