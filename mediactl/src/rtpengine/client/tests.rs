@@ -98,6 +98,10 @@ impl World {
     }
 
     fn ask(&mut self, call: u64, verb: Verb, node: u32, to_tag: &[u8]) -> ExchangeId {
+        self.ask_with(call, verb, node, to_tag, b"v=0\r\n")
+    }
+
+    fn ask_with(&mut self, call: u64, verb: Verb, node: u32, to_tag: &[u8], sdp: &[u8]) -> ExchangeId {
         self.exchange += 1;
         let exchange = ExchangeId { index: self.exchange, generation: 1 };
         let request = MediaRequest {
@@ -112,7 +116,7 @@ impl World {
             from_tag: b"a",
             to_tag,
             flags: b"",
-            sdp: b"v=0\r\n",
+            sdp,
         };
         self.client.submit(Instant::from_micros(self.now), 0, &request, &mut self.out);
         self.carry();
@@ -310,6 +314,33 @@ fn full_refused_and_unreachable() {
     let answer = world.ask(1, Verb::Answer, 2, b"b");
     world.client.on_unreachable(Instant::from_micros(world.now), 2, &mut world.out);
     assert_eq!(world.outcome(answer), Some((MediaOutcome::Failed, 0)));
+}
+
+/// What there is no room for is not restored, and nothing older in its place; all else goes on, and the room comes back with the end of calls.
+#[test]
+fn the_room_for_sdp_is_bounded() {
+    let mut world = World::new(1, vec![0; 2 * RECORD]);
+    let count = |world: &mut World, counter| world.client.counters().value(counter);
+    let exchange = |world: &mut World, sdp: &[u8]| {
+        let offer = world.ask_with(5, Verb::Offer, 1, b"", sdp);
+        world.run(3);
+        let answer = world.ask_with(5, Verb::Answer, 1, b"b", sdp);
+        world.run(3);
+        assert_eq!([offer, answer].map(|asked| world.outcome(asked)), [Some((MediaOutcome::Done, 1)); 2]);
+        let restore = world.ask(5, Verb::Restore, 1, b"b");
+        world.run(6);
+        world.outcome(restore).expect("an answer").0
+    };
+    assert_eq!(exchange(&mut world, b"v=0\r\n"), MediaOutcome::Done);
+    let most = 2 * SESSION_BYTES as u64;
+    for (bytes, outcome) in [(3 * SESSION_BYTES / 2, MediaOutcome::Failed), (100, MediaOutcome::Done)] {
+        assert_eq!(exchange(&mut world, &vec![b's'; bytes]), outcome, "{bytes}");
+        let kept = count(&mut world, Counter::SdpKept);
+        assert!(0 < kept && kept <= most, "{kept} of {most}");
+    }
+    assert_eq!(count(&mut world, Counter::SdpUnkept), 1, "the answer that had no room beside its offer");
+    world.ended(5);
+    assert_eq!(count(&mut world, Counter::SdpKept), 0);
 }
 
 #[test]
