@@ -47,7 +47,7 @@ impl Asked {
 
     /// The question was not lost by it: what comes now is taken.
     #[track_caller]
-    fn is_answered(mut self) -> Asked {
+    fn then_answered(mut self) -> Asked {
         self.says(GOOD.as_bytes());
         assert_eq!(self.world.outcome(self.offer), Some((MediaOutcome::Done, 1)));
         self
@@ -56,7 +56,7 @@ impl Asked {
 
 #[test]
 fn a_reply_that_comes_late_or_again_is_ignored() {
-    let mut asked = Asked::new().is_answered();
+    let mut asked = Asked::new().then_answered();
     asked.says(GOOD.as_bytes());
     assert_eq!(asked.world.value(Counter::RepliesLate), 1);
     let mut late = Asked::new();
@@ -73,7 +73,7 @@ fn a_truncated_reply_is_no_reply() {
         asked.says(&GOOD.as_bytes()[..end]);
         asked.goes_on(Counter::RepliesMalformed, end as u64 + 1);
     }
-    asked.is_answered();
+    asked.then_answered();
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn what_is_no_bencode_or_says_no_result_is_no_reply() {
     asked.world.run(251);
     assert_eq!(asked.world.value(Counter::Retransmissions), 1, "as if nothing had come");
     assert!(asked.world.value(Counter::Sent) > sent);
-    asked.is_answered();
+    asked.then_answered();
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn a_cookie_that_nobody_here_sent_is_ignored() {
     }
     asked.hear(asked.socket, address(1), b"");
     asked.goes_on(Counter::RepliesForeign, 7);
-    asked.is_answered();
+    asked.then_answered();
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn a_reply_from_elsewhere_is_ignored() {
         asked.hear(socket, from, good.as_bytes());
         asked.goes_on(Counter::RepliesMisplaced, place as u64 + 1);
     }
-    asked.is_answered();
+    asked.then_answered();
 }
 
 #[test]
@@ -203,7 +203,7 @@ fn a_silent_node_is_asked_again_and_then_the_next_one() {
     assert!(world.value(Counter::Moved) > 0 && world.value(Counter::Retransmissions) > 0);
 
     // What belongs to a session has one node: at 0, 250, 750 and 1750 ms, each time the same datagram, and then it has failed.
-    let mut asked = Asked::new().is_answered();
+    let mut asked = Asked::new().then_answered();
     let before = asked.world.value(Counter::Retransmissions);
     let answer = asked.world.ask(5, Verb::Answer, 1, b"b");
     for (millis, again) in [(249, 0), (2, 1), (498, 1), (2, 2), (998, 2), (2, 3), (248, 3)] {
@@ -217,7 +217,7 @@ fn a_silent_node_is_asked_again_and_then_the_next_one() {
 
 #[test]
 fn an_unreachable_node_is_given_up_at_once() {
-    let mut asked = Asked::new().is_answered();
+    let mut asked = Asked::new().then_answered();
     let answer = asked.world.ask(5, Verb::Answer, 1, b"b");
     asked.world.client.on_unreachable(Instant::from_micros(asked.world.now), 1, &mut asked.world.out);
     assert_eq!(asked.world.outcome(answer), Some((MediaOutcome::Failed, 0)));
@@ -228,7 +228,7 @@ fn an_unreachable_node_is_given_up_at_once() {
 
 #[test]
 fn a_delete_is_asked_for_until_it_is_acknowledged() {
-    let mut asked = Asked::new().is_answered();
+    let mut asked = Asked::new().then_answered();
     let world = &mut asked.world;
     world.modes.insert(1, Mode::Says(b"d12:error-reason4:Busy6:result5:errore"));
     world.ended(5);
