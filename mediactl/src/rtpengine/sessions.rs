@@ -183,6 +183,12 @@ impl<R: Records> Sessions<R> {
         self.find(node, session).is_some()
     }
 
+    /// Whether a session is in the table for any node, held or due.
+    #[must_use]
+    pub fn knows(&self, session: SessionId) -> bool {
+        self.index.contains_key(&session)
+    }
+
     /// Whether a session is in the table, and its call has not ended.
     #[must_use]
     pub fn is_held(&self, node: u32, session: SessionId) -> bool {
