@@ -19,6 +19,7 @@ use corelane_core::steering::{ShardIndex, Steering};
 use corelane_core::{BufferRef, Counters, Effect, Effects, Flow, Input, Instant, Now, WallTime};
 use corelane_mediactl::control::counter::Counter;
 use corelane_mediactl::control::{ClientSpec, ControlCore, MediaHandle, MediaMachine, MediaNode, MediaParts, Outputs};
+use corelane_mediactl::rtpengine::client::ClientSettings;
 use corelane_mediactl::rtpengine::id::Origin;
 use corelane_mediactl::rtpengine::node::{Admin, NodeConfig};
 use corelane_shard::{IoKind, Journals, Layout, Node, Protocol, SteeringMode};
@@ -103,6 +104,7 @@ const REQUEST: MediaRequest<'_> = MediaRequest {
     exchange: ExchangeId::NOBODY,
     call: MediaCall { call_hash: 1, pass: 2 },
     started_us: 3,
+    since_us: 0,
     set: 0,
     node: 0,
     verb: Verb::Offer,
@@ -135,11 +137,21 @@ fn ended(number: u64) -> CallRecord {
 #[derive(Default)]
 struct Seen {
     started: u32,
+    requests: usize,
+    /// How many requests there had been when a call's end came.
+    requests_before: Vec<usize>,
+    /// Lets a machine go on that was asked to hold.
+    go_on: bool,
     ended: Vec<u64>,
     unreachable: u32,
+    /// The nodes of the last that was told of them, and which of them take calls.
+    nodes: Vec<(u32, bool)>,
+    /// A node that holds something.
+    holds: Option<u32>,
 }
 
-/// Asks the first node that is known and enabled; panics where the SDP, or the number of an ended call, says so.
+/// Asks the first node that is known and enabled; panics where the SDP, or the number of an ended call, says so, and stands still where it
+/// says `hold`.
 struct Machine {
     seen: Arc<Mutex<Seen>>,
     nodes: Vec<NodeConfig>,
@@ -155,10 +167,16 @@ impl Machine {
 
 impl MediaMachine for Machine {
     fn configure(&mut self, _: Instant, nodes: Vec<NodeConfig>) {
+        let told = nodes.iter().map(|node| (node.id, node.admin == Admin::Enabled)).collect();
+        self.seen.lock().expect("no panic holds it").nodes = told;
         self.nodes = nodes;
     }
     fn on_request(&mut self, _: Instant, shard: u16, request: &MediaRequest<'_>, out: &mut impl Outputs) {
         assert!(request.sdp != b"panic", "on purpose");
+        while request.sdp == b"hold" && !self.seen.lock().expect("no panic holds it").go_on {
+            thread::yield_now();
+        }
+        self.seen.lock().expect("no panic holds it").requests += 1;
         let MediaRequest { exchange, sdp, .. } = *request;
         if sdp == LARGE {
             let sdp = [b's'; MESSAGE_SIZE_MAX];
@@ -174,7 +192,10 @@ impl MediaMachine for Machine {
     }
     fn on_ended(&mut self, _: Instant, call: &CallRecord, _: &mut impl Outputs) {
         assert!(call.call_hash != 666, "on purpose");
-        self.seen.lock().expect("no panic holds it").ended.push(call.call_hash);
+        let mut seen = self.seen.lock().expect("no panic holds it");
+        seen.ended.push(call.call_hash);
+        let requests = seen.requests;
+        seen.requests_before.push(requests);
     }
     fn on_datagram(&mut self, _: Instant, _: u8, from: SocketAddr, bytes: &[u8], out: &mut impl Outputs) {
         let (cookie, sdp) = std::str::from_utf8(bytes).expect("text").split_once(' ').expect("a cookie");
@@ -189,6 +210,15 @@ impl MediaMachine for Machine {
     fn on_timeout(&mut self, _: Instant, _: &mut impl Outputs) {}
     fn next_timeout(&self) -> Instant {
         Instant::NEVER
+    }
+    fn holds(&self, node: u32) -> bool {
+        self.seen.lock().expect("no panic holds it").holds == Some(node)
+    }
+    fn answers(&self, _: u32) -> bool {
+        true
+    }
+    fn pays(&self, _: Instant) -> bool {
+        false
     }
     fn counters(&mut self, each: &mut dyn FnMut(&'static str, u64)) {
         each("test_asked", self.asked.len() as u64);
@@ -240,6 +270,7 @@ impl World {
             journals: journals.readers,
             nodes,
             sockets: 4,
+            reconcile_interval: Duration::from_secs(30),
             make,
         };
         let media = control.serve_media(parts).expect("the first");
@@ -330,26 +361,46 @@ fn a_dead_node_is_told_by_the_kernel_and_delays_no_shard() {
     let port = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port nobody has").port();
     let silent = UdpSocket::bind("127.0.0.1:0").expect("loopback");
     let silent_port = silent.local_addr().expect("bound").port();
-    let world = World::start(directory.path(), vec![row(1, "127.0.0.1", port), row(2, "127.0.0.1", silent_port)]);
-    for node in [1, 2] {
+    let mut rows = vec![row(1, "127.0.0.1", port), row(2, "127.0.0.1", silent_port)];
+    let world = World::start(directory.path(), rows.clone());
+    for node in 0..2 {
         for number in 0..100 {
             world.say("ask sdp");
             world.say(&format!("{number}"));
             assert_eq!(world.hear(), format!("{number}"), "what needs no media waits for nobody");
         }
-        world.until(|world| world.media.enable(node, false));
+        rows[node].enabled = false;
+        world.until(|world| world.media.take_nodes(rows.clone()));
     }
     world.until(|world| world.seen.lock().expect("no panic").unreachable > 0);
     world.until(|world| {
         world.say("ask sdp");
         world.hear() == "NoNode 0 "
     });
-    world.until(|world| world.media.enable(2, true));
+    rows[1].enabled = true;
+    world.until(|world| world.media.take_nodes(rows.clone()));
     silent.set_read_timeout(Some(Duration::from_secs(30))).expect("a timeout");
     let mut buffer = [0; 64];
     while silent.recv(&mut buffer).is_ok_and(|length| !buffer[..length].ends_with(b"again")) {
         world.say("ask again");
     }
+    world.stop();
+}
+
+#[test]
+fn a_node_without_a_row_is_forgotten_when_nothing_is_owed_there() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let rows = [row(1, "127.0.0.1", echo_node()), row(2, "127.0.0.1", echo_node())];
+    let world = World::start(directory.path(), rows.to_vec());
+    let told = |nodes: &[(u32, bool)]| world.until(|world| world.seen.lock().expect("no panic").nodes == nodes);
+    told(&[(1, true), (2, true)]);
+    world.seen.lock().expect("no panic").holds = Some(1);
+    assert!(world.media.take_nodes(vec![rows[1].clone()]));
+    told(&[(2, true), (1, false)]);
+    world.say("ask sdp");
+    assert_eq!(world.hear(), "Done 2 sdp");
+    world.seen.lock().expect("no panic").holds = None;
+    told(&[(2, true)]);
     world.stop();
 }
 
@@ -396,6 +447,26 @@ fn ended_calls_are_read_acknowledged_and_read_at_the_end_too() {
     assert!(journals.readers[0].next_record().is_none(), "all are acknowledged");
 }
 
+/// More requests than one turn takes, and then the end of a call: were it read first, nobody would owe what its last offer opens.
+#[test]
+fn the_end_of_a_call_does_not_overtake_its_requests() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let world = World::start(directory.path(), Vec::new());
+    world.say("ask hold");
+    for number in 0..10 {
+        (0..5).for_each(|_| world.say("flood 6"));
+        world.say(&format!("end {number}"));
+    }
+    world.say("last");
+    assert_eq!(world.hear(), "last", "the shard has asked for everything");
+    world.seen.lock().expect("no panic").go_on = true;
+    world.until(|world| world.seen.lock().expect("no panic").ended.len() == 10);
+    for (number, requests) in world.seen.lock().expect("no panic").requests_before.iter().enumerate() {
+        assert!(*requests > (number + 1) * 30, "end {number} after {requests} requests");
+    }
+    world.stop();
+}
+
 #[test]
 fn a_panic_in_the_media_task_is_survived() {
     let directory = tempfile::tempdir().expect("a directory");
@@ -421,6 +492,11 @@ type Asked = Arc<Mutex<Vec<(String, String)>>>;
 
 /// A media node that speaks ng, as far as these tests need it.
 fn ng_node() -> (u16, Asked) {
+    ng_node_deaf_to("")
+}
+
+/// The same, but for a verb that it hears and never answers.
+fn ng_node_deaf_to(deaf: &'static str) -> (u16, Asked) {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback");
     let port = socket.local_addr().expect("bound").port();
     let asked: Asked = Arc::default();
@@ -441,7 +517,11 @@ fn ng_node() -> (u16, Asked) {
                 "offer" | "answer" => "d6:result2:ok3:sdp7:relayede",
                 _ => "d6:result2:oke",
             };
+            let answers = verb != deaf;
             heard.lock().expect("no panic").push((verb, after("7:call-id").unwrap_or_default()));
+            if !answers {
+                continue;
+            }
             let _ = socket.send_to(format!("{cookie} {reply}").as_bytes(), from);
         }
     });
@@ -453,16 +533,60 @@ fn asked(asked: &Asked, verb: &str) -> Vec<String> {
     asked.iter().filter(|(asked, _)| asked == verb).map(|(_, session)| session.clone()).collect()
 }
 
+/// A world with the product's client, whose one node is at this port.
+fn with_client(directory: &Path, port: u16, boot: u64) -> World {
+    let settings = ClientSettings {
+        origin: Origin { node: 5, boot },
+        sockets: 4,
+        deadline: Duration::from_secs(2),
+        orphan_age: Duration::from_secs(60),
+    };
+    let client = ClientSpec::new(directory, 100, settings);
+    World::with(directory, vec![row(9, "127.0.0.1", port)], Box::new(move |now| client.make(now)))
+}
+
+/// The call of these tests on its node, in a boot.
+fn session(boot: u64) -> String {
+    format!("5-{boot:016x}-{:016x}-{:08x}", REQUEST.call.call_hash, REQUEST.call.pass)
+}
+
+/// Ends the call and stops the world at once; what the next one finds owed.
+fn ended_and_stopped(port: u16) -> u64 {
+    let directory = tempfile::tempdir().expect("a directory");
+    let world = with_client(directory.path(), port, 100);
+    world.say("ask v=0");
+    assert_eq!(world.hear(), "Done 9 relayed");
+    world.say("end 1");
+    world.say("last");
+    assert_eq!(world.hear(), "last", "the end lies in the journal");
+    world.stop();
+    let world = with_client(directory.path(), port, 101);
+    let owed = |world: &World| world.media.counters().iter().find(|(name, _)| *name == "media_records_owed").copied();
+    world.until(|world| owed(world).is_some());
+    let owed = owed(&world).expect("just seen").1;
+    world.stop();
+    owed
+}
+
+#[test]
+fn the_end_waits_for_deletes_that_are_due() {
+    let (port, node) = ng_node();
+    assert_eq!(ended_and_stopped(port), 0, "nothing is left to the next start");
+    assert_eq!(asked(&node, "delete"), [session(100)]);
+}
+
+#[test]
+fn what_no_node_acknowledges_stays_owed_over_the_end() {
+    let (port, node) = ng_node_deaf_to("delete");
+    assert_eq!(ended_and_stopped(port), 1);
+    assert!(asked(&node, "delete").len() >= 2, "by both of them");
+}
+
 #[test]
 fn the_ng_client_relays_and_pays_what_a_call_owes_over_restarts_too() {
     let directory = tempfile::tempdir().expect("a directory");
     let (port, node) = ng_node();
-    let start = |boot| {
-        let origin = Origin { node: 5, boot };
-        let client = ClientSpec::new(directory.path(), 100, origin, 4, Duration::from_secs(2));
-        World::with(directory.path(), vec![row(9, "127.0.0.1", port)], Box::new(move |now| client.make(now)))
-    };
-    let session = |boot| format!("5-{boot:016x}-{:016x}-{:08x}", REQUEST.call.call_hash, REQUEST.call.pass);
+    let start = |boot| with_client(directory.path(), port, boot);
 
     // A call that ends: `end 1` is the record of the very call that asks.
     let world = start(100);

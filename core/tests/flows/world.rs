@@ -101,7 +101,7 @@ pub(crate) fn settings() -> Settings {
         unknown_source: UnknownSource::Drop,
         policy: corelane_core::engine::Policy::default(),
         budget: Budget::for_shard(100, 10, 1, &timers),
-        caps: Arc::new(Caps::new(CapsSize { providers: 64, carriers: 64, gateways: 64 })),
+        caps: Arc::new(Caps::new(CapsSize { providers: 64, carriers: 64, gateways: 64, addresses: 64 })),
     }
 }
 

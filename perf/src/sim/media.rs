@@ -5,13 +5,14 @@
 //!                    (audit.rs)                                  ├► late, twice, to nobody, refused, empty, far too large
 //!                                                                └► never
 //!   a freeze: nothing is answered until it thaws            owed: each call that offered anything, until its record says so
+//!                                                           asked: each call at its default_timeout, and whether RTP was heard
 //! ```
 //!
 //! It changes the addresses in a session description and nothing else (`sdp.rs`), so that it is seen in each message that leaves an
 //! engine whose it was and whether it went through here. Its chance is its own: a world without media is the same world with or without
 //! this file.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use corelane_core::bus::{ExchangeId, MEDIA_REQUEST_MAX, MediaCall, MediaOutcome, MediaReply, MediaRequest, Verb};
 use corelane_core::engine::Command;
@@ -25,6 +26,9 @@ use super::random::Random;
 use super::sdp::{self, Origin, Seen};
 use super::world::World;
 use crate::wire::{Message, Start};
+
+/// How often a call is said to have RTP at most: each one ends.
+pub(super) const HEARD_MAX: u8 = 5;
 
 /// Bytes of a description that is large and fits all the same.
 const LARGE: usize = 3000;
@@ -45,6 +49,10 @@ pub(super) struct MediaPlan {
     /// Bit by generation of the image: it has no media nodes.
     direct: u8,
     pub(super) offers: Offers,
+    /// Bit by caller: `timeout_mode` is `media`.
+    keeps: u8,
+    /// Calls at their `default_timeout` that RTP still flows in.
+    rtp_permille: u32,
 }
 
 impl MediaPlan {
@@ -66,6 +74,8 @@ impl MediaPlan {
                 fresh_permille: share(random),
                 bare_permille: share(random),
             },
+            keeps: if random.chance(500) { random.below(256) as u8 } else { 0 },
+            rtp_permille: random.pick(&[0, 500, 900]),
         };
         has.then_some(plan)
     }
@@ -73,6 +83,11 @@ impl MediaPlan {
     /// Whether the image of a generation has media nodes.
     pub(super) fn has_nodes(&self, generation: u64) -> bool {
         self.direct >> generation & 1 == 0
+    }
+
+    /// Whether the calls of a caller outlive `default_timeout` while RTP flows.
+    pub(super) fn keeps(&self, caller: u8) -> bool {
+        self.keeps >> caller & 1 == 1
     }
 }
 
@@ -102,12 +117,14 @@ enum Lie {
     Empty,
     /// Done, with one that fits into no message.
     Oversized,
+    /// No RTP was heard, whatever was asked.
+    Silent,
 }
 
 impl Lie {
-    const KINDS: [Lie; 12] = {
+    const KINDS: [Lie; 13] = {
         use Lie::*;
-        [Refused, NoNode, RingFull, Failed, Lost, Twice, Late, Stale, Moved, Large, Empty, Oversized]
+        [Refused, NoNode, RingFull, Failed, Lost, Twice, Late, Stale, Moved, Large, Empty, Oversized, Silent]
     };
 }
 
@@ -121,6 +138,16 @@ struct Reply {
     /// The call that it is about, and its session.
     call: u32,
     of: MediaCall,
+    /// It says whether RTP of this call flows.
+    heard: Option<MediaCall>,
+}
+
+/// A call at its `default_timeout`.
+#[derive(Copy, Clone, Default, Debug)]
+pub(super) struct Asked {
+    /// How often it was said to have RTP, and when an engine heard so last.
+    times: u8,
+    pub(super) heard_us: Option<u64>,
 }
 
 /// The host.
@@ -131,6 +158,8 @@ pub(super) struct Relay {
     /// Calls that have offered something and not ended.
     pub(super) owed: HashSet<MediaCall>,
     pub(super) nodes: Nodes,
+    /// Calls that it was asked about whether RTP flows, until they end.
+    pub(super) asked: HashMap<MediaCall, Asked>,
 }
 
 impl Relay {
@@ -141,6 +170,20 @@ impl Relay {
             replies: Vec::new(),
             owed: HashSet::new(),
             nodes: Nodes::default(),
+            asked: HashMap::new(),
+        }
+    }
+}
+
+impl Relay {
+    /// Whether RTP of a call flows, as far as this is known.
+    fn hears(&mut self, call: MediaCall, permille: u32) -> MediaOutcome {
+        let asked = self.asked.entry(call).or_default();
+        if asked.times < HEARD_MAX && self.random.chance(permille) {
+            asked.times += 1;
+            MediaOutcome::Done
+        } else {
+            MediaOutcome::Silent
         }
     }
 }
@@ -199,16 +242,25 @@ impl World<'_> {
             self.tally.lies += u64::from(lie.is_some());
             self.calls.get_mut(call as usize).into_iter().for_each(|call| call.lied_to = true);
         }
-        let mut reply = Reply { exchange: request.exchange, outcome, node, sdp: Vec::new(), call, of: request.call };
+        let mut reply =
+            Reply { exchange: request.exchange, outcome, node, sdp: Vec::new(), call, of: request.call, heard: None };
         // What no endpoint of the world wrote comes from mischief; the relay has something to say all the same.
         let nobody = Origin { call: NO_CALL, leg: 0, number: 0 };
         let of = sdp::find(request.sdp).map_or(nobody, |seen: Seen| seen.of);
-        sdp::relay(&mut reply.sdp, of, node as u8);
+        if request.verb == Verb::Query {
+            reply.heard = Some(request.call);
+            if outcome == MediaOutcome::Done {
+                reply.outcome = self.relay.hears(request.call, plan.rtp_permille);
+            }
+            self.tally.queries += 1;
+        } else {
+            sdp::relay(&mut reply.sdp, of, node as u8);
+        }
         let fail = |reply: &mut Reply, outcome| {
             (reply.outcome, reply.node) = (outcome, request.node);
             reply.sdp.clear();
         };
-        if outcome != MediaOutcome::Done {
+        if reply.outcome != MediaOutcome::Done {
             reply.sdp.clear();
         }
         let timeout_us = self.plan.timers.media_timeout.as_micros() as u64;
@@ -218,6 +270,7 @@ impl World<'_> {
             Some(Lie::NoNode) => fail(&mut reply, MediaOutcome::NoNode),
             Some(Lie::RingFull) => after = 0,
             Some(Lie::Failed) => fail(&mut reply, MediaOutcome::Failed),
+            Some(Lie::Silent) => fail(&mut reply, MediaOutcome::Silent),
             Some(Lie::Lost) => return,
             Some(Lie::Twice) => {
                 let again = self.relay.random.below(2 * timeout_us);
@@ -257,8 +310,13 @@ impl World<'_> {
             self.relay.replies[place as usize] = Some(reply);
             return self.network.schedule(frozen_until, Event::Media { shard, reply: place });
         }
-        let Reply { exchange, outcome, node, ref sdp, call, of } = reply;
+        let Reply { exchange, outcome, node, ref sdp, call, of, heard } = reply;
         self.last_call = call;
+        if outcome == MediaOutcome::Done
+            && let Some(asked) = heard.and_then(|heard| self.relay.asked.get_mut(&heard))
+        {
+            asked.heard_us = Some(self.now_us);
+        }
         let line = Line::Reply(outcome, exchange.index);
         self.ladder.note(self.now_us, call, End::Relay, End::Engine(shard), line, Fate::Done);
         self.obliged = outcome == MediaOutcome::Done;

@@ -108,6 +108,7 @@ impl Plan {
         let mut timers = draw_timers(random);
         if media.is_some() {
             timers.media_timeout = Duration::from_secs(of_media.pick(&[5, 5, 2, 10]));
+            timers.media_idle = Duration::from_secs(of_media.pick(&[60, 60, 5]));
         }
         let scarce =
             random.pick(&[Scarce::Nothing, Scarce::Nothing, Scarce::Nothing, Scarce::Calls, Scarce::Everything]);
@@ -195,6 +196,7 @@ fn draw_budget(
             client_transactions: few(random, ample.client_transactions),
             buffers: ample.buffers.map(|count| few(random, count)),
             exchanges: if media { few(random, ample.exchanges) } else { ample.exchanges },
+            ..ample
         },
     }
 }

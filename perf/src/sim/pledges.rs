@@ -10,7 +10,8 @@ use corelane_core::call::{CallRecord, EndReason};
 
 use super::audit::Fault;
 use super::ladder::NO_CALL;
-use super::network::LegIndex;
+use super::media::Asked;
+use super::network::{LegIndex, Party, SECOND};
 use super::sdp;
 use super::wire::{Method, cseq_method, header, leading_number, read_gateway_tag, tag};
 use super::world::World;
@@ -86,7 +87,10 @@ impl World<'_> {
         {
             self.break_promise(&format!("node {id} was told twice of the end of a call"), call.unwrap_or(NO_CALL));
         }
+        let asked = self.relay.asked.remove(&ended);
         let Some(number) = call else { return };
+        self.watch_kept(number, record);
+        self.watch_expiry(number, record, asked);
         let call = &self.calls[number as usize];
         if record.reason == EndReason::Lost
             && self.obliged
@@ -94,6 +98,34 @@ impl World<'_> {
         {
             self.break_promise("a call was lost to a media relay that did all that was asked of it", number);
         }
+    }
+
+    /// `default_timeout` ends no call of mode `media` that a node hears RTP of, or was not asked about.
+    fn watch_expiry(&mut self, number: u32, record: &CallRecord, asked: Option<Asked>) {
+        let call = &self.calls[number as usize];
+        if !self.keeps(number)
+            || record.reason != EndReason::Expired
+            || call.tampered
+            || call.lied_to
+            || self.is_scarce()
+        {
+            return;
+        }
+        let lives = self.plan.timers.default_timeout.as_micros() as u64;
+        // A refresh may have come just before the answer.
+        let young = |heard_us: u64| self.now_us + 5 * SECOND < heard_us + lives;
+        let what = match asked {
+            None if record.media => "a call expired that no media node was asked about",
+            Some(asked) if asked.heard_us.is_some_and(young) => "a call expired whose media node had just heard RTP",
+            _ => return,
+        };
+        self.break_promise(what, number);
+    }
+
+    /// Whether a call outlives `default_timeout` while RTP flows.
+    fn keeps(&self, number: u32) -> bool {
+        let Party::Caller(caller) = self.calls[number as usize].script.party else { return false };
+        self.plan.media.as_ref().is_some_and(|media| media.keeps(caller))
     }
 
     /// At the end: each request with a session description that reached an engine was passed on or answered, if only when media_timeout
@@ -141,7 +173,13 @@ impl World<'_> {
         if let Some(what) = what {
             return self.break_promise(&format!("{:?}: {what}", request.verb), call);
         }
-        if !asks || call == NO_CALL || self.calls[call as usize].tampered {
+        if call == NO_CALL || self.calls[call as usize].tampered {
+            return;
+        }
+        if request.verb == Verb::Query && !self.keeps(call) {
+            self.break_promise("a call of mode hard was asked about", call);
+        }
+        if !asks {
             return;
         }
         if sdp::find(request.sdp).is_none_or(|seen| seen.relayed || seen.of.call != call) {

@@ -25,6 +25,8 @@ pub(super) struct Tally {
     /// What was wished of media nodes, what of that was not just done, how often nothing was.
     pub(super) wishes: u64,
     pub(super) lies: u64,
+    /// Of those, whether RTP flows.
+    pub(super) queries: u64,
     pub(super) freezes: u64,
     /// Media nodes that went down.
     pub(super) nodes_lost: u64,
@@ -57,6 +59,7 @@ impl AddAssign<&Tally> for Tally {
         self.attempts += other.attempts;
         self.wishes += other.wishes;
         self.lies += other.lies;
+        self.queries += other.queries;
         self.freezes += other.freezes;
         self.nodes_lost += other.nodes_lost;
         self.relayed += other.relayed;
@@ -84,8 +87,8 @@ impl fmt::Display for Tally {
         writeln!(out, "answers      2xx {success}, 3xx {redirect}, 4xx {client}, 5xx {server}, 6xx {global}")?;
         writeln!(
             out,
-            "media        {} wishes, {} lies, {} freezes, {} nodes lost, {} messages relayed",
-            self.wishes, self.lies, self.freezes, self.nodes_lost, self.relayed
+            "media        {} wishes, {} of them at default_timeout, {} lies, {} freezes, {} nodes lost, {} messages relayed",
+            self.wishes, self.queries, self.lies, self.freezes, self.nodes_lost, self.relayed
         )?;
         writeln!(out, "datagrams    {}, {} lost, {} handed over", self.datagrams, self.lost, self.handed_over)?;
         writeln!(

@@ -27,7 +27,7 @@ use super::audit::Fault;
 use super::hosts::Host;
 use super::ladder::{End, Fate, Ladder, Line, NO_CALL};
 use super::leg::Call;
-use super::media::Relay;
+use super::media::{HEARD_MAX, Relay};
 use super::network::{Act, Event, LISTENERS, LegIndex, Network, SECOND};
 use super::order::Order;
 use super::plan::{Every, Plan};
@@ -43,7 +43,7 @@ const WALL_START: u64 = 1_800_000_000 * SECOND;
 const TIMEOUTS_MAX: u32 = 1_000_000;
 
 /// A table of caps for nobody.
-const NO_ROWS: CapsSize = CapsSize { providers: 0, carriers: 0, gateways: 0 };
+const NO_ROWS: CapsSize = CapsSize { providers: 0, carriers: 0, gateways: 0, addresses: 0 };
 
 /// One shard.
 pub(super) struct Node {
@@ -123,6 +123,7 @@ impl<'i> World<'i> {
             providers: most.providers.max(size.providers),
             carriers: most.carriers.max(size.carriers),
             gateways: most.gateways.max(size.gateways),
+            addresses: most.addresses.max(size.addresses),
         });
         let caps = Arc::new(Caps::new(size));
         let node = |shard: u8| {
@@ -227,7 +228,10 @@ impl<'i> World<'i> {
         let micros = |span: Duration| span.as_micros() as u64;
         let timers = &self.plan.timers;
         let longest = micros(timers.default_timeout) + micros(timers.early_timeout) + micros(timers.noack_timeout);
-        self.loaded_at.map_or(u64::MAX, |at| at + longest + 2 * 3600 * SECOND)
+        // As often as a relay hears RTP, and each time four questions may go unanswered.
+        let kept = u64::from(HEARD_MAX) * (micros(timers.default_timeout) + 4 * micros(timers.media_idle));
+        let kept = if self.plan.media.is_some() { kept } else { 0 };
+        self.loaded_at.map_or(u64::MAX, |at| at + longest + kept + 2 * 3600 * SECOND)
     }
 
     /// The shard whose timer is noticed next, and when.

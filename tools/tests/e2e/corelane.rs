@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -18,6 +19,9 @@ pub(crate) const T1_MS: u64 = 50;
 
 /// The image is compiled and the shards are pinned well within this on a busy machine.
 const START: Duration = Duration::from_secs(30);
+
+/// What an operator asks for comes, and works, well within this on a busy machine.
+const ANSWER: Duration = Duration::from_secs(20);
 
 /// 64 × T1 with room for a busy machine.
 const LINGER: Duration = Duration::from_secs(30);
@@ -38,6 +42,9 @@ const SLOTS: [&str; 6] = [
 /// The last line of a dump of counters starts so: scopes come in the order shards, node, names in the order of core's table.
 const LAST_SCOPE: &str = "node";
 
+/// The scope of the control core, which comes first.
+const CONTROL: &str = "control";
+
 /// The flags that tests vary.
 #[derive(Clone)]
 pub(crate) struct Options {
@@ -51,6 +58,9 @@ pub(crate) struct Options {
     pub(crate) ring_timeout_ms: u64,
     pub(crate) noack_timeout_ms: u64,
     pub(crate) default_timeout_s: u64,
+    pub(crate) node_id: Option<u32>,
+    pub(crate) media_reconcile_interval_s: u64,
+    pub(crate) media_orphan_age_s: u64,
 }
 
 impl Default for Options {
@@ -66,6 +76,9 @@ impl Default for Options {
             ring_timeout_ms: 60_000,
             noack_timeout_ms: 5_000,
             default_timeout_s: 60,
+            node_id: None,
+            media_reconcile_interval_s: 30,
+            media_orphan_age_s: 60,
         }
     }
 }
@@ -74,7 +87,7 @@ impl Default for Options {
 pub(crate) struct Corelane {
     process: Process,
     printed: Arc<Mutex<Vec<String>>>,
-    complaints: std::path::PathBuf,
+    complaints: PathBuf,
 }
 
 impl Corelane {
@@ -89,7 +102,7 @@ impl Corelane {
             .arg("--routes")
             .arg(routes)
             .arg("--state-dir")
-            .arg(site.path().join("state"))
+            .arg(state(site))
             .args(["--shards", &options.shards.to_string()])
             .args(["--steering", options.steering, "--io", options.io, "--unknown-source", options.unknown_source])
             .args(["--calls-max", &options.calls_max.to_string(), "--cps-max", "1000"])
@@ -99,6 +112,9 @@ impl Corelane {
             .args(["--ring-timeout-ms", &options.ring_timeout_ms.to_string()])
             .args(["--noack-timeout-ms", &options.noack_timeout_ms.to_string()])
             .args(["--default-timeout-s", &options.default_timeout_s.to_string()])
+            .args(["--media-reconcile-interval-s", &options.media_reconcile_interval_s.to_string()])
+            .args(["--media-orphan-age-s", &options.media_orphan_age_s.to_string()])
+            .args(options.node_id.iter().flat_map(|id| ["--node-id".to_owned(), id.to_string()]))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(File::create(&complaints).expect("a log file"));
@@ -125,6 +141,27 @@ impl Corelane {
     pub(crate) fn log(&self) -> String {
         let complaints = fs::read_to_string(&self.complaints).unwrap_or_default();
         format!("{}\n{complaints}", self.lines_from(0).join("\n"))
+    }
+
+    /// Has it read its media nodes again (SIGHUP); what it says of that.
+    pub(crate) fn reload(&mut self) -> String {
+        let from = self.lines_from(0).len();
+        self.process.signal("HUP");
+        wait_until("corelane says what it reloaded", ANSWER, || {
+            self.lines_from(from).into_iter().find(|line| line.starts_with("reload: "))
+        })
+    }
+
+    /// Waits until a counter of its control core has this value.
+    pub(crate) fn await_control(&mut self, name: &str, wanted: u64) {
+        let (mut last, wanted) = (Vec::new(), format!("counter control {name}={wanted}"));
+        let come = poll(ANSWER, || {
+            let from = self.lines_from(0).len();
+            drop(self.counters());
+            last = self.lines_from(from);
+            last.contains(&wanted).then_some(())
+        });
+        assert!(come.is_some(), "waited {ANSWER:?} in vain for `{wanted}`:\n{}", last.join("\n"));
     }
 
     /// A fresh dump of its counters.
@@ -175,6 +212,13 @@ impl Corelane {
         counters
     }
 
+    /// Ends it at once (SIGTERM), whatever is going on.
+    pub(crate) fn stop(mut self) {
+        self.process.signal("TERM");
+        let status = self.process.finish(Duration::from_secs(10));
+        assert!(status.is_some_and(|status| status.success()), "SIGTERM: {status:?}\n{}", self.log());
+    }
+
     /// Kills it at once (SIGKILL): it gets to say and write nothing more.
     pub(crate) fn crash(mut self) {
         self.process.signal("KILL");
@@ -208,9 +252,17 @@ impl Drop for Corelane {
     }
 }
 
-/// A dump of counters: `counter shard=0 calls_live=0` … `counter node calls_live=0`.
-#[derive(PartialEq, Debug)]
+/// A dump of counters: `counter control media_lists=0` … `counter shard=0 calls_live=0` … `counter node calls_live=0`.
+#[derive(Debug)]
 pub(crate) struct Counters(BTreeMap<String, BTreeMap<String, u64>>);
+
+/// As far as calls are concerned: the control core pings its nodes also when nothing goes on.
+impl PartialEq for Counters {
+    fn eq(&self, other: &Counters) -> bool {
+        let calls = |counters: &Counters| counters.0.clone().into_iter().filter(|(scope, _)| scope != CONTROL);
+        calls(self).eq(calls(other))
+    }
+}
 
 impl Counters {
     /// A whole dump, or `None` while its last line is not there yet.
@@ -222,10 +274,6 @@ impl Counters {
                 continue;
             }
             let scope = words.next()?;
-            // The control core pings its nodes also when nothing goes on.
-            if scope == "control" {
-                continue;
-            }
             let scope = scopes.entry(scope.to_owned()).or_default();
             for (name, value) in words.filter_map(|word| word.split_once('=')) {
                 scope.insert(name.to_owned(), value.parse().ok()?);
@@ -238,6 +286,11 @@ impl Counters {
     /// A counter of the whole node.
     pub(crate) fn node(&self, name: &str) -> u64 {
         self.of(LAST_SCOPE, name)
+    }
+
+    /// A counter of the control core.
+    pub(crate) fn control(&self, name: &str) -> u64 {
+        self.of(CONTROL, name)
     }
 
     /// A counter of one shard.
@@ -267,6 +320,11 @@ impl Counters {
         let value = self.0.get(scope).and_then(|counters| counters.get(name));
         *value.unwrap_or_else(|| panic!("no counter `{name}` of {scope} in {:?}", self.0))
     }
+}
+
+/// Where its files lie.
+pub(crate) fn state(site: &Site) -> PathBuf {
+    site.path().join("state")
 }
 
 /// Where a test's Corelane listens when it has one listener.

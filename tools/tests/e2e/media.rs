@@ -8,8 +8,10 @@
 //! Every SDP that an end sends names that end's own socket, so a test that looks at an SDP which arrived sees at once whether it came
 //! through a relay (invariant I2). Each test ends with no session left on any node.
 
+mod drain;
 mod faults;
 mod positions;
+mod reconcile;
 mod rtp;
 pub(crate) mod rtpengine;
 
@@ -29,6 +31,9 @@ const NUMBER: &str = "4912345";
 struct Stage {
     corelane: Option<Corelane>,
     nodes: Vec<Rtpengine>,
+    /// Where relays are, its own nodes or somebody else's.
+    relays: Vec<SocketAddr>,
+    options: Options,
     caller: Peer,
     gateway: Peer,
     /// The gateway that comes after it; nobody is there yet.
@@ -51,14 +56,26 @@ impl Stage {
     fn with(nodes: u8, options: &Options) -> Stage {
         let site = Site::new();
         let nodes: Vec<Rtpengine> = (0..nodes).map(|node| Rtpengine::start(&site, 41 + node)).collect();
+        Stage::on(site, nodes, options)
+    }
+
+    /// Same, with nodes that are there.
+    fn on(site: Site, nodes: Vec<Rtpengine>, options: &Options) -> Stage {
+        let relays = nodes.iter().map(Rtpengine::address).collect();
+        Stage { nodes, ..Stage::beside(site, relays, options) }
+    }
+
+    /// Same, with somebody else's nodes.
+    fn beside(site: Site, relays: Vec<SocketAddr>, options: &Options) -> Stage {
         let (address, place) = (listener(&site), site.address(21));
         let then = site.address(22);
         let tables = Tables::new(address, site.caller()).gateway("49", place).then(then);
-        let tables = nodes.iter().fold(tables, |tables, node| tables.media_node(node.address()));
+        let tables = relays.iter().fold(tables, |tables, relay| tables.media_node(*relay));
         let corelane = Some(Corelane::start(&site, &tables, options));
         let (caller, gateway) = (Peer::new(site.caller(), address), Peer::at(place, address));
         let ends = ends(&site, Codec::Pcma);
-        Stage { corelane, nodes, caller, gateway, then, address, ends, tables, site }
+        let (nodes, options) = (Vec::new(), options.clone());
+        Stage { corelane, nodes, relays, options, caller, gateway, then, address, ends, tables, site }
     }
 
     fn corelane(&mut self) -> &mut Corelane {
@@ -80,7 +97,7 @@ impl Stage {
     /// Where an SDP that arrived wants the audio: at one of the nodes.
     fn of_relay(&self, message: &Message) -> SocketAddr {
         let told = media_address(message);
-        let of_node = self.nodes.iter().any(|node| node.host() == told.ip());
+        let of_node = self.relays.iter().any(|relay| relay.ip() == told.ip());
         assert!(of_node, "I2: an SDP did not come back from a node:\n{}", message.text());
         for end in &self.ends {
             let own = end.address();
@@ -182,6 +199,16 @@ impl Stage {
         assert_eq!(self.caller.receive_final(&bye).code(), Some(200));
     }
 
+    /// Corelane is killed: it gets to say and write nothing more.
+    fn crash(&mut self) {
+        self.corelane.take().expect("it runs").crash();
+    }
+
+    /// It starts again.
+    fn restart(&mut self) {
+        self.corelane = Some(Corelane::start(&self.site, &self.tables, &self.options));
+    }
+
     /// Sessions on all nodes together.
     fn sessions(&self) -> usize {
         self.nodes.iter().map(|node| node.sessions().len()).sum()
@@ -227,5 +254,9 @@ fn rtpengine_relays_audio_between_two_ends() {
     let gateway_told = node.exchange("offer", "alone", &ends[0].sdp("sendrecv"));
     let caller_told = node.exchange("answer", "alone", &ends[1].sdp("sendrecv"));
     assert_eq!(node.sessions(), ["alone"]);
+    assert_eq!(node.heard("alone").last_packet_s, None, "streams that were made and never heard");
     flows(&ends[0], caller_told, &ends[1], gateway_told);
+    // What `timeout_mode` `media` lives by; at least the flow's first packet came in this second or later.
+    let heard = node.heard("alone");
+    assert!(heard.created_s > 0 && heard.last_packet_s >= Some(heard.created_s), "{heard:?}");
 }
