@@ -44,7 +44,7 @@ use tokio::task::{LocalSet, spawn_local};
 use crate::problem::{Place, Problem};
 use crate::slow;
 
-pub use client::ClientSpec;
+pub use client::{ClientSpec, Found};
 pub use machine::{MediaMachine, MediaNode, NoNodes, Outputs};
 pub use media::{MediaHandle, MediaParts};
 

@@ -102,16 +102,32 @@ pub fn compile(directory: &Path, path: &Path) -> Result<Vec<Problem>, Vec<Proble
     }
 }
 
-/// Reads, checks and compiles the tables without writing anything: their listeners, or nothing and the reasons among the problems.
-pub(crate) fn check_tables(directory: &Path, problems: &mut Vec<Problem>) -> Option<Vec<Declared>> {
+/// What a start with some tables would have of them.
+pub(crate) struct Read {
+    pub(crate) listeners: Vec<Declared>,
+    pub(crate) caps: CapsSize,
+    /// Whether there are media nodes.
+    pub(crate) relays: bool,
+}
+
+/// Reads, checks and compiles the tables without writing anything. `None` where they do not compile; the reasons are among the problems then.
+pub(crate) fn check_tables(config: &Config, problems: &mut Vec<Problem>) -> Option<Read> {
+    let directory = &config.routes.value;
+    // Slots are those that a start would give: they go on from the image that is there, and the table of caps is as large as they are.
+    let before = open(&config.image()).ok();
+    let before = before.as_ref().map(MappedImage::image).filter(|image| image.verify().is_ok());
     let compiled = directory_exists(directory).and_then(|()| {
         let told = |rows: Vec<routes::Problem>| rows.iter().map(|row| row_problem(directory, row)).collect::<Vec<_>>();
         let tables = routes::load(directory).map_err(told)?;
         problems.extend(routes::warnings(&tables).iter().map(|row| row_problem(directory, row).as_warning()));
-        routes::compile(&tables, None).map_err(told)
+        routes::compile(&tables, before).map_err(told)
     });
     match compiled {
-        Ok(bytes) => Some(declared(&Image::open(&bytes).expect("the encoder writes what the reader reads"))),
+        Ok(bytes) => {
+            let image = Image::open(&bytes).expect("the encoder writes what the reader reads");
+            let relays = !image.tables().media_nodes.is_empty();
+            Some(Read { listeners: declared(&image), caps: CapsSize::for_image(&image), relays })
+        }
         Err(found) => {
             problems.extend(found);
             None

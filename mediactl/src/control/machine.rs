@@ -57,6 +57,8 @@ pub trait MediaMachine {
     fn next_timeout(&self) -> Instant;
     /// Whether it holds sessions at a node, or owes deletes there.
     fn holds(&self, node: u32) -> bool;
+    /// Whether a node is not given up: it answers, or has not been silent for long.
+    fn answers(&self, node: u32) -> bool;
     /// Whether a delete is to be paid until then to a node that answers: one that is on its way, or waits for its turn.
     fn pays(&self, until: Instant) -> bool;
     /// Its counters by name.
@@ -85,6 +87,9 @@ impl MediaMachine for NoNodes {
     }
     fn holds(&self, _: u32) -> bool {
         false
+    }
+    fn answers(&self, _: u32) -> bool {
+        true
     }
     fn pays(&self, _: Instant) -> bool {
         false

@@ -293,6 +293,7 @@ impl<M: MediaMachine + 'static> Media<M> {
         }
         if now >= self.copy_at {
             self.forget_nodes(now);
+            self.tell_silent(now);
             self.copy_counters();
             if self.unconnected {
                 self.connect();
@@ -342,6 +343,13 @@ impl<M: MediaMachine + 'static> Media<M> {
         }
         if !gone.is_empty() {
             self.configure(now);
+        }
+    }
+
+    fn tell_silent(&mut self, now: Instant) {
+        let Some(machine) = &self.machine else { return };
+        for line in self.nodes.tell(now, |node| machine.answers(node)) {
+            eprintln!("corelane: {line}");
         }
     }
 

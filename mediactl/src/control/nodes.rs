@@ -11,6 +11,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use corelane_core::Instant;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, spawn_local};
 
@@ -18,6 +19,9 @@ use super::lists::{self, Listed};
 use super::machine::MediaNode;
 use super::names::{self, Found};
 use crate::rtpengine::node::{Admin, NodeConfig};
+
+/// From one line about a node to the next: whoever should read them may have gone, and nothing here may wait for him.
+const TELL_INTERVAL: Duration = Duration::from_secs(5);
 
 /// A node as it is known now. Nobody follows its name and list any more when it is dropped.
 struct Known {
@@ -28,6 +32,8 @@ struct Known {
     /// Its row is gone.
     leaving: bool,
     followers: Vec<AbortHandle>,
+    /// What was told last, and when: whether it answers.
+    told: (bool, Instant),
 }
 
 impl Drop for Known {
@@ -77,7 +83,7 @@ impl Nodes {
             let looking = spawn_local(names::follow(row.id, row.host.clone(), row.port, self.found.clone()));
             followers.push(looking.abort_handle());
         }
-        Known { row, address, shown, leaving: false, followers }
+        Known { row, address, shown, leaving: false, followers, told: (true, Instant::ZERO) }
     }
 
     /// A name was looked up: whether a node is somewhere else now. What was found for a row of before says nothing.
@@ -114,6 +120,30 @@ impl Nodes {
         configs.collect()
     }
 
+    /// Tells the operator which nodes have fallen silent, and which answer again: one line for each, and no more than one in [`TELL_INTERVAL`].
+    pub(super) fn tell(&mut self, now: Instant, answers: impl Fn(u32) -> bool) -> Vec<String> {
+        let mut lines = Vec::new();
+        for Known { row: MediaNode { id, .. }, address, told, .. } in &mut self.known {
+            // Of a name that does not resolve is told where names are looked up.
+            let Some(address) = address else { continue };
+            let answers = answers(*id);
+            let again = told.1 == Instant::ZERO || now.since(told.1) >= TELL_INTERVAL;
+            if answers == told.0 || !again {
+                continue;
+            }
+            *told = (answers, now);
+            lines.push(if answers {
+                format!("media node {id} at {address} answers again")
+            } else {
+                format!(
+                    "media node {id} at {address} does not answer: no new call is given to it until it does (look whether rtpengine runs there with \
+                     this `listen-ng`, and at firewalls)"
+                )
+            });
+        }
+        lines
+    }
+
     /// Tells those who ask nodes for their lists where they are now.
     pub(super) fn show(&self) {
         for Known { address, shown, .. } in &self.known {
@@ -135,6 +165,23 @@ mod tests {
     fn told(nodes: &Nodes) -> Vec<(u32, Option<u16>, Admin)> {
         let configs = nodes.configs().into_iter();
         configs.map(|node| (node.id, node.address.map(|address| address.port()), node.admin)).collect()
+    }
+
+    #[tokio::test]
+    async fn a_silent_node_is_told_once() {
+        let told = async {
+            let (found_in, _found) = mpsc::channel(8);
+            let (listed_in, _listed) = mpsc::channel(1);
+            let mut nodes = Nodes::new(Duration::from_secs(30), found_in, listed_in);
+            nodes.take(vec![row(1, "127.0.0.1", 1000), row(2, "127.0.0.1", 2000), row(3, "no.such.name.invalid", 1)]);
+            let at = |seconds: u64| Instant::from_micros(seconds * 1_000_000);
+            let lines = [(1, false), (2, false), (3, true), (12, true), (13, true), (14, false), (30, false)]
+                .map(|(second, answers)| nodes.tell(at(second), |id| id == 2 || answers));
+            assert_eq!(lines.each_ref().map(Vec::len), [1, 0, 0, 1, 0, 0, 1], "{lines:?}");
+            assert!(lines[0][0].starts_with("media node 1 at 127.0.0.1:1000 does not answer"), "{lines:?}");
+            assert_eq!(lines[3], ["media node 1 at 127.0.0.1:1000 answers again"]);
+        };
+        LocalSet::new().run_until(told).await;
     }
 
     #[tokio::test]

@@ -1,15 +1,14 @@
 //! The client against scripted nodes in virtual time.
 
 use corelane_core::bus::{ExchangeId, Verb};
-use corelane_core::limits::MESSAGE_SIZE_MAX;
 
 use super::super::bencode::Value;
-use super::super::id::Cookie;
 use super::super::node::{Admin, SILENCE_MAX};
 use super::super::sessions::RECORD;
 use super::*;
 
 mod owed;
+mod replies;
 
 const ORIGIN: Origin = Origin { node: 7, boot: 9 };
 const SETTINGS: ClientSettings = ClientSettings {
@@ -26,10 +25,8 @@ enum Mode {
     Frozen,
     Full,
     BadSdp,
-    /// Says `ok` and nothing more.
-    Mute,
-    /// Rewrites an SDP into one that no message can carry.
-    Verbose,
+    /// Says this to every offer and answer, and to every delete.
+    Says(&'static [u8]),
 }
 
 /// What left the client.
@@ -98,6 +95,10 @@ impl World {
     }
 
     fn ask(&mut self, call: u64, verb: Verb, node: u32, to_tag: &[u8]) -> ExchangeId {
+        self.ask_with(call, verb, node, to_tag, b"v=0\r\n")
+    }
+
+    fn ask_with(&mut self, call: u64, verb: Verb, node: u32, to_tag: &[u8], sdp: &[u8]) -> ExchangeId {
         self.exchange += 1;
         let exchange = ExchangeId { index: self.exchange, generation: 1 };
         let request = MediaRequest {
@@ -112,9 +113,10 @@ impl World {
             from_tag: b"a",
             to_tag,
             flags: b"",
-            sdp: b"v=0\r\n",
+            sdp,
         };
-        self.client.submit(Instant::from_micros(self.now), 0, &request, &mut self.out);
+        let shard = (call % 3) as u16;
+        self.client.submit(Instant::from_micros(self.now), shard, &request, &mut self.out);
         self.carry();
         exchange
     }
@@ -137,14 +139,13 @@ impl World {
             let before = self.asked.insert(cookie, bytes.clone());
             assert!(before.is_none_or(|before| before == bytes), "a cookie is one question: {}", bytes.escape_ascii());
             self.order.push(text("command"));
-            let oversized = format!("d3:sdp{}:{}6:result2:oke", MESSAGE_SIZE_MAX + 1, "x".repeat(MESSAGE_SIZE_MAX + 1));
             let is_exchange = matches!(&*text("command"), "offer" | "answer");
             let answer: &[u8] = match (self.modes[&node], &*text("command")) {
                 (Mode::Frozen, _) => continue,
                 (Mode::Full, "offer") => b"d6:result10:load limit7:message19:Load limit exceedede",
                 (Mode::BadSdp, _) if is_exchange => b"d6:result5:error12:error-reason19:Failed to parse SDPe",
-                (Mode::Mute, _) if is_exchange => b"d6:result2:oke",
-                (Mode::Verbose, _) if is_exchange => oversized.as_bytes(),
+                (Mode::Says(reply), "delete") => reply,
+                (Mode::Says(reply), _) if is_exchange => reply,
                 (_, "query") if self.gone.contains(&text("call-id")) => {
                     b"d6:result5:error12:error-reason15:Unknown call-ide"
                 }
@@ -289,60 +290,31 @@ fn loss_costs_retransmissions_and_no_call_and_no_debt() {
     assert!(world.client.counters().value(Counter::Retransmissions) > 0);
 }
 
+/// What there is no room for is not restored, and nothing older in its place; all else goes on, and the room comes back with the end of calls.
 #[test]
-fn full_refused_and_unreachable() {
-    let mut world = World::new(2, table());
-    world.modes.insert(1, Mode::Full);
-    let offers: Vec<ExchangeId> = (1..=20).map(|call| world.ask(call, Verb::Offer, 0, b"")).collect();
-    world.run(5);
-    assert!(offers.iter().all(|offer| world.outcome(*offer) == Some((MediaOutcome::Done, 2))));
-    assert_eq!(world.client.sessions().of_node(1), 0, "nothing was made there");
-    world.modes.insert(2, Mode::Full);
-    let none = world.ask(50, Verb::Offer, 0, b"");
-    world.run(5);
-    assert_eq!(world.outcome(none), Some((MediaOutcome::NoNode, 0)));
-    world.modes.insert(1, Mode::BadSdp);
-    world.modes.insert(2, Mode::BadSdp);
-    let refused = world.ask(51, Verb::Offer, 0, b"");
-    world.run(5);
-    assert!(matches!(world.outcome(refused), Some((MediaOutcome::Refused, _))));
-
-    let answer = world.ask(1, Verb::Answer, 2, b"b");
-    world.client.on_unreachable(Instant::from_micros(world.now), 2, &mut world.out);
-    assert_eq!(world.outcome(answer), Some((MediaOutcome::Failed, 0)));
-}
-
-#[test]
-fn replies_that_are_not_to_be_trusted_are_counted_and_the_question_goes_on() {
-    let mut world = World::new(1, table());
-    world.modes.insert(1, Mode::Frozen);
-    let offer = world.ask(5, Verb::Offer, 0, b"");
-    let (cookie, socket) = {
-        let question =
-            world.client.questions.iter().find(|(_, question)| matches!(question.purpose, Purpose::Media(_)));
-        let (number, question) = question.unwrap();
-        (Cookie { origin: ORIGIN, number: *number }.to_string(), question.socket)
+fn the_room_for_sdp_is_bounded() {
+    let mut world = World::new(1, vec![0; 2 * RECORD]);
+    let count = |world: &mut World, counter| world.client.counters().value(counter);
+    let exchange = |world: &mut World, sdp: &[u8]| {
+        let offer = world.ask_with(5, Verb::Offer, 1, b"", sdp);
+        world.run(3);
+        let answer = world.ask_with(5, Verb::Answer, 1, b"b", sdp);
+        world.run(3);
+        assert_eq!([offer, answer].map(|asked| world.outcome(asked)), [Some((MediaOutcome::Done, 1)); 2]);
+        let restore = world.ask(5, Verb::Restore, 1, b"b");
+        world.run(6);
+        world.outcome(restore).expect("an answer").0
     };
-    let now = Instant::from_micros(world.now);
-    let good = format!("{cookie} d3:sdp3:v=06:result2:oke");
-    let cases = [
-        (socket, address(9), good.clone(), Counter::RepliesMisplaced),
-        (socket + 1, address(1), good.clone(), Counter::RepliesMisplaced),
-        (socket, address(1), good[..good.len() - 1].to_owned(), Counter::RepliesMalformed),
-        (socket, address(1), format!("{cookie} hello"), Counter::RepliesMalformed),
-        (socket, address(1), "x d6:result4:ponge".to_owned(), Counter::RepliesForeign),
-        (socket, address(1), "7-0000000000000009-ffff d6:result4:ponge".to_owned(), Counter::RepliesForeign),
-    ];
-    for (socket, from, bytes, counter) in cases {
-        let before = world.client.counters().value(counter);
-        world.client.on_datagram(now, socket, from, bytes.as_bytes(), &mut world.out);
-        assert_eq!(world.client.counters().value(counter), before + 1, "{bytes}");
-        assert_eq!(world.outcome(offer), None);
+    assert_eq!(exchange(&mut world, b"v=0\r\n"), MediaOutcome::Done);
+    let most = 2 * SESSION_BYTES as u64;
+    for (bytes, outcome) in [(3 * SESSION_BYTES / 2, MediaOutcome::Failed), (100, MediaOutcome::Done)] {
+        assert_eq!(exchange(&mut world, &vec![b's'; bytes]), outcome, "{bytes}");
+        let kept = count(&mut world, Counter::SdpKept);
+        assert!(0 < kept && kept <= most, "{kept} of {most}");
     }
-    world.client.on_datagram(now, socket, address(1), good.as_bytes(), &mut world.out);
-    assert_eq!(world.outcome(offer), Some((MediaOutcome::Done, 1)));
-    world.client.on_datagram(now, socket, address(1), good.as_bytes(), &mut world.out);
-    assert_eq!(world.client.counters().value(Counter::RepliesLate), 1);
+    assert_eq!(count(&mut world, Counter::SdpUnkept), 1, "the answer that had no room beside its offer");
+    world.ended(5);
+    assert_eq!(count(&mut world, Counter::SdpKept), 0);
 }
 
 /// A node may serve its questions in any order, so the next one of a call waits for the reply; those of other calls do not.
@@ -381,24 +353,6 @@ fn a_wish_of_a_call_that_has_ended_makes_no_session() {
     assert_eq!([offer, late].map(|one| world.outcome(one)), [Some((MediaOutcome::Failed, 0)); 2]);
     world.run(1100);
     assert_eq!((world.deleted.len(), world.client.sessions().live()), (1, 0), "after the offer that was on its way");
-}
-
-#[test]
-fn replies_that_cannot_be_forwarded() {
-    let mut world = World::new(1, table());
-    for (mode, outcome, counter) in [
-        (Mode::Mute, MediaOutcome::Failed, Counter::RepliesUnfitting),
-        (Mode::Verbose, MediaOutcome::Refused, Counter::RepliesOversized),
-    ] {
-        world.modes.insert(1, mode);
-        let offer = world.ask(5, Verb::Offer, 0, b"");
-        world.run(3);
-        assert_eq!(world.outcome(offer), Some((outcome, 1)), "{mode:?}");
-        assert_eq!(world.value(counter), 1, "{mode:?}");
-    }
-    world.ended(5);
-    world.run(5);
-    assert_eq!((world.deleted.len(), world.client.sessions().live()), (1, 0), "what it made is owed all the same");
 }
 
 /// The node that has the session is asked whether RTP flows, and no other; a node that cannot say is no silent one.
