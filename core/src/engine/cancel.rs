@@ -90,6 +90,7 @@ impl Engine {
             server: None,
             dialog: 0,
             sender: Side::Caller,
+            cseq: 0,
             asked: Asked::default(),
             attempt: 0,
         };

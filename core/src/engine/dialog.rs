@@ -126,7 +126,7 @@ impl Engine {
         }
         let opens = number == call.opening.cseq && found.side == Side::Caller;
         let through_a_node = call.media.is_some() && call.state != State::HungUp;
-        if through_a_node && !incoming.relayed && self.holds_ack(turn, incoming, found.call, opens) {
+        if through_a_node && !incoming.relayed && self.holds_ack(turn, incoming, (found.call, found.side), opens) {
             return;
         }
         let Some(call) = self.calls.find(found.call) else { return };

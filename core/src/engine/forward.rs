@@ -80,6 +80,7 @@ impl Engine {
             server: forward.server,
             dialog: forward.dialog,
             sender: forward.sender,
+            cseq: incoming.message.cseq().number,
             asked: forward.asked,
             attempt: forward.media.map_or(0, |(attempt, _)| attempt),
         };

@@ -95,6 +95,7 @@ impl Engine {
             server: None,
             dialog: 0,
             sender: Side::Caller,
+            cseq,
             asked: Asked::default(),
             attempt: 0,
         };

@@ -299,6 +299,8 @@ pub(crate) struct Role {
     /// Inside a dialog: which one (callee's tag), and whose request it is. For the INVITE of a call: the call's pass.
     pub(crate) dialog: u64,
     pub(crate) sender: Side,
+    /// Number of its CSeq: that of the ACK of an INVITE.
+    pub(crate) cseq: u32,
     /// What the request asks for of the session timer.
     pub(crate) asked: Asked,
     /// Number of the hunted attempt at the media node (`via-branch`); 0: what SDP it brings goes from end to end.
@@ -333,6 +335,8 @@ pub(crate) struct ClientTransaction {
     pub(crate) callers_cause: Option<Cause>,
     /// Offer and answer of this request.
     pub(crate) media: media::State,
+    /// The INVITE of the call that was sent before this one: its ACK may come later.
+    pub(crate) before: Option<ClientRef>,
     /// Its responses that wait for a media node, in order.
     pub(crate) parked: Option<ExchangeRef>,
     /// The relay's SDP of its last response, and of its ACK: they may come again.
@@ -363,6 +367,7 @@ impl ClientTransaction {
             hold: GatewayHold::NONE,
             callers_cause: None,
             media: media::State::Closed,
+            before: None,
             parked: None,
             kept: [None; 2],
             sent: None,
