@@ -110,6 +110,8 @@ impl From<&Provider<'_>> for ProviderLimits {
 pub enum Peer {
     /// The caller's network.
     Provider,
+    /// The row of `provider_address` that the call came from.
+    Address,
     /// The carrier of the candidate.
     Carrier,
     /// The candidate itself.
@@ -148,6 +150,7 @@ impl Refusal {
         match (self.peer, self.limit) {
             (Peer::Provider, Limit::CallsOfDay | Limit::MinutesOfDay) => Counter::ProviderDayUsed,
             (Peer::Provider, _) => Counter::ProviderCapped,
+            (Peer::Address, _) => Counter::AddressCapped,
             (Peer::Carrier | Peer::Gateway, _) => Counter::CandidateCapped,
         }
     }

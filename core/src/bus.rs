@@ -10,7 +10,7 @@
 //!
 //! ```text
 //!   0   exchange: index 32, generation 32     8   keyed hash of the Call-ID 64   16   start of the call, µs 64   24   pass 32
-//!   28  set 32   32  node id 32 (0: choose)   36  verb 8   37  attempt 8   38  two zeros   40  four lengths 16   48  eight zeros
+//!   28  set 32   32  node id 32 (0: choose)   36  verb 8   37  attempt 8   38  two zeros   40  four lengths 16   48  since, µs 64
 //!   56  from-tag │ to-tag │ flags │ SDP
 //! ```
 //!
@@ -60,6 +60,8 @@ pub enum Verb {
     DeleteBranch = 3,
     /// An offer was refused: what was agreed last holds again (the control core keeps it).
     Restore = 4,
+    /// Whether RTP of the call came since [`MediaRequest::since_us`].
+    Query = 5,
 }
 
 impl Verb {
@@ -69,6 +71,7 @@ impl Verb {
             2 => Verb::Answer,
             3 => Verb::DeleteBranch,
             4 => Verb::Restore,
+            5 => Verb::Query,
             _ => return None,
         })
     }
@@ -83,6 +86,8 @@ pub struct MediaRequest<'r> {
     pub call: MediaCall,
     /// When its INVITE came, in microseconds of the wall clock.
     pub started_us: u64,
+    /// For [`Verb::Query`]: RTP that came before does not count, in microseconds of the wall clock. 0 for all others.
+    pub since_us: u64,
     /// Which nodes may serve it (column `media_set`).
     pub set: u32,
     /// The id of the node that has the session; 0 before the first offer.
@@ -115,6 +120,7 @@ impl<'r> MediaRequest<'r> {
         put(28, &self.set.to_le_bytes());
         put(32, &self.node.to_le_bytes());
         put(36, &[self.verb as u8, self.attempt]);
+        put(48, &self.since_us.to_le_bytes());
         for (place, text) in texts.iter().enumerate() {
             // Each of them was part of one message, or is a column.
             put(40 + 2 * place, &(text.len() as u16).to_le_bytes());
@@ -123,6 +129,12 @@ impl<'r> MediaRequest<'r> {
         for text in texts {
             out.put(text);
         }
+    }
+
+    /// Whether these bytes are the first offer of a call, which can be refused without harm to one in progress.
+    #[must_use]
+    pub fn opens(bytes: &[u8]) -> bool {
+        bytes.get(32..37) == Some(&[0, 0, 0, 0, Verb::Offer as u8])
     }
 
     /// Reads what [`MediaRequest::write`] wrote; `None` for anything else.
@@ -141,6 +153,7 @@ impl<'r> MediaRequest<'r> {
             exchange: ExchangeId { index: word(0), generation: word(4) },
             call: MediaCall { call_hash: long(8), pass: word(24) },
             started_us: long(16),
+            since_us: long(48),
             set: word(28),
             node: word(32),
             verb: Verb::of(head[36])?,
@@ -157,7 +170,7 @@ impl<'r> MediaRequest<'r> {
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum MediaOutcome {
-    /// A node did it; the SDP is the rewritten one.
+    /// A node did it; the SDP is the rewritten one. To [`Verb::Query`]: RTP came.
     Done = 0,
     /// The node refused this SDP: no other would take it (488 upstream).
     Refused = 1,
@@ -165,6 +178,8 @@ pub enum MediaOutcome {
     NoNode = 2,
     /// The node that has the session did not do it: it is gone, or said no.
     Failed = 3,
+    /// Only to [`Verb::Query`]: the node has heard no RTP of the call, or knows nothing of it.
+    Silent = 4,
 }
 
 /// The answer to a [`MediaRequest`].
@@ -176,7 +191,7 @@ pub struct MediaReply<'r> {
     pub outcome: MediaOutcome,
     /// The id of the node that has the session now; 0 for none.
     pub node: u32,
-    /// The rewritten SDP; empty unless done.
+    /// The rewritten SDP; empty unless done, and to [`Verb::Query`].
     pub sdp: &'r [u8],
 }
 
@@ -190,6 +205,7 @@ mod tests {
             exchange: ExchangeId { index: 7, generation: 9 },
             call: MediaCall { call_hash: 0x0123_4567_89ab_cdef, pass: 0xfedc_ba98 },
             started_us: 1_795_392_000_000_001,
+            since_us: 1_795_393_800_000_002,
             set: 4,
             node: 12,
             verb: Verb::Answer,
@@ -206,6 +222,12 @@ mod tests {
         assert_eq!(MediaRequest::read(written), Some(request));
         for end in 0..written.len() {
             assert_eq!(MediaRequest::read(&written[..end]), None, "cut at {end}");
+        }
+        for (node, verb, opens) in [(0, Verb::Offer, true), (12, Verb::Offer, false), (0, Verb::Answer, false)] {
+            let mut bytes = [0; 256];
+            let mut writer = Writer::new(&mut bytes);
+            MediaRequest { node, verb, ..request }.write(&mut writer);
+            assert_eq!(MediaRequest::opens(writer.finish().expect("it fits")), opens, "{node} {verb:?}");
         }
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! A shard holds a plain array and copies it out once a second; nothing shared is touched per message.
 
+use core::marker::PhantomData;
+
 /// Makes the enumeration `Counter` and its `TABLE` from rows of name, unit and help. The control core's tables are made by it, too.
 #[macro_export]
 macro_rules! counters {
@@ -10,6 +12,13 @@ macro_rules! counters {
         #[derive(Copy, Clone, PartialEq, Eq, Debug)]
         #[repr(u8)]
         pub enum Counter { $( #[doc = $help] $variant, )* }
+
+        impl $crate::counter::Numbered for Counter {
+            #[inline]
+            fn number(self) -> usize {
+                self as usize
+            }
+        }
 
         /// What an operator is told of each counter, in the order of [`Counter`].
         pub const TABLE: &[$crate::counter::Description<Counter>] = &[
@@ -76,6 +85,7 @@ counters! {
     Full, "full", "total", "Requests refused because a slab was full.";
     ProviderCapped, "provider_capped", "total", "Calls refused because of their provider's max_calls or max_cps.";
     ProviderDayUsed, "provider_day_used", "total", "Calls refused because of their provider's max_calls_day or max_minutes_day.";
+    AddressCapped, "address_capped", "total", "Calls refused because of the max_cps of the provider_address that they came from.";
     CandidateCapped, "candidate_capped", "total", "Candidates skipped because of the carrier's or gateway's max_calls or max_cps.";
     Shed, "shed", "total", "New calls shed by overload, statelessly.";
     OptionsAnswered, "options_answered", "total", "OPTIONS to Corelane itself.";
@@ -106,6 +116,9 @@ counters! {
     MediaNoNode, "media_no_node", "total", "Messages for which no media node could be used.";
     MediaFailed, "media_failed", "total", "Messages that the media node of their call failed.";
     MediaTimeouts, "media_timeouts", "total", "Messages for which nothing came back within media_timeout.";
+    MediaQueries, "media_queries", "total", "Questions to media nodes whether RTP of a call flows that has reached default_timeout.";
+    MediaFlowing, "media_flowing", "total", "Such questions that were answered with yes: default_timeout started anew.";
+    MediaSilent, "media_silent", "total", "Such questions that were answered with no: the call ended.";
     MediaLate, "media_late", "total", "Replies that nobody waited for any more.";
     MediaReused, "media_reused", "total", "Messages that left with an SDP that a node had given before.";
     Unrelayed, "unrelayed", "total", "Messages not sent because their SDP did not come back from a media node (I2).";
@@ -181,49 +194,61 @@ pub const LEDGER: &[Account] = &[
 pub const COUNTERS: usize = TABLE.len();
 
 /// The counters of one shard.
-#[derive(Clone, Debug)]
-pub struct Counters([u64; COUNTERS]);
+pub type Counters = Values<Counter, COUNTERS>;
 
-impl Default for Counters {
-    fn default() -> Counters {
-        Counters([0; COUNTERS])
+/// A counter's place in its table.
+pub trait Numbered: Copy {
+    /// From 0 on.
+    fn number(self) -> usize;
+}
+
+/// The values of a table's counters, held by one thread.
+#[derive(Clone, Debug)]
+pub struct Values<C, const N: usize>([u64; N], PhantomData<C>);
+
+impl<C, const N: usize> Default for Values<C, N> {
+    fn default() -> Values<C, N> {
+        Values([0; N], PhantomData)
     }
 }
 
-impl Counters {
+impl<C: Numbered, const N: usize> Values<C, N> {
     /// Adds one.
     #[inline]
-    pub fn count(&mut self, counter: Counter) {
+    pub fn count(&mut self, counter: C) {
         self.add(counter, 1);
     }
 
     /// Adds `amount`.
     #[inline]
-    pub fn add(&mut self, counter: Counter, amount: u64) {
-        self.0[counter as usize] = self.0[counter as usize].wrapping_add(amount);
+    pub fn add(&mut self, counter: C, amount: u64) {
+        let value = &mut self.0[counter.number()];
+        *value = value.wrapping_add(amount);
     }
 
     /// Sets a gauge.
     #[inline]
-    pub fn set(&mut self, counter: Counter, value: u64) {
-        self.0[counter as usize] = value;
+    pub fn set(&mut self, counter: C, value: u64) {
+        self.0[counter.number()] = value;
     }
 
     /// The value now.
     #[must_use]
-    pub fn value(&self, counter: Counter) -> u64 {
-        self.0[counter as usize]
-    }
-
-    /// Whether an account adds up.
-    #[must_use]
-    pub fn balances(&self, account: &Account) -> bool {
-        self.value(account.acquired) == self.value(account.released) + self.value(account.live)
+    pub fn value(&self, counter: C) -> u64 {
+        self.0[counter.number()]
     }
 
     /// All values, in the order of [`TABLE`].
     #[must_use]
-    pub fn values(&self) -> &[u64; COUNTERS] {
+    pub fn values(&self) -> &[u64; N] {
         &self.0
+    }
+}
+
+impl Counters {
+    /// Whether an account adds up.
+    #[must_use]
+    pub fn balances(&self, account: &Account) -> bool {
+        self.value(account.acquired) == self.value(account.released) + self.value(account.live)
     }
 }

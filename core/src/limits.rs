@@ -57,11 +57,15 @@ pub const MEDIA_FLAGS_COLUMN_MAX: usize = 255;
 /// Both of them together, with a blank between them, in bytes.
 pub const MEDIA_FLAGS_MAX: usize = 2 * MEDIA_FLAGS_COLUMN_MAX + 1;
 
-/// The longest tag by which a branch is deleted at its media node; one with a longer tag goes with its call.
+/// The longest tag by which a branch is deleted at its media node, or a CANCEL is answered; a branch with a longer one goes with its call, and
+/// the CANCEL gets a tag of our own.
 pub const TAG_MAX: usize = 128;
 
 /// Responses of one branch that may wait behind one whose SDP is with a media node.
 pub const WAITING_RESPONSES_MAX: usize = 8;
+
+/// How often a media node is asked whether RTP of a call flows before it counts as silent: once, and three times more where no answer came.
+pub const MEDIA_QUERIES_MAX: u8 = 4;
 
 /// Seconds that the messages of one call are planned to wait for media nodes, all together; buys the exchanges.
 pub const EXCHANGE_SECONDS: u32 = 4;
@@ -70,15 +74,15 @@ pub const EXCHANGE_SECONDS: u32 = 4;
 pub const RINGING_SECONDS: u32 = 12;
 
 /// Room above the planned number of lingering transactions, in percent, for bursts above `--cps-max`.
-pub const LINGER_HEADROOM_PERCENT: u32 = 25;
+pub const LINGER_HEADROOM_PERCENT: u32 = 12;
 
 /// One in how many records is kept from new calls, so that BYE, CANCEL and what else belongs to a running call finds room (I8).
-pub const RESERVED_FOR_CALLS: u32 = 8;
+pub const RESERVED_FOR_CALLS: u32 = 16;
 
 /// Buffers of messages that no transaction holds and that the kernel has not taken yet: a full batch of sends on each ring, and more.
 pub const BUFFERS_IN_FLIGHT: u32 = 1024;
 
-/// Rows of each kind that the table of caps has at least, so that a small node can grow without a restart: 192 KiB.
+/// Rows of each kind that the table of caps has at least, so that a small node can grow without a restart: 256 KiB.
 pub const CAPS_ROWS_MIN: usize = 1024;
 
 /// How often an admission looks again while another shard is in the middle of one for the same peer. That takes a dozen instructions, so
@@ -93,5 +97,9 @@ const _: () = assert!(HEADERS_MAX <= u8::MAX as usize, "header places are 8 bits
 const _: () = assert!(HEADERS_ADDED_MAX < HEADERS_MAX);
 const _: () = assert!(WAITING_RESPONSES_MAX >= 2, "a 2xx behind a provisional");
 const _: () = assert!(OVERLOAD_BUCKETS.is_power_of_two(), "a place is a mask away");
+const _: () = assert!(
+    (100 + LINGER_HEADROOM_PERCENT) * (RESERVED_FOR_CALLS - 1) >= 105 * RESERVED_FOR_CALLS,
+    "the planned rate, and a twentieth more, fits beside what is kept back"
+);
 const _: () = assert!(CANDIDATES_MAX + 8 <= EFFECTS_MAX, "a final answer may cancel every branch");
 const _: () = assert!(2 * EFFECTS_PER_CALL_MAX <= EFFECTS_MAX, "a time-out makes headway");

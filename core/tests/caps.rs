@@ -20,10 +20,10 @@ use std::time::Duration;
 use corelane_core::admission::{
     Caps, CapsSize, Day, DayCount, GatewayHold, Limit, Limits, Peer, ProviderHold, ProviderLimits, Rate, Refusal,
 };
-use corelane_core::routing::{Candidate, CarrierSlot, GatewaySlot, ProviderSlot};
+use corelane_core::routing::{AddressCap, Candidate, CarrierSlot, GatewaySlot, ProviderSlot};
 use corelane_core::{Instant, WallTime};
 
-const SIZE: CapsSize = CapsSize { providers: 8, carriers: 8, gateways: 8 };
+const SIZE: CapsSize = CapsSize { providers: 8, carriers: 8, gateways: 8, addresses: 8 };
 const PROVIDER: ProviderSlot = ProviderSlot(3);
 const NOW: Instant = Instant::from_micros(1_000_000);
 const NO_TIME: WallTime = WallTime(0);
@@ -57,7 +57,7 @@ fn refused<T>(peer: Peer, limit: Limit) -> Result<T, Refusal> {
 #[test]
 fn a_peer_without_limits_touches_nothing() {
     let caps = Caps::default();
-    let hold = caps.admit_provider(PROVIDER, &ProviderLimits::default(), NOW, no_day);
+    let hold = caps.admit_provider(PROVIDER, &ProviderLimits::default(), None, NOW, no_day);
     assert_eq!(hold, Ok(ProviderHold::NONE), "a table without rows is not asked");
     assert_eq!(caps.take_gateway(candidate(1, 2), &Limits::NONE, &Limits::NONE, NOW), Ok(GatewayHold::NONE));
     caps.release_provider(ProviderHold::NONE, Duration::from_secs(9), NO_TIME);
@@ -67,7 +67,7 @@ fn a_peer_without_limits_touches_nothing() {
 #[test]
 fn a_peer_beyond_the_table_is_refused_and_not_let_through() {
     let caps = Caps::new(SIZE);
-    let hold = caps.admit_provider(ProviderSlot(8), &of_provider(calls(1)), NOW, no_day);
+    let hold = caps.admit_provider(ProviderSlot(8), &of_provider(calls(1)), None, NOW, no_day);
     assert_eq!(hold, refused(Peer::Provider, Limit::NoRow));
     assert_eq!(caps.take_gateway(candidate(0, 8), &calls(1), &calls(1), NOW), refused(Peer::Gateway, Limit::NoRow));
     assert!(!caps.has_room(candidate(8, 0), &calls(1), &calls(1), NOW));
@@ -77,7 +77,7 @@ fn a_peer_beyond_the_table_is_refused_and_not_let_through() {
 #[test]
 fn what_was_taken_comes_back_whatever_became_of_the_limit() {
     let caps = Caps::new(SIZE);
-    let admit = |limits| caps.admit_provider(PROVIDER, &of_provider(limits), NOW, no_day);
+    let admit = |limits| caps.admit_provider(PROVIDER, &of_provider(limits), None, NOW, no_day);
     let uncapped = admit(Limits::NONE).expect("no limit");
     let first = admit(calls(2)).expect("one of two");
     let second = admit(calls(2)).expect("two of two: what came before the limit holds nothing");
@@ -116,14 +116,39 @@ fn a_refusal_takes_nothing_from_anybody() {
 }
 
 #[test]
+fn an_address_and_its_provider_are_taken_together() {
+    let caps = Caps::new(SIZE);
+    let cap = |slot| Some(AddressCap { slot, max_cps: 1 });
+    let admit = |limits, cap| caps.admit_provider(PROVIDER, &of_provider(limits), cap, NOW, no_day);
+    // The provider refuses: the address keeps its rate.
+    let held = admit(calls(1), None).expect("the only place");
+    for _ in 0..10 {
+        assert_eq!(admit(calls(1), cap(0)), refused(Peer::Provider, Limit::Calls));
+    }
+    caps.release_provider(held, Duration::ZERO, NO_TIME);
+    for _ in 0..2 {
+        let held = admit(calls(1), cap(0)).expect("one, and one of the burst");
+        caps.release_provider(held, Duration::ZERO, NO_TIME);
+    }
+    // The address refuses: the provider keeps its place.
+    assert_eq!(admit(calls(1), cap(0)), refused(Peer::Address, Limit::Rate));
+    assert_eq!(caps.held(), [0; 3]);
+    assert_eq!(admit(Limits::NONE, cap(0)), refused(Peer::Address, Limit::Rate));
+    assert_eq!(admit(Limits::NONE, cap(1)), Ok(ProviderHold::NONE), "another row is another rate");
+    let none = Some(AddressCap { slot: 2, max_cps: 0 });
+    assert_eq!(admit(Limits::NONE, none), refused(Peer::Address, Limit::Rate));
+    assert_eq!(admit(Limits::NONE, cap(8)), refused(Peer::Address, Limit::NoRow));
+}
+
+#[test]
 fn a_limit_of_nothing_lets_nothing_through() {
     let caps = Caps::new(SIZE);
     assert_eq!(
-        caps.admit_provider(PROVIDER, &of_provider(calls(0)), NOW, no_day),
+        caps.admit_provider(PROVIDER, &of_provider(calls(0)), None, NOW, no_day),
         refused(Peer::Provider, Limit::Calls)
     );
     assert_eq!(
-        caps.admit_provider(PROVIDER, &of_provider(rate(0, 9)), NOW, no_day),
+        caps.admit_provider(PROVIDER, &of_provider(rate(0, 9)), None, NOW, no_day),
         refused(Peer::Provider, Limit::Rate)
     );
 }
@@ -135,7 +160,7 @@ fn days_are_counted_kept_and_forgotten() {
     let evening = WallTime(midnight.0 - HOUR_US);
     let caps = Caps::new(SIZE);
     let limits = ProviderLimits { max_calls_day: Some(3), max_minutes_day: Some(2), ..ProviderLimits::default() };
-    let admit = |caps: &Caps, midnight| caps.admit_provider(PROVIDER, &limits, NOW, || Day::ending(midnight));
+    let admit = |caps: &Caps, midnight| caps.admit_provider(PROVIDER, &limits, None, NOW, || Day::ending(midnight));
     assert_eq!(caps.day(PROVIDER), None);
 
     let first = admit(&caps, midnight).expect("the first of the day");
@@ -266,7 +291,7 @@ fn a_cap_is_exact_among_threads() {
         let (logs, numbers) = hammer(
             threads,
             60_000,
-            |_, _| caps.admit_provider(PROVIDER, &limits, NOW, no_day).ok(),
+            |_, _| caps.admit_provider(PROVIDER, &limits, None, NOW, no_day).ok(),
             |hold| caps.release_provider(hold, Duration::ZERO, NO_TIME),
         );
         audit(&logs.concat(), numbers, cap);
@@ -281,7 +306,7 @@ fn as_many_threads_as_places_are_never_refused() {
     let (logs, numbers) = hammer(
         8,
         60_000,
-        |_, _| caps.admit_provider(PROVIDER, &limits, NOW, no_day).ok(),
+        |_, _| caps.admit_provider(PROVIDER, &limits, None, NOW, no_day).ok(),
         |hold| caps.release_provider(hold, Duration::ZERO, NO_TIME),
     );
     assert_eq!(audit(&logs.concat(), numbers, 8), 0);
@@ -307,39 +332,46 @@ fn who_does_not_get_the_gateway_does_not_cost_another_the_carrier() {
     assert_eq!(refused, 0);
 }
 
-#[test]
-fn a_rate_is_exact_among_threads() {
+/// Attempts of four threads that read the clock out of step, as shards do: how many `admit` lets pass, and at most may.
+fn passed_among_threads(cps: u32, burst: u32, admit: impl Fn(Instant) -> bool + Sync) -> (u64, u64) {
     const SPAN_US: u64 = 2_000_000;
-    const CPS: u32 = 5_000;
-    const BURST: u32 = 20;
-    let caps = Caps::new(SIZE);
-    let limits = of_provider(Limits { max_calls: Some(1_000_000), ..rate(CPS, BURST) });
-    // The clock is the number of the attempt; four threads read it out of step, as shards do.
+    // The clock is the number of the attempt.
     let clock = AtomicU64::new(0);
-    let passed: u64 = thread::scope(|scope| {
-        let workers: Vec<_> = (0..4)
-            .map(|_| {
-                scope.spawn(|| {
-                    let mut passed = 0;
-                    loop {
-                        let micros = clock.fetch_add(25, Ordering::Relaxed);
-                        if micros >= SPAN_US {
-                            return passed;
-                        }
-                        let now = Instant::from_micros(1_000_000 + micros);
-                        if let Ok(hold) = caps.admit_provider(PROVIDER, &limits, now, no_day) {
-                            passed += 1;
-                            caps.release_provider(hold, Duration::ZERO, NO_TIME);
-                        }
-                    }
-                })
-            })
-            .collect();
+    let attempts = || {
+        let mut passed = 0;
+        loop {
+            let micros = clock.fetch_add(25, Ordering::Relaxed);
+            if micros >= SPAN_US {
+                return passed;
+            }
+            passed += u64::from(admit(Instant::from_micros(1_000_000 + micros)));
+        }
+    };
+    let passed = thread::scope(|scope| {
+        let workers: Vec<_> = (0..4).map(|_| scope.spawn(attempts)).collect();
         workers.into_iter().map(|worker| worker.join().expect("no panic")).sum()
     });
-    let most = 1 + u64::from(BURST) + u64::from(CPS) * SPAN_US / 1_000_000;
-    assert!(passed <= most, "{passed} of at most {most}");
-    // Attempts come eight times as often as calls may pass, so hardly any is lost to a thread that was late.
-    assert!(passed * 100 >= most * 95, "{passed} of at most {most}");
-    assert_eq!(caps.held(), [0; 3]);
+    (passed, 1 + u64::from(burst) + u64::from(cps) * SPAN_US / 1_000_000)
+}
+
+#[test]
+fn a_rate_is_exact_among_threads() {
+    const CPS: u32 = 5_000;
+    const BURST: u32 = 20;
+    let by_provider = of_provider(Limits { max_calls: Some(1_000_000), ..rate(CPS, BURST) });
+    let held = of_provider(calls(1_000_000));
+    let address = Some(AddressCap { slot: 3, max_cps: CPS });
+    for (limits, address, burst) in
+        [(&by_provider, None, BURST), (&ProviderLimits::default(), address, CPS / 10), (&held, address, CPS / 10)]
+    {
+        let caps = Caps::new(SIZE);
+        let (passed, most) = passed_among_threads(CPS, burst, |now| {
+            let hold = caps.admit_provider(PROVIDER, limits, address, now, no_day);
+            hold.map(|hold| caps.release_provider(hold, Duration::ZERO, NO_TIME)).is_ok()
+        });
+        assert!(passed <= most, "{passed} of at most {most}");
+        // Attempts come eight times as often as calls may pass, so hardly any is lost to a thread that was late.
+        assert!(passed * 100 >= most * 95, "{passed} of at most {most}");
+        assert_eq!(caps.held(), [0; 3]);
+    }
 }

@@ -38,6 +38,7 @@ use crate::problem::{Place, Problem, any_error};
 use crate::reload::{MediaTable, Reloaded};
 use crate::report::Bill;
 use crate::routes;
+use crate::rtpengine::client::ClientSettings;
 use crate::rtpengine::id::Origin;
 use crate::slow::{SlowWork, Task};
 use crate::state::{Identity, SECRET_BYTES, StateDir, secret_is_open};
@@ -163,7 +164,8 @@ impl Prepared {
         let mut node = Node::start(spec)
             .map_err(|error| Problem::error(Place::Machine, format!("the shards cannot start: {error}"), ""))?;
         let bus = node.take_bus().expect("a new node has it");
-        let (nodes, sockets) = (self.image.media_nodes, self.config.media.sockets);
+        let nodes = self.image.media_nodes;
+        let config::Media { sockets, reconcile_interval, .. } = self.config.media;
         let table = MediaTable::new(&self.config.routes.value, nodes.clone(), self.image.media_sets);
         // Nodes that were taken out of the tables may still be owed something.
         let media = if nodes.is_empty() && !client.path().exists() {
@@ -172,11 +174,12 @@ impl Prepared {
                 journals: readers,
                 nodes,
                 sockets,
+                reconcile_interval,
                 make: Box::new(|_| Ok(NoNodes)),
             })?
         } else {
             let make = Box::new(move |now| client.make(now));
-            control.serve_media(MediaParts { bus, journals: readers, nodes, sockets, make })?
+            control.serve_media(MediaParts { bus, journals: readers, nodes, sockets, reconcile_interval, make })?
         };
         let slow = SlowWork::start(tasks, control.shared())?;
         Ok((Running { node, media, table, slow, config: self.config, _state: self.state }, warnings))
@@ -185,9 +188,10 @@ impl Prepared {
     /// How this start asks media nodes.
     fn client(&self) -> ClientSpec {
         let Identity { node, boot } = self.identity;
-        let config::Media { deadline, sockets } = self.config.media;
+        let config::Media { deadline, sockets, orphan_age, .. } = self.config.media;
         let directory = self.config.journal_dir();
-        ClientSpec::new(directory, self.config.calls_max.value, Origin { node, boot }, sockets, deadline)
+        let settings = ClientSettings { origin: Origin { node, boot }, sockets, deadline, orphan_age };
+        ClientSpec::new(directory, self.config.calls_max.value, settings)
     }
 
     fn journals(&self, warnings: &mut Vec<Problem>) -> Result<Journals, Problem> {

@@ -120,7 +120,7 @@ mod tests {
 
     use super::*;
 
-    const SIZE: CapsSize = CapsSize { providers: 8, carriers: 0, gateways: 0 };
+    const SIZE: CapsSize = CapsSize { providers: 8, carriers: 0, gateways: 0, addresses: 0 };
 
     fn used(caps: &Caps, slot: u16, calls: usize, seconds: u64) {
         const HOUR_US: u64 = 3_600_000_000;
@@ -129,7 +129,9 @@ mod tests {
             ProviderLimits { max_calls_day: Some(1000), max_minutes_day: Some(1000), ..ProviderLimits::default() };
         for call in 0..calls {
             let hold = caps
-                .admit_provider(ProviderSlot(slot), &limits, corelane_core::Instant::ZERO, || Day::ending(midnight))
+                .admit_provider(ProviderSlot(slot), &limits, None, corelane_core::Instant::ZERO, || {
+                    Day::ending(midnight)
+                })
                 .expect("far below the limits");
             let talked = Duration::from_secs(if call == 0 { seconds } else { 0 });
             caps.release_provider(hold, talked, WallTime(midnight.0 - 1));

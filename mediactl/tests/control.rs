@@ -19,6 +19,7 @@ use corelane_core::steering::{ShardIndex, Steering};
 use corelane_core::{BufferRef, Counters, Effect, Effects, Flow, Input, Instant, Now, WallTime};
 use corelane_mediactl::control::counter::Counter;
 use corelane_mediactl::control::{ClientSpec, ControlCore, MediaHandle, MediaMachine, MediaNode, MediaParts, Outputs};
+use corelane_mediactl::rtpengine::client::ClientSettings;
 use corelane_mediactl::rtpengine::id::Origin;
 use corelane_mediactl::rtpengine::node::{Admin, NodeConfig};
 use corelane_shard::{IoKind, Journals, Layout, Node, Protocol, SteeringMode};
@@ -103,6 +104,7 @@ const REQUEST: MediaRequest<'_> = MediaRequest {
     exchange: ExchangeId::NOBODY,
     call: MediaCall { call_hash: 1, pass: 2 },
     started_us: 3,
+    since_us: 0,
     set: 0,
     node: 0,
     verb: Verb::Offer,
@@ -135,6 +137,11 @@ fn ended(number: u64) -> CallRecord {
 #[derive(Default)]
 struct Seen {
     started: u32,
+    requests: usize,
+    /// How many requests there had been when a call's end came.
+    requests_before: Vec<usize>,
+    /// Lets a machine go on that was asked to hold.
+    go_on: bool,
     ended: Vec<u64>,
     unreachable: u32,
     /// The nodes of the last that was told of them, and which of them take calls.
@@ -143,7 +150,8 @@ struct Seen {
     holds: Option<u32>,
 }
 
-/// Asks the first node that is known and enabled; panics where the SDP, or the number of an ended call, says so.
+/// Asks the first node that is known and enabled; panics where the SDP, or the number of an ended call, says so, and stands still where it
+/// says `hold`.
 struct Machine {
     seen: Arc<Mutex<Seen>>,
     nodes: Vec<NodeConfig>,
@@ -165,6 +173,10 @@ impl MediaMachine for Machine {
     }
     fn on_request(&mut self, _: Instant, shard: u16, request: &MediaRequest<'_>, out: &mut impl Outputs) {
         assert!(request.sdp != b"panic", "on purpose");
+        while request.sdp == b"hold" && !self.seen.lock().expect("no panic holds it").go_on {
+            thread::yield_now();
+        }
+        self.seen.lock().expect("no panic holds it").requests += 1;
         let MediaRequest { exchange, sdp, .. } = *request;
         if sdp == LARGE {
             let sdp = [b's'; MESSAGE_SIZE_MAX];
@@ -180,7 +192,10 @@ impl MediaMachine for Machine {
     }
     fn on_ended(&mut self, _: Instant, call: &CallRecord, _: &mut impl Outputs) {
         assert!(call.call_hash != 666, "on purpose");
-        self.seen.lock().expect("no panic holds it").ended.push(call.call_hash);
+        let mut seen = self.seen.lock().expect("no panic holds it");
+        seen.ended.push(call.call_hash);
+        let requests = seen.requests;
+        seen.requests_before.push(requests);
     }
     fn on_datagram(&mut self, _: Instant, _: u8, from: SocketAddr, bytes: &[u8], out: &mut impl Outputs) {
         let (cookie, sdp) = std::str::from_utf8(bytes).expect("text").split_once(' ').expect("a cookie");
@@ -255,6 +270,7 @@ impl World {
             journals: journals.readers,
             nodes,
             sockets: 4,
+            reconcile_interval: Duration::from_secs(30),
             make,
         };
         let media = control.serve_media(parts).expect("the first");
@@ -431,6 +447,26 @@ fn ended_calls_are_read_acknowledged_and_read_at_the_end_too() {
     assert!(journals.readers[0].next_record().is_none(), "all are acknowledged");
 }
 
+/// More requests than one turn takes, and then the end of a call: were it read first, nobody would owe what its last offer opens.
+#[test]
+fn the_end_of_a_call_does_not_overtake_its_requests() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let world = World::start(directory.path(), Vec::new());
+    world.say("ask hold");
+    for number in 0..10 {
+        (0..5).for_each(|_| world.say("flood 6"));
+        world.say(&format!("end {number}"));
+    }
+    world.say("last");
+    assert_eq!(world.hear(), "last", "the shard has asked for everything");
+    world.seen.lock().expect("no panic").go_on = true;
+    world.until(|world| world.seen.lock().expect("no panic").ended.len() == 10);
+    for (number, requests) in world.seen.lock().expect("no panic").requests_before.iter().enumerate() {
+        assert!(*requests > (number + 1) * 30, "end {number} after {requests} requests");
+    }
+    world.stop();
+}
+
 #[test]
 fn a_panic_in_the_media_task_is_survived() {
     let directory = tempfile::tempdir().expect("a directory");
@@ -499,7 +535,13 @@ fn asked(asked: &Asked, verb: &str) -> Vec<String> {
 
 /// A world with the product's client, whose one node is at this port.
 fn with_client(directory: &Path, port: u16, boot: u64) -> World {
-    let client = ClientSpec::new(directory, 100, Origin { node: 5, boot }, 4, Duration::from_secs(2));
+    let settings = ClientSettings {
+        origin: Origin { node: 5, boot },
+        sockets: 4,
+        deadline: Duration::from_secs(2),
+        orphan_age: Duration::from_secs(60),
+    };
+    let client = ClientSpec::new(directory, 100, settings);
     World::with(directory, vec![row(9, "127.0.0.1", port)], Box::new(move |now| client.make(now)))
 }
 

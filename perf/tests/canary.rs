@@ -3,7 +3,7 @@
 use corelane_core::engine::Leak;
 use corelane_perf::sim::{Options, WORLD_CALLS, run};
 
-/// A world without a fault of its own.
+/// A world without a fault of its own, in which media goes through nodes.
 const SEED: u64 = 3;
 
 fn fault_with(leak: Option<Leak>) -> Option<String> {
@@ -22,6 +22,9 @@ fn each_leak_is_found() {
         (Leak::Buffer, "a buffer is in use that nobody holds"),
         (Leak::Timer, "a timer runs that belongs to no record"),
         (Leak::IndexEntry, "the server index is not one to one with the server transactions"),
+        (Leak::Exchange, "left of ExchangesLive when all is over"),
+        (Leak::Detour, "a message came to its writer without having been to a media node"),
+        (Leak::Description, "left with the session description that its endpoint wrote"),
     ] {
         let fault = fault_with(Some(leak)).unwrap_or_else(|| panic!("{leak:?} was not found"));
         assert!(fault.contains(rule), "{leak:?} was found as: {fault}");

@@ -18,8 +18,8 @@ fn fifty_worlds_end_clean() {
     assert!(report.ended() >= u64::from(CALLS), "{report}");
     assert!(report.refused_for_room() > 0, "{report}");
     assert!(report.finals().iter().all(|finals| *finals > 0), "{report}");
-    let [wishes, lies, freezes] = report.media();
-    assert!(wishes > 1000 && lies > 100 && freezes > 0, "{report}");
+    let [wishes, lies, freezes, nodes_lost] = report.media();
+    assert!(wishes > 1000 && lies > 100 && freezes > 0 && nodes_lost > 0, "{report}");
     assert!(report.relayed() > wishes / 2, "{report}");
 }
 

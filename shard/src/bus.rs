@@ -8,7 +8,7 @@
 //!
 //! | what | full ring |
 //! | --- | --- |
-//! | a request | refused: the shard answers itself with `NoNode` and counts it; it never waits |
+//! | a request | refused: the shard answers itself with `NoNode` and counts it; it never waits. A quarter is kept from first offers |
 //! | a reply | kept by the control core until there is room; the shard reads before it parks |
 //! | the end of a call | goes through the [journal](crate::journal), which keeps room for it, and rings no bell |
 //!
@@ -19,7 +19,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use corelane_core::bus::{ExchangeId, MEDIA_REQUEST_MAX, MediaOutcome, MediaReply};
+use corelane_core::bus::{ExchangeId, MEDIA_REQUEST_MAX, MediaOutcome, MediaReply, MediaRequest};
 use corelane_core::limits::MESSAGE_SIZE_MAX;
 use corelane_core::steering::ShardIndex;
 use rtrb::{Consumer, Producer, RingBuffer};
@@ -32,6 +32,9 @@ const REQUEST_BYTES: usize = 2 << 20;
 const REPLY_BYTES: usize = 2 << 20;
 /// Requests and replies carry SDP, which is rarely smaller; heads are as many as the bytes hold of this size.
 const SMALL_BODY: usize = 256;
+
+/// One part in so many of a ring is kept from offers that open a call, so that calls in progress find room (I8).
+const KEPT_FOR_CALLS: usize = 4;
 
 /// Bytes that both rings of one shard take, for the memory bill.
 pub const BUS_BYTES: usize = REQUEST_BYTES
@@ -72,7 +75,9 @@ impl BusEnd {
     /// [`BusFull`]: nothing was written.
     pub(crate) fn push(&mut self, request: &[u8]) -> Result<(), BusFull> {
         debug_assert!(request.len() <= MEDIA_REQUEST_MAX);
-        if self.requests.is_full() {
+        let kept = if MediaRequest::opens(request) { KEPT_FOR_CALLS } else { usize::MAX };
+        let heads = REQUEST_BYTES / SMALL_BODY;
+        if self.requests.slots() <= heads / kept || self.request_bytes.slots() < REQUEST_BYTES / kept + request.len() {
             return Err(BusFull);
         }
         self.request_bytes.push_entire_slice(request).map_err(|_| BusFull)?;
@@ -131,15 +136,31 @@ impl ControlBus {
         self.lines.len()
     }
 
-    /// The next request, round robin over the shards: bytes of a [`MediaRequest`](corelane_core::bus::MediaRequest), put together in
-    /// `scratch`, because in the ring they may wrap around.
+    /// Requests of a shard that wait.
+    ///
+    /// # Panics
+    /// When there is no such shard.
+    #[must_use]
+    pub fn waiting(&self, shard: ShardIndex) -> usize {
+        self.lines[usize::from(shard.0)].requests.slots()
+    }
+
+    /// The next request, round robin over the shards of which `wanted` says so: bytes of a
+    /// [`MediaRequest`](corelane_core::bus::MediaRequest), put together in `scratch`, because in the ring they may wrap around.
     ///
     /// # Panics
     /// When `scratch` is shorter than [`MEDIA_REQUEST_MAX`].
-    pub fn next_request<'b>(&mut self, scratch: &'b mut [u8]) -> Option<(ShardIndex, &'b [u8])> {
+    pub fn next_request<'b>(
+        &mut self,
+        scratch: &'b mut [u8],
+        wanted: impl Fn(ShardIndex) -> bool,
+    ) -> Option<(ShardIndex, &'b [u8])> {
         for _ in 0..self.lines.len() {
             let index = self.next;
             self.next = (self.next + 1) % self.lines.len();
+            if !wanted(ShardIndex(index as u8)) {
+                continue;
+            }
             let line = &mut self.lines[index];
             if let Ok(length) = line.requests.pop() {
                 let into = &mut scratch[..usize::from(length)];
@@ -275,7 +296,7 @@ mod tests {
             }
             let taken: Vec<u8> = std::iter::from_fn(|| {
                 let mut scratch = [0; MEDIA_REQUEST_MAX];
-                let (shard, found) = bus.next_request(&mut scratch)?;
+                let (shard, found) = bus.next_request(&mut scratch, |_| true)?;
                 assert_eq!(found, bytes);
                 assert!(bus.reply(shard, &reply(round, &bytes)));
                 Some(shard.0)
@@ -298,7 +319,7 @@ mod tests {
         assert_eq!(ends[0].push(&bytes), Err(BusFull));
         assert_eq!(ends[1].push(b"x"), Ok(()), "one shard's full ring is no other's");
         let mut taken = [0, 0];
-        while let Some((shard, _)) = bus.next_request(&mut [0; MEDIA_REQUEST_MAX]) {
+        while let Some((shard, _)) = bus.next_request(&mut [0; MEDIA_REQUEST_MAX], |_| true) {
             taken[usize::from(shard.0)] += 1;
         }
         assert_eq!(taken, [pushed, 1]);
@@ -309,6 +330,19 @@ mod tests {
             assert_eq!(ends[1].pop(), Some(reply(index, &bytes)));
         }
         assert!(bus.reply(ShardIndex(1), &reply(9, &bytes)), "the shard has read: there is room again");
+    }
+
+    #[test]
+    fn a_part_of_the_ring_is_kept_from_first_offers() {
+        let (_, mut ends, _bus) = two();
+        let mut bytes = [0; 1000];
+        bytes[36] = corelane_core::bus::Verb::Offer as u8;
+        assert!(MediaRequest::opens(&bytes));
+        let first = (0..).take_while(|_| ends[0].push(&bytes).is_ok()).count();
+        assert_eq!(first, REQUEST_BYTES * 3 / 4 / bytes.len());
+        bytes[32] = 1;
+        let later = (0..).take_while(|_| ends[0].push(&bytes).is_ok()).count();
+        assert_eq!(first + later, REQUEST_BYTES / bytes.len(), "the rest is for calls that have a node");
     }
 
     #[test]
@@ -325,8 +359,10 @@ mod tests {
         ends[0].push(b"x").expect("room");
         ends[0].wake();
         assert!(!rung(&bell), "nobody waits");
+        assert_eq!((bus.waiting(ShardIndex(0)), bus.waiting(ShardIndex(1))), (1, 0));
+        assert!(bus.next_request(&mut [0; MEDIA_REQUEST_MAX], |shard| shard.0 == 1).is_none(), "not asked for");
         assert!(!bus.may_park(), "there is a request");
-        assert!(bus.next_request(&mut [0; MEDIA_REQUEST_MAX]).is_some());
+        assert!(bus.next_request(&mut [0; MEDIA_REQUEST_MAX], |_| true).is_some());
         assert!(bus.may_park());
         ends[0].wake();
         assert!(!rung(&bell), "nothing was written since");

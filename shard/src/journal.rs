@@ -163,6 +163,18 @@ impl JournalReader {
         })
     }
 
+    /// Records ever written, as far as they can be read now.
+    #[must_use]
+    pub fn written(&self) -> u64 {
+        self.shared.written.load(Ordering::Acquire)
+    }
+
+    /// Records ever read.
+    #[must_use]
+    pub fn read(&self) -> u64 {
+        self.read
+    }
+
     /// Whether there is one.
     #[must_use]
     pub fn has_record(&self) -> bool {

@@ -20,7 +20,7 @@ fn answer(bus: &mut ControlBus, sdp: &[u8]) {
     let began = Instant::now();
     loop {
         let mut scratch = [0; MEDIA_REQUEST_MAX];
-        if let Some((shard, bytes)) = bus.next_request(&mut scratch) {
+        if let Some((shard, bytes)) = bus.next_request(&mut scratch, |_| true) {
             let exchange = MediaRequest::read(bytes).expect("a request").exchange;
             assert!(bus.reply(shard, &MediaReply { exchange, outcome: MediaOutcome::Done, node: 7, sdp }));
             bus.wake();
@@ -75,7 +75,8 @@ fn a_control_core_that_stands_still_delays_nothing() {
             }
         }
         assert!((1..800).contains(&refused), "{refused}");
-        let waiting = std::iter::from_fn(|| bus.next_request(&mut [0; MEDIA_REQUEST_MAX]).map(|_| ())).count();
+        let waiting =
+            std::iter::from_fn(|| bus.next_request(&mut [0; MEDIA_REQUEST_MAX], |_| true).map(|_| ())).count();
         assert_eq!(waiting + refused, 800);
         node.stop();
         let counters = node.join().expect("a clean end");

@@ -106,6 +106,12 @@ pub(crate) struct SettingsArgs {
     /// Sockets towards each media node [default: 4]
     #[arg(long, value_name = "N", value_parser = |text: &str| bounds::MEDIA_SOCKETS.parse::<u8>(text))]
     media_sockets: Option<u8>,
+    /// From one look at the sessions of a media node to the next, in seconds [default: 30]
+    #[arg(long, value_name = "S", value_parser = |text: &str| bounds::MEDIA_RECONCILE_S.parse::<u64>(text))]
+    media_reconcile_interval_s: Option<u64>,
+    /// How long a session of this node is seen on a media node without a record before it is deleted, in seconds [default: 60]
+    #[arg(long, value_name = "S", value_parser = |text: &str| bounds::MEDIA_ORPHAN_S.parse::<u64>(text))]
+    media_orphan_age_s: Option<u64>,
     /// Whether an expired session is ended with BYE both ways [default: true]
     #[arg(long, value_name = "BOOL")]
     bye_on_expiry: Option<bool>,
@@ -156,6 +162,8 @@ impl SettingsArgs {
             remap_503: from_flag(self.remap_503, "--remap-503"),
             media_deadline_ms: from_flag(self.media_deadline_ms, "--media-deadline-ms"),
             media_sockets: from_flag(self.media_sockets, "--media-sockets"),
+            media_reconcile_interval_s: from_flag(self.media_reconcile_interval_s, "--media-reconcile-interval-s"),
+            media_orphan_age_s: from_flag(self.media_orphan_age_s, "--media-orphan-age-s"),
             bye_on_expiry: from_flag(self.bye_on_expiry, "--bye-on-expiry"),
         }
     }

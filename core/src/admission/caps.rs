@@ -3,7 +3,8 @@
 //! ```text
 //!   Caps ─┬ providers  ▭▭▭▭▭▭▭▭…   by ProviderSlot      one row (a cache line) for each slot, made at the start with room for
 //!         ├ carriers   ▭▭▭▭…       by CarrierSlot       slots to come; a shard touches a row when a call is admitted and when
-//!         └ gateways   ▭▭▭▭▭▭…     by GatewaySlot       it ends, and only that of a peer which has a limit
+//!         ├ gateways   ▭▭▭▭▭▭…     by GatewaySlot       it ends, and only that of a peer which has a limit
+//!         └ addresses  ▭▭…         by AddressCap        rows of provider_address with a cap: of each its rate alone
 //! ```
 //!
 //! Slots stay with their ids over image swaps, and so do the counts. A slot that an image gives to another id keeps the holds of
@@ -14,10 +15,10 @@ use core::time::Duration;
 
 use super::daily::{Day, DayCount};
 use super::row::{Look, Row, Taken, Wanted};
-use super::{Limit, Limits, Peer, ProviderLimits, Refusal};
+use super::{Limit, Limits, Peer, ProviderLimits, Rate, Refusal};
 use crate::limits::{CAPS_ROWS_MIN, LOOKS_MAX};
 use crate::routing::layout::SLOTS_MAX;
-use crate::routing::{Candidate, Image, NO_SLOT, ProviderSlot};
+use crate::routing::{AddressCap, Candidate, Image, NO_SLOT, ProviderSlot};
 use crate::time::{Instant, WallTime};
 
 /// Rows of each kind.
@@ -29,6 +30,8 @@ pub struct CapsSize {
     pub carriers: usize,
     /// Slots of gateways.
     pub gateways: usize,
+    /// Slots of rows of `provider_address` with a cap.
+    pub addresses: usize,
 }
 
 impl CapsSize {
@@ -41,6 +44,7 @@ impl CapsSize {
             providers: rows(tables.providers.len()),
             carriers: rows(tables.carriers.len()),
             gateways: rows(tables.gateways.len()),
+            addresses: rows(tables.address_caps.len()),
         }
     }
 
@@ -51,12 +55,13 @@ impl CapsSize {
         tables.providers.len() <= self.providers
             && tables.carriers.len() <= self.carriers
             && tables.gateways.len() <= self.gateways
+            && tables.address_caps.len() <= self.addresses
     }
 
     /// Bytes that the table takes.
     #[must_use]
     pub const fn bytes(&self) -> usize {
-        (self.providers + self.carriers + self.gateways) * size_of::<Row>()
+        (self.providers + self.carriers + self.gateways + self.addresses) * size_of::<Row>()
     }
 }
 
@@ -107,12 +112,13 @@ pub struct Caps {
     providers: Box<[Row]>,
     carriers: Box<[Row]>,
     gateways: Box<[Row]>,
+    addresses: Box<[Row]>,
 }
 
 impl Default for Caps {
     /// A table without rows: every peer with a limit is refused.
     fn default() -> Caps {
-        Caps::new(CapsSize { providers: 0, carriers: 0, gateways: 0 })
+        Caps::new(CapsSize { providers: 0, carriers: 0, gateways: 0, addresses: 0 })
     }
 }
 
@@ -121,30 +127,48 @@ impl Caps {
     #[must_use]
     pub fn new(size: CapsSize) -> Caps {
         let rows = |count| (0..count).map(|_| Row::default()).collect();
-        Caps { providers: rows(size.providers), carriers: rows(size.carriers), gateways: rows(size.gateways) }
+        Caps {
+            providers: rows(size.providers),
+            carriers: rows(size.carriers),
+            gateways: rows(size.gateways),
+            addresses: rows(size.addresses),
+        }
     }
 
     /// How many rows there are.
     #[must_use]
     pub fn size(&self) -> CapsSize {
-        CapsSize { providers: self.providers.len(), carriers: self.carriers.len(), gateways: self.gateways.len() }
+        CapsSize {
+            providers: self.providers.len(),
+            carriers: self.carriers.len(),
+            gateways: self.gateways.len(),
+            addresses: self.addresses.len(),
+        }
     }
 
-    /// Admits a provider's new call: takes one of `max_calls`, one of the day, one of the rate. `today` is asked for only when there
-    /// is a daily limit.
+    /// Admits a provider's new call: takes one of `max_calls`, one of the day, one of the rate, and one of that of the row of
+    /// `provider_address` that it came from; all or nothing. `today` is asked for only when there is a daily limit.
     ///
     /// # Errors
     /// [`Refusal`]; nothing is taken then.
+    #[inline]
     pub fn admit_provider(
         &self,
         slot: ProviderSlot,
         limits: &ProviderLimits,
+        address: Option<AddressCap>,
         now: Instant,
         today: impl FnOnce() -> Day,
     ) -> Result<ProviderHold, Refusal> {
         let daily = limits.max_calls_day.is_some() || limits.max_minutes_day.is_some();
-        if !daily && limits.now == Limits::NONE {
-            return Ok(ProviderHold::NONE);
+        let own = daily || limits.now != Limits::NONE;
+        match (address, own) {
+            (None, false) => return Ok(ProviderHold::NONE),
+            (Some(cap), false) => {
+                take_all(&[self.of_address(cap, now)?])?;
+                return Ok(ProviderHold::NONE);
+            }
+            (_, true) => {}
         }
         let row = find(&self.providers, slot.0, Peer::Provider)?;
         let wanted = Wanted {
@@ -154,7 +178,11 @@ impl Caps {
             today: daily.then(today),
             now,
         };
-        take_all(&[Want { row, wanted, peer: Peer::Provider }])?;
+        let provider = Want { row, wanted, peer: Peer::Provider };
+        match address {
+            None => take_all(&[provider])?,
+            Some(cap) => take_all(&[self.of_address(cap, now)?, provider])?,
+        }
         if let Some(day) = wanted.today {
             row.open_day(day);
         }
@@ -163,6 +191,11 @@ impl Caps {
             call: limits.now.max_calls.is_some(),
             minutes: limits.max_minutes_day.is_some(),
         })
+    }
+
+    fn of_address(&self, cap: AddressCap, now: Instant) -> Result<Want<'_>, Refusal> {
+        let limits = Limits { max_calls: None, rate: Some(Rate::new(cap.max_cps, None)) };
+        want(&self.addresses, cap.slot, Peer::Address, &limits, now)
     }
 
     /// Takes a candidate's place: one of `max_calls` and one of the rate, with its carrier and with itself, all or nothing.

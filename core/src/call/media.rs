@@ -97,8 +97,9 @@ pub(crate) struct Media {
     pub(crate) node: u32,
     /// Number of the hunted attempt that is made: the `via-branch`. Once answered, that of the answer.
     pub(crate) attempt: u8,
-    /// The last number that was given out.
-    pub(crate) attempts: u8,
+    /// While gateways are tried: the last number that was given out. From the ACK on: how often its node was asked whether RTP flows, since
+    /// `default_timeout` was over. One place, because a call at rest has no byte to spare.
+    pub(crate) count: u8,
     /// Something was offered: a delete is owed.
     pub(crate) owed: bool,
     /// The relay's SDP for the caller's offer, while gateways are tried.
@@ -120,7 +121,7 @@ impl Media {
             set,
             node: 0,
             attempt: 0,
-            attempts: 0,
+            count: 0,
             owed: false,
             offered: None,
             flags: 0,
@@ -139,8 +140,8 @@ impl Media {
 
     /// The number of the next attempt, never 0.
     pub(crate) fn next_attempt(&mut self) -> u8 {
-        self.attempts = self.attempts.saturating_add(1);
-        self.attempt = self.attempts;
+        self.count = self.count.saturating_add(1);
+        self.attempt = self.count;
         self.answered = false;
         self.attempt
     }

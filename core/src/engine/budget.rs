@@ -17,6 +17,8 @@ pub struct Budget {
     pub server_transactions: u32,
     /// Client transactions, lingering ones included.
     pub client_transactions: u32,
+    /// Of the transactions of each kind, how many wait for the answer to an INVITE.
+    pub ringing: u32,
     /// Messages that wait for a media node.
     pub exchanges: u32,
     /// Buffers of each class of [`CLASS_SIZES`](crate::memory::buffer::CLASS_SIZES).
@@ -52,16 +54,17 @@ impl Budget {
         // No more INVITEs are pending than calls exist; beyond this many, call set-up is slower than planned for.
         let ringing = per_second(f64::from(RINGING_SECONDS)).min(calls.max(64));
         // Per call: INVITE and BYE at the server for 64·T1 each (Timers L and J); at the client the INVITE for 64·T1
-        // (M or D) and the BYE for T4 (K). A third for in-dialog requests and CANCELs.
+        // (M or D) and the BYE for T4 (K). A quarter for in-dialog requests; a call that is CANCELled has no BYE.
         let server_transactions =
-            per_second(2.0 * linger).saturating_add(per_second(linger / 3.0)).saturating_add(ringing);
+            per_second(2.0 * linger).saturating_add(per_second(linger / 4.0)).saturating_add(ringing);
         let client_transactions =
-            per_second(linger + t4).saturating_add(per_second(linger / 3.0)).saturating_add(ringing);
+            per_second(linger + t4).saturating_add(per_second(linger / 4.0)).saturating_add(ringing);
         let exchanges = per_second(f64::from(EXCHANGE_SECONDS));
         Budget {
             calls,
             server_transactions,
             client_transactions,
+            ringing,
             exchanges,
             buffers: [
                 // The text of a held call's dialog, or the provisional of one that rings; the answer to a BYE (Timer J) or an ACK
@@ -80,13 +83,17 @@ impl Budget {
     /// What an engine of this budget takes, item by item. The first two are the terms that the operator sets: `calls_max` held calls,
     /// and the transactions that linger behind `cps_max` calls a second.
     #[must_use]
-    pub fn bill(&self) -> [BillLine; 6] {
+    pub fn bill(&self) -> [BillLine; 7] {
         let line = |name, count, bytes| BillLine { name, count, bytes };
         let (servers, clients) = (self.server_transactions, self.client_transactions);
         let transactions = servers + clients;
         let held = self.calls * HELD_BUFFERS;
         let answers = self.buffers[0].saturating_sub(held).saturating_sub(BUFFERS_IN_FLIGHT);
         let timers = |count: u32| TimerWheel::bytes(count).saturating_sub(TimerWheel::bytes(0));
+        // A budget may be cut by hand.
+        let pending = self.ringing.min(servers).min(clients);
+        let ringing =
+            Slab::<ServerTransaction>::bytes(pending) + Slab::<ClientTransaction>::bytes(pending) + timers(2 * pending);
         let invites = [BUFFERS_IN_FLIGHT, self.buffers[1], self.buffers[2], self.buffers[3]];
         [
             line(
@@ -99,13 +106,15 @@ impl Budget {
             ),
             line(
                 "lingering transactions",
-                transactions,
+                transactions - 2 * pending,
                 Slab::<ServerTransaction>::bytes(servers)
                     + Index::bytes(servers)
                     + Slab::<ClientTransaction>::bytes(clients)
                     + timers(transactions)
-                    + BufferPool::memory([answers, 0, 0, 0]),
+                    + BufferPool::memory([answers, 0, 0, 0])
+                    - ringing,
             ),
+            line("ringing transactions", 2 * pending, ringing),
             line("media exchanges", self.exchanges, Slab::<Exchange>::bytes(self.exchanges) + timers(self.exchanges)),
             line("messages on their way", invites.iter().sum(), BufferPool::memory(invites)),
             line("timer wheel", 1, TimerWheel::bytes(0)),
@@ -122,9 +131,9 @@ impl Budget {
 /// Buffers that each held call has: the text of its dialog.
 const HELD_BUFFERS: u32 = 1;
 
-/// Buffers of answers that linger, for the calls of one linger time: one for each BYE, and a third for other requests.
+/// Buffers of answers that linger, for the calls of one linger time: one for each BYE, and a quarter for other requests.
 const fn answers(calls: u32) -> u32 {
-    calls.saturating_add(calls / 3)
+    calls.saturating_add(calls / 4)
 }
 
 /// One shard's part of `total`, with room for chance.
@@ -165,6 +174,14 @@ mod tests {
                 assert!(each <= bytes_max, "{calls} calls, {cps} a second: {each} bytes for each of {name}");
             }
         }
+    }
+
+    /// SPEC §7: 60,000 calls at rest, and the two terms together at 1,000 calls a second.
+    #[test]
+    fn sixty_thousand_calls_keep_to_their_megabytes() {
+        let [held, lingering, ..] = Budget::for_shard(60_000, 1_000, 1, &Timers::default()).bill();
+        assert!(held.bytes <= 72_000_000, "{} bytes at rest", held.bytes);
+        assert!(held.bytes + lingering.bytes <= 130_000_000, "{} and {} bytes", held.bytes, lingering.bytes);
     }
 
     /// The bill is what the engine takes: nothing is left out, nothing is counted twice.

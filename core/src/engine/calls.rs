@@ -22,7 +22,12 @@ impl Engine {
             Timer::Acknowledge => {
                 call.answered.map(|(_, answered)| answered.after(timers.linger()).max(now).min(call.timeout_at))
             }
-            Timer::Default => Some(now.after(call.default_timeout).min(call.session.expires_at)),
+            Timer::Default => {
+                if let Some(media) = &mut call.media {
+                    media.count = 0;
+                }
+                Some(now.after(call.default_timeout).min(call.session.expires_at))
+            }
             Timer::Crossing => Some(now.after(timers.linger())),
         };
         if let Some(deadline) = deadline {
@@ -72,10 +77,13 @@ impl Engine {
         if call.timeout_at > turn.now.monotonic {
             return self.arm_call(at);
         }
-        let reason = match call.state {
-            State::Unacknowledged if call.given_up != EndReason::Refused => call.given_up,
+        let (state, given_up, session_over) =
+            (call.state, call.given_up, call.session.expires_at <= turn.now.monotonic);
+        let reason = match state {
+            State::Unacknowledged if given_up != EndReason::Refused => given_up,
             State::Unacknowledged => EndReason::Unacknowledged,
-            State::Confirmed if call.session.expires_at <= turn.now.monotonic => EndReason::SessionExpired,
+            State::Confirmed if session_over => EndReason::SessionExpired,
+            State::Confirmed if self.asks_for_rtp(turn, at) => return,
             State::Confirmed => EndReason::Expired,
             _ => EndReason::Unanswered,
         };

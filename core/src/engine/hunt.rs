@@ -268,7 +268,7 @@ impl Engine {
         let (Some(uri), Some(provider)) = (uri, turn.image.provider(call.provider)) else { return false };
         // The gateway's number, not the provider's: nothing is taken off it.
         let plain = Provider { strip: 0, prepend: b"", ..provider };
-        let source = Recognised { provider: call.provider, tech_prefix: 0, max_cps: None };
+        let source = Recognised { provider: call.provider, tech_prefix: 0, cap: None };
         let Ok(number) = Dialled::read(response, &uri).for_provider(&source, &plain) else { return false };
         let usable = |carrier, gateway| self.has_room(turn, Candidate { gateway, carrier });
         let selected = turn.image.select_where(provider.routing_group, number.digits(), turn.now.wall, draw, usable);

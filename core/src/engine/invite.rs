@@ -14,7 +14,7 @@ use crate::flow::{Endpoint, ListenerIndex};
 use crate::memory::Full;
 use crate::message::{Message, Method, Name, StartLine};
 use crate::number::{Dialled, NumberFault};
-use crate::routing::{Candidate, ListenerSlot, NoCandidate, Provider, ProviderSlot, Recognised};
+use crate::routing::{Candidate, ListenerSlot, NoCandidate, Provider, Recognised};
 use crate::siphash::Hasher;
 use crate::time::Instant;
 
@@ -74,7 +74,7 @@ impl Engine {
             let lines = self.retry_after();
             return self.answer_server(turn, server, Some(incoming), 503, &lines);
         };
-        if let Err(refusal) = self.admit(turn, call, recognised.provider, &provider) {
+        if let Err(refusal) = self.admit(turn, call, recognised, &provider) {
             self.counters.count(refusal.counter());
             // Its trunk is full, not the node: no Retry-After, because peers shun a node that says it (SPEC §3 *Refusals*).
             return self.refuse_call(turn, call, EndReason::Refused, Final::Own(provider.refuse_code, NO_CIRCUIT));
@@ -88,16 +88,17 @@ impl Engine {
         }
     }
 
-    /// Takes the provider's place for a call: caps, rate, day.
+    /// Takes the provider's place for a call: caps, rates, day.
     fn admit(
         &mut self,
         turn: &Turn<'_>,
         at: CallRef,
-        slot: ProviderSlot,
+        recognised: Recognised,
         provider: &Provider<'_>,
     ) -> Result<(), Refusal> {
+        let Recognised { provider: slot, cap, .. } = recognised;
         let today = || Day::ending(turn.image.local_midnight(slot, turn.now.wall));
-        let hold = self.settings.caps.admit_provider(slot, &provider.into(), turn.now.monotonic, today)?;
+        let hold = self.settings.caps.admit_provider(slot, &provider.into(), cap, turn.now.monotonic, today)?;
         if let Some(call) = self.calls.find_mut(at) {
             call.hold = hold;
         }

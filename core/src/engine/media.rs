@@ -6,6 +6,7 @@
 //!   re-INVITE,                 ├─► exchange.rs: a record, Effect::Media ─┤
 //!   UPDATE, PRACK,             │   … Input::Media, or media_timeout      ├► dialog.rs: to the other side
 //!   ACK ────────► inside.rs ───┘ held in a buffer                        └► refused: 488, 503, 500 with ACK and BYE
+//!   default_timeout ─► query.rs ─► no message is held                     ─► calls.rs: it starts again, or the call ends
 //! ```
 //!
 //! A message that comes back is written again with the relay's SDP, read, and goes on where it was held, `relayed`. Only [`Engine`]'s
@@ -16,6 +17,7 @@ mod answer;
 mod exchange;
 mod inside;
 mod offer;
+mod query;
 
 use arrayvec::ArrayVec;
 
@@ -77,6 +79,10 @@ impl Engine {
         if !carries_sdp(message) {
             return Ok(());
         }
+        #[cfg(feature = "canary")]
+        if self.lets_pass() {
+            return Ok(());
+        }
         self.counters.count(Counter::Unrelayed);
         Err(Full(Resource::Exchanges))
     }
@@ -90,6 +96,10 @@ impl Engine {
             exchange,
             call: MediaCall { call_hash: call.call_hash, pass: call.pass },
             started_us: call.started.0,
+            since_us: match ask.verb {
+                Verb::Query => turn.now.wall.0.saturating_sub(self.settings.timers.media_idle.as_micros() as u64),
+                _ => 0,
+            },
             set: media.set,
             node: media.node,
             verb: ask.verb,
@@ -119,9 +129,10 @@ impl Engine {
         }
     }
 
-    /// What was agreed last holds again: an offer that a node has taken was refused.
-    fn restore(&mut self, turn: &mut Turn<'_>, at: CallRef, attempt: u8) {
-        let ask = Ask { verb: Verb::Restore, attempt, candidate: None, from_tag: b"", to_tag: b"", sdp: b"" };
+    /// What these two sides agreed on last holds again: an offer that a node has taken was refused. Of several forks each has agreed on
+    /// its own; without tags it is what anybody agreed on last.
+    fn restore(&mut self, turn: &mut Turn<'_>, at: CallRef, attempt: u8, (from_tag, to_tag): (&[u8], &[u8])) {
+        let ask = Ask { verb: Verb::Restore, attempt, candidate: None, from_tag, to_tag, sdp: b"" };
         self.tell(turn, at, &ask);
     }
 
@@ -191,6 +202,12 @@ fn flags(turn: &Turn<'_>, call: &Call, candidate: Option<Candidate>) -> Flags {
         flags.extend(core::iter::repeat_n(b' ', blank).chain(part.bytes()));
     }
     flags
+}
+
+/// The tags of a message: From, To.
+fn tags<'m>(message: &'m Message<'_>) -> (&'m [u8], &'m [u8]) {
+    let tag = |address: crate::message::NameAddr| address.tag.map(|tag| message.text(tag)).unwrap_or_default();
+    (tag(message.from()), tag(message.to()))
 }
 
 /// Whether a message has SDP, or may have.

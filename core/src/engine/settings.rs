@@ -100,6 +100,9 @@ pub struct Timers {
     pub default_timeout: Duration,
     /// A media node's answer, if the control core never gives one [5 s].
     pub media_timeout: Duration,
+    /// Where `timeout_mode` is `media`: how old the last RTP of a call may be that outlives its `default_timeout`, and when a node that
+    /// gave no answer is asked again [60 s].
+    pub media_idle: Duration,
     /// Shortest session interval that is let through (RFC 4028 §5) [90 s].
     pub min_se: Duration,
     /// Session interval that is asked for, and the longest that is let through (RFC 4028 §4) [1800 s].
@@ -128,6 +131,7 @@ impl Default for Timers {
             noack_timeout: Duration::from_secs(60),
             default_timeout: Duration::from_secs(1800),
             media_timeout: Duration::from_secs(5),
+            media_idle: Duration::from_secs(60),
             min_se: Duration::from_secs(90),
             session_expires: Duration::from_secs(1800),
         }

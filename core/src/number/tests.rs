@@ -290,7 +290,7 @@ fn escapes_are_undone() {
 fn a_number_does_not_print_itself() {
     let bytes = Rules::default().image();
     let image = Image::open(&bytes).expect("just built");
-    let recognised = Recognised { provider: ProviderSlot(0), tech_prefix: 0, max_cps: None };
+    let recognised = Recognised { provider: ProviderSlot(0), tech_prefix: 0, cap: None };
     let provider = image.provider(ProviderSlot(0)).expect("built");
     let number = Dialled::parse(b"+4930").for_provider(&recognised, &provider).expect("a number");
     assert!(number.is_global());
@@ -337,7 +337,7 @@ proptest! {
         let mut dialled = Dialled::parse(&user);
         dialled.phone = phone;
         let recognised =
-            Recognised { provider: ProviderSlot(0), tech_prefix: rules.tech_prefix.len() as u8, max_cps: None };
+            Recognised { provider: ProviderSlot(0), tech_prefix: rules.tech_prefix.len() as u8, cap: None };
         let provider = image.provider(ProviderSlot(0)).expect("built");
         let Ok(number) = dialled.for_provider(&recognised, &provider) else { return Ok(()) };
         prop_assert!(!number.digits().is_empty());

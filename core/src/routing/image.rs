@@ -9,8 +9,8 @@ use rkyv::{Archived, Portable};
 
 use crate::flow::{Endpoint, Transport};
 use crate::routing::layout::{
-    ALIGNMENT, ArchivedPlace, BODY_START, CarrierRecord, HEADER_SIZE, LAYOUT, MAGIC, NumberFormat, Origins, Place,
-    Privacy, Redirect, Refer, Routes, SECTION_ENTRY_SIZE, SECTIONS, Section, Sources, Tables, TimeoutMode, Trie,
+    ALIGNMENT, ArchivedPlace, BODY_START, CarrierRecord, HEADER_SIZE, LAYOUT, MAGIC, NO_SLOT, NumberFormat, Origins,
+    Place, Privacy, Redirect, Refer, Routes, SECTION_ENTRY_SIZE, SECTIONS, Section, Sources, Tables, TimeoutMode, Trie,
 };
 use crate::routing::{CarrierSlot, GatewaySlot, ListenerSlot, ProviderSlot, sources};
 
@@ -68,8 +68,17 @@ pub struct Recognised {
     pub provider: ProviderSlot,
     /// Bytes of tech prefix at the start of the dialled user, to be taken off.
     pub tech_prefix: u8,
-    /// New calls per second from this row of `provider_address`; `None`: no cap.
-    pub max_cps: Option<u32>,
+    /// The cap of this row of `provider_address`.
+    pub cap: Option<AddressCap>,
+}
+
+/// The cap of one row of `provider_address`.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct AddressCap {
+    /// Its slot, the same for the same row in all images.
+    pub slot: u16,
+    /// New calls per second.
+    pub max_cps: u32,
 }
 
 /// A provider as routing needs it. What is `None` follows the node's own setting.
@@ -375,7 +384,8 @@ impl<'a> Image<'a> {
         at(self.tables.providers.as_slice(), provider).filter(|record| record.enabled).map(|_| Recognised {
             provider: ProviderSlot(provider),
             tech_prefix: row.tech_prefix_len,
-            max_cps: Some(row.max_cps.to_native()).filter(|cps| *cps != 0),
+            cap: (row.cap != NO_SLOT)
+                .then(|| AddressCap { slot: row.cap.to_native(), max_cps: row.max_cps.to_native() }),
         })
     }
 

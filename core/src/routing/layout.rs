@@ -23,7 +23,7 @@ use rkyv::{Archive, Serialize};
 /// First eight bytes of every image.
 pub const MAGIC: [u8; 8] = *b"corelane";
 /// Version of everything in this module. An image of another version is refused, never guessed at.
-pub const LAYOUT: u32 = 2;
+pub const LAYOUT: u32 = 3;
 /// Bytes of the header in front of the section table.
 pub const HEADER_SIZE: usize = 64;
 /// Bytes of one entry of the section table.
@@ -113,6 +113,8 @@ pub struct Tables {
     pub gateways: Vec<Place<GatewayRecord>>,
     /// By carrier slot.
     pub carriers: Vec<Place<CarrierRecord>>,
+    /// Rows of `provider_address` that have a cap, by the slot of that.
+    pub address_caps: Vec<Place<AddressKey>>,
     /// Time zones that are used, by place, which is not stable over generations.
     pub zones: Vec<ZoneRecord>,
     /// Until when `zones` are known, seconds since 1970 UTC.
@@ -407,6 +409,36 @@ pub struct MediaNodeRecord {
     pub enabled: bool,
 }
 
+/// What tells a row of `provider_address` from all others: it has no id of its own.
+#[derive(Archive, Serialize, Copy, Clone, PartialEq, Eq, Hash, Debug)]
+pub struct AddressKey {
+    /// 4 or 6.
+    pub family: u8,
+    /// First address of the network, in the low bits.
+    pub start: u128,
+    /// Bits of it that count.
+    pub prefix_len: u8,
+    /// Listener slot, [`NO_SLOT`]: any.
+    pub listener: u16,
+    /// Source port, 0: any.
+    pub port: u16,
+    /// Start of the dialled user, zeros behind it.
+    pub tech_prefix: [u8; TECH_PREFIX_MAX],
+}
+
+impl From<&ArchivedAddressKey> for AddressKey {
+    fn from(key: &ArchivedAddressKey) -> AddressKey {
+        AddressKey {
+            family: key.family,
+            start: key.start.to_native(),
+            prefix_len: key.prefix_len,
+            listener: key.listener.to_native(),
+            port: key.port.to_native(),
+            tech_prefix: key.tech_prefix,
+        }
+    }
+}
+
 // ---- sources ----------------------------------------------------------------------------------------------------------
 
 /// Who a source address is. Each list is sorted, so that a look-up is a binary search and a walk up.
@@ -452,7 +484,9 @@ pub struct SourceRow {
     pub tech_prefix: [u8; TECH_PREFIX_MAX],
     /// Row of this network, listener and port with the next shorter tech prefix, plus one; 0: none.
     pub parent: u32,
-    /// New calls per second from here; 0: no cap.
+    /// Slot of its cap in [`Tables::address_caps`], [`NO_SLOT`]: none.
+    pub cap: u16,
+    /// New calls per second from here, where it has a cap.
     pub max_cps: u32,
 }
 

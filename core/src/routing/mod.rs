@@ -36,7 +36,7 @@ mod verify;
 mod window;
 
 pub use digits::Digits;
-pub use image::{Carrier, Counts, Gateway, Image, ImageError, Provider, Recognised};
+pub use image::{AddressCap, Carrier, Counts, Gateway, Image, ImageError, Provider, Recognised};
 pub use layout::{NO_SLOT, NumberFormat, Privacy, Redirect, Refer, Schedule, TimeoutMode};
 pub use select::{PrefixNumber, Route};
 pub use window::{Availability, LocalTime};

@@ -357,7 +357,7 @@ fn the_same_address_twice_is_refused() {
         prefix_len,
         port: None,
         tech_prefix: Vec::new(),
-        max_cps: None,
+        cap: None,
     };
     plan.addresses = [address("10.0.0.1", 24), address("10.0.0.1", 25), address("10.0.0.2", 24)].into();
     assert_eq!(encode(plan).map(|_| ()), Err(BuildError::DuplicateAddress { first: 0, second: 2 }));

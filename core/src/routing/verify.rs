@@ -54,6 +54,7 @@ impl Image<'_> {
         let rows = self.sources.rows.len() as u64;
         let providers = self.tables.providers.len();
         let listeners = self.tables.listeners.len();
+        let caps = self.tables.address_caps.len();
         [&self.sources.networks_v4, &self.sources.networks_v6].into_iter().all(|networks| {
             networks.iter().zip(0u32..).all(|(network, place)| {
                 let end = u64::from(network.first_row.to_native()) + u64::from(network.rows.to_native());
@@ -64,6 +65,7 @@ impl Image<'_> {
             usize::from(row.provider.to_native()) < providers
                 && usize::from(row.tech_prefix_len) <= row.tech_prefix.len()
                 && (listener == NO_SLOT || usize::from(listener) < listeners)
+                && (row.cap == NO_SLOT || usize::from(row.cap.to_native()) < caps)
         }) && self
             .sources
             .gateways

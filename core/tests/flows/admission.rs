@@ -76,6 +76,32 @@ fn a_providers_rate_is_capped() {
     world.settle();
 }
 
+/// A row of `provider_address` has a rate of its own, under the provider's code; the provider's other addresses are not concerned.
+#[test]
+fn the_rate_of_an_address_is_capped() {
+    const OTHER: &str = "192.0.2.77:5060";
+    let mut builder = Builder::new();
+    builder.listener("10.0.0.1:5060");
+    let acme = builder.provider("acme", 1);
+    builder.edit_provider(acme, |provider| provider.refuse_code = 480);
+    builder.address(acme, "192.0.2.0/24").address(acme, "192.0.2.10").cap_address(10);
+    let gateway = builder.gateway(FIRST, FIRST);
+    let carrier = builder.carrier("one", &[gateway]);
+    builder.route(1, "49", carrier);
+    let mut world = World::new().with_routing(builder.finish());
+    for second in ["first", "later"] {
+        let calls = (0..20).map(|call| start(&mut world, &format!("{second}{call}")));
+        let (taken, refused): (Vec<_>, Vec<_>) = calls.partition(|lines| lines.len() == 2);
+        assert_eq!(taken.len(), 2, "one, and a burst of a tenth of ten");
+        assert!(refused.iter().all(|lines| *lines == [format!("{CALLER} 480")]));
+        world.advance(Duration::from_secs(1));
+    }
+    assert_eq!((world.count(Counter::AddressCapped), world.count(Counter::ProviderCapped)), (36, 0));
+    let other = invite("4930123456", "other").text().replace(CALLER, OTHER);
+    assert_eq!(world.deliver(OTHER, &other).len(), 2);
+    world.settle();
+}
+
 /// A capped gateway is passed over, and comes back when its call ends.
 #[test]
 fn a_capped_gateway_is_skipped() {

@@ -170,6 +170,8 @@ fn the_lifecycle_has_the_timers_defaults() {
         ("early_timeout", timers.early_timeout),
         ("noack_timeout", timers.noack_timeout),
         ("default_timeout", timers.default_timeout),
+        ("media_idle", timers.media_idle),
+        ("media_timeout", timers.media_timeout),
         ("session_expires", timers.session_expires),
         ("min_se", timers.min_se),
         ("t1", timers.t1),

@@ -64,16 +64,16 @@ fn a_refusal_is_acknowledged_without_a_free_buffer() {
 /// I8: what is kept back from new calls lets those that run end.
 #[test]
 fn new_calls_are_refused_while_bye_and_cancel_still_find_room() {
-    let mut world = world(|budget| budget.server_transactions = 16);
+    let mut world = world(|budget| budget.server_transactions = 32);
     let call = answered(&mut world, "runs");
     let ringing = invite("4930123456", "rings");
     let forwarded = world.deliver(CALLER, &ringing.text())[1].clone();
     world.deliver(GATEWAY, &response(&forwarded, 180, "t", &[]));
-    let refused = (0..30).filter(|number| {
+    let refused = (0..40).filter(|number| {
         let sent = world.deliver(CALLER, &invite("4930123456", &format!("n{number}")).text());
         sent.last().is_some_and(|sent| sent.start_line().starts_with("SIP/2.0 503"))
     });
-    assert_eq!(refused.count(), 30 - 12, "14 of 16 for calls, two of them taken before");
+    assert_eq!(refused.count(), 40 - 28, "30 of 32 for calls, two of them taken before");
     let cancel = world.deliver(CALLER, &ringing.hop("CANCEL").text());
     assert_eq!(ladder(&cancel), [format!("{CALLER} 200"), format!("{GATEWAY} CANCEL")]);
     let bye = world.deliver(CALLER, &call.caller_sends("BYE", "runs-bye", 2).text());

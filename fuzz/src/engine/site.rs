@@ -89,7 +89,7 @@ fn routes(generation: u64) -> ImageBytes {
         },
     ));
     builder.address(acme, "192.0.2.10").address(soft, "198.51.100.20");
-    builder.address(six, "2001:db8::/64").address_with(six, "2001:db8::10", None, None, "77");
+    builder.address(six, "2001:db8::/64").address_with(six, "2001:db8::10", None, None, "77").cap_address(3);
     let [near, second, distant, sixth] = GATEWAYS.map(|place| builder.gateway(PEERS[place], PEERS[place]));
     builder.edit_gateway(second, |gateway| {
         gateway.enabled = first;

@@ -96,7 +96,7 @@ impl<'i> World<'i> {
             unknown_source: if how & 2 == 0 { UnknownSource::Drop } else { UnknownSource::Forbid },
             policy,
             budget,
-            caps: Arc::new(Caps::new(CapsSize { providers: 16, carriers: 16, gateways: 16 })),
+            caps: Arc::new(Caps::new(CapsSize { providers: 16, carriers: 16, gateways: 16, addresses: 16 })),
         };
         let now = Now { monotonic: Instant::from_micros(1_000_000), wall: WallTime(1_800_000_000_000_000) };
         let opened = [0, 1].map(|place| Image::open(&images[place]).expect("only images that open are tried"));

@@ -56,6 +56,10 @@ pub const TIMEOUT_S: Bounds = Bounds::new(1, 604_800);
 pub const MEDIA_DEADLINE_MS: Bounds = Bounds::new(100, 10_000);
 /// Sockets towards each media node.
 pub const MEDIA_SOCKETS: Bounds = Bounds::new(1, 16);
+/// From one list of a media node's sessions to the next: a node with many of them writes megabytes each time.
+pub const MEDIA_RECONCILE_S: Bounds = Bounds::new(1, 3_600);
+/// Age of an orphan: two lists at least, and never so long that ports run out.
+pub const MEDIA_ORPHAN_S: Bounds = Bounds::new(1, 86_400);
 /// Id of a node; 0 is none.
 pub const NODE_ID: Bounds = Bounds::new(1, u32::MAX as u64);
 /// Session interval: from RFC 4028's own least value (§5) to a day.

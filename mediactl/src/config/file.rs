@@ -108,6 +108,16 @@ const KEYS: &[Key] = &[
         name: "media_sockets",
         read: |given, entry| entry.number(bounds::MEDIA_SOCKETS).map(|value| given.media_sockets = Some(value)),
     },
+    Key {
+        name: "media_reconcile_interval_s",
+        read: |given, entry| {
+            entry.number(bounds::MEDIA_RECONCILE_S).map(|value| given.media_reconcile_interval_s = Some(value))
+        },
+    },
+    Key {
+        name: "media_orphan_age_s",
+        read: |given, entry| entry.number(bounds::MEDIA_ORPHAN_S).map(|value| given.media_orphan_age_s = Some(value)),
+    },
     Key { name: "bye_on_expiry", read: |given, entry| entry.switch().map(|value| given.bye_on_expiry = Some(value)) },
 ];
 
@@ -267,7 +277,8 @@ mod tests {
                     steering = 'forward'\nio = 'ring'\nunknown_source = 'forbid'\nt1_ms = 50\nt2_ms = 400\nt4_ms = 500\n\
                     ring_timeout_ms = 3000\nnoack_timeout_ms = 1000\ndefault_timeout_s = 60\nfr_timer_ms = 1000\n\
                     progress_timeout_ms = 2000\ninvite_timeout_ms = 3000\nearly_timeout_ms = 4000\nhunt_after_ringing = false\n\
-                    remap_503 = false\nbye_on_expiry = false\nsession_expires_s = 600\nmin_se_s = 120\nmedia_deadline_ms = 500\nmedia_sockets = 2\n";
+                    remap_503 = false\nbye_on_expiry = false\nsession_expires_s = 600\nmin_se_s = 120\nmedia_deadline_ms = 500\nmedia_sockets = 2\n\
+                    media_reconcile_interval_s = 5\nmedia_orphan_age_s = 10\n";
         assert_eq!(problems_of(text), [""; 0]);
         let (given, _) = parse(Path::new("etc/a.toml"), text);
         assert_eq!(given.routes.unwrap().value, Path::new("etc/r"), "relative to the file");

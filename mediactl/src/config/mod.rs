@@ -43,6 +43,11 @@ const MEDIA_GRACE: Duration = Duration::from_secs(1);
 /// Sockets towards each media node unless told otherwise: rtpengine may serve each from another thread.
 pub const MEDIA_SOCKETS_DEFAULT: u8 = 4;
 
+/// From one look at the sessions of a media node to the next, unless told otherwise.
+pub const MEDIA_RECONCILE_INTERVAL_S_DEFAULT: u64 = 30;
+/// How long a session is seen on a media node without a record before it is deleted, unless told otherwise.
+pub const MEDIA_ORPHAN_AGE_S_DEFAULT: u64 = 60;
+
 /// What somebody set, in a file or by flags.
 #[derive(Clone, Default, Debug)]
 #[allow(missing_docs, reason = "each field is the setting of the same name in docs/operating.md")]
@@ -77,6 +82,8 @@ pub struct Given {
     pub remap_503: Option<Sourced<bool>>,
     pub media_deadline_ms: Option<Sourced<u64>>,
     pub media_sockets: Option<Sourced<u8>>,
+    pub media_reconcile_interval_s: Option<Sourced<u64>>,
+    pub media_orphan_age_s: Option<Sourced<u64>>,
     pub bye_on_expiry: Option<Sourced<bool>>,
 }
 
@@ -115,6 +122,8 @@ impl Given {
             remap_503: self.remap_503.or(under.remap_503),
             media_deadline_ms: self.media_deadline_ms.or(under.media_deadline_ms),
             media_sockets: self.media_sockets.or(under.media_sockets),
+            media_reconcile_interval_s: self.media_reconcile_interval_s.or(under.media_reconcile_interval_s),
+            media_orphan_age_s: self.media_orphan_age_s.or(under.media_orphan_age_s),
             bye_on_expiry: self.bye_on_expiry.or(under.bye_on_expiry),
         }
     }
@@ -128,7 +137,9 @@ impl Given {
         let policy = self.policy();
         let media = Media {
             deadline: self.media_deadline(),
-            sockets: self.media_sockets.map_or(MEDIA_SOCKETS_DEFAULT, |given| given.value),
+            sockets: self.media_sockets.as_ref().map_or(MEDIA_SOCKETS_DEFAULT, |given| given.value),
+            reconcile_interval: seconds(self.media_reconcile_interval_s.as_ref(), MEDIA_RECONCILE_INTERVAL_S_DEFAULT),
+            orphan_age: seconds(self.media_orphan_age_s.as_ref(), MEDIA_ORPHAN_AGE_S_DEFAULT),
         };
         let path = |given: Option<Sourced<PathBuf>>, default: &str, setting: &'static str| {
             given.unwrap_or_else(|| Sourced::new(default.into(), Place::Default(setting)))
@@ -188,6 +199,7 @@ impl Given {
             default_timeout: s(&self.default_timeout_s, defaults.default_timeout),
             session_expires: s(&self.session_expires_s, defaults.session_expires),
             min_se: s(&self.min_se_s, defaults.min_se),
+            media_idle: defaults.media_idle,
             media_timeout: 2 * self.media_deadline() + MEDIA_GRACE,
         };
         // RFC 4028 §4: what we ask for ourselves must be what we accept.
@@ -272,6 +284,10 @@ pub struct Media {
     pub deadline: Duration,
     /// Sockets towards each node.
     pub sockets: u8,
+    /// From one look at a node's sessions to the next.
+    pub reconcile_interval: Duration,
+    /// How long a session is seen without a record before it is deleted.
+    pub orphan_age: Duration,
 }
 
 impl Config {
@@ -292,6 +308,10 @@ impl Config {
     pub fn image(&self) -> PathBuf {
         self.state_dir.value.join("routes.image")
     }
+}
+
+fn seconds(given: Option<&Sourced<u64>>, default: u64) -> Duration {
+    Duration::from_secs(given.map_or(default, |given| given.value))
 }
 
 fn or_default<T>(given: Option<Sourced<T>>, default: T, setting: &'static str) -> Sourced<T> {
@@ -320,6 +340,8 @@ mod tests {
         assert_eq!(config.timers.t1, Duration::from_millis(500));
         assert_eq!(config.timers.ring_timeout, Duration::from_secs(180));
         assert_eq!((config.media.deadline, config.media.sockets), (Duration::from_secs(2), 4));
+        let reconciler = (config.media.reconcile_interval, config.media.orphan_age);
+        assert_eq!(reconciler, (Duration::from_secs(30), Duration::from_secs(60)));
         assert_eq!(config.timers.media_timeout, Duration::from_secs(5), "after the control core has given up");
         assert_eq!(config.unknown_source.value, UnknownSource::Drop);
         assert_eq!(config.image(), Path::new("/var/lib/corelane/routes.image"));

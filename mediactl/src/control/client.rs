@@ -4,7 +4,6 @@ use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use corelane_core::Instant;
 use corelane_core::bus::{MediaCall, MediaRequest};
@@ -12,9 +11,8 @@ use corelane_core::call::CallRecord;
 use corelane_shard::MappedFile;
 
 use super::machine::{MediaMachine, Outputs};
-use crate::rtpengine::client::{Client, SESSION_BYTES};
+use crate::rtpengine::client::{Client, ClientSettings, SESSION_BYTES};
 use crate::rtpengine::counter::TABLE;
-use crate::rtpengine::id::Origin;
 use crate::rtpengine::node::{Breaker, NodeConfig};
 use crate::rtpengine::sessions::{self, RECORD, Records, Survey};
 
@@ -26,7 +24,11 @@ const OTHER: &str = "media.sessions.other";
 const OWED: u32 = 8192;
 
 impl Records for MappedFile {
-    fn bytes(&mut self) -> &mut [u8] {
+    fn bytes(&self) -> &[u8] {
+        self.bytes()
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
         self.bytes_mut()
     }
 }
@@ -104,18 +106,16 @@ pub struct ClientSpec {
     bytes: usize,
     /// Bytes of SDP that are kept.
     room: usize,
-    origin: Origin,
-    sockets: u8,
-    deadline: Duration,
+    settings: ClientSettings,
 }
 
 impl ClientSpec {
     /// Sessions in `directory`, for a node that holds `calls` calls. A quarter of the calls may have been offered to a second node.
     #[must_use]
-    pub fn new(directory: &Path, calls: u32, origin: Origin, sockets: u8, deadline: Duration) -> ClientSpec {
+    pub fn new(directory: &Path, calls: u32, settings: ClientSettings) -> ClientSpec {
         let records = ClientSpec::records(calls) as usize;
         let (bytes, room) = (RECORD * records, SESSION_BYTES * records);
-        ClientSpec { path: directory.join(FILE), bytes, room, origin, sockets, deadline }
+        ClientSpec { path: directory.join(FILE), bytes, room, settings }
     }
 
     /// Records of the table for so many calls, for the memory bill. Each has [`RECORD`] bytes there, and [`SESSION_BYTES`] for SDP.
@@ -158,7 +158,6 @@ impl ClientSpec {
     pub fn make(&self, now: Instant) -> io::Result<Client<MappedFile>> {
         let table = MappedFile::open(&self.path, self.bytes)?;
         // Not what the table has room for: that of an earlier start may be larger, and is not in the bill.
-        let client = Client::new(now, self.origin, self.sockets, Vec::new(), table).with_room(self.room);
-        Ok(client.with_deadline(self.deadline))
+        Ok(Client::new(now, self.settings, Vec::new(), table).with_room(self.room))
     }
 }

@@ -1,7 +1,7 @@
 //! What sessions media nodes have, asked by ng over TCP: over UDP a list is one datagram and holds a few of them.
 //!
-//! rtpengine listens there with `listen-tcp-ng`, here on the port of its ng socket. A node that does not is told once; what it has forgotten
-//! to tell us stays there until its own time-outs.
+//! rtpengine listens there with `listen-tcp-ng`, here on the port of its ng socket. A node that does not, or says something else, is told once; the
+//! machine then asks it by what it knows itself.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,9 +14,8 @@ use tokio::time::{sleep, timeout};
 use crate::rtpengine::bencode::Value;
 use crate::rtpengine::command::Command;
 use crate::rtpengine::id::{Cookie, Origin};
+use crate::rtpengine::reply::{self, Meaning};
 
-/// From one list of a node to the next.
-const INTERVAL: Duration = Duration::from_secs(30);
 /// How long one may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The largest list, in bytes: that of 100,000 sessions with names like ours.
@@ -27,11 +26,16 @@ const PART: usize = 64 << 10;
 /// A node's list as it came, without its cookie; `None`: there is none.
 pub(super) type Listed = (u32, Option<Vec<u8>>);
 
-/// Asks a node for its list again and again, for as long as somebody listens.
-pub(super) async fn follow(node: u32, address: watch::Receiver<Option<SocketAddr>>, listed: mpsc::Sender<Listed>) {
+/// Asks a node for its list at this interval, for as long as somebody listens.
+pub(super) async fn follow(
+    node: u32,
+    every: Duration,
+    address: watch::Receiver<Option<SocketAddr>>,
+    listed: mpsc::Sender<Listed>,
+) {
     let mut told = false;
     while !listed.is_closed() {
-        sleep(INTERVAL).await;
+        sleep(every).await;
         let Some(address) = *address.borrow() else { continue };
         let list = match timeout(PATIENCE, ask(address)).await {
             Ok(list) => list,
@@ -41,8 +45,8 @@ pub(super) async fn follow(node: u32, address: watch::Receiver<Option<SocketAddr
             && !told
         {
             eprintln!(
-                "corelane: media node {node}: no list of its sessions from tcp:{address}: {error}; sessions that nobody knows any more \
-                 stay there (give rtpengine `listen-tcp-ng`)"
+                "corelane: media node {node}: no list of its sessions from tcp:{address}: {error}; it is asked for those in the table \
+                 one by one, and what the table has lost is not seen (give rtpengine `listen-tcp-ng`)"
             );
         }
         told = list.is_err();
@@ -77,7 +81,8 @@ async fn ask(address: SocketAddr) -> io::Result<Vec<u8>> {
             Ok(length) => {
                 reply.extend_from_slice(&part[..length]);
                 if let Some(body) = whole(&reply) {
-                    return Ok(body.to_vec());
+                    let list = matches!(reply::parse(body), Ok(Meaning::List(_)));
+                    return list.then(|| body.to_vec()).ok_or_else(|| io::Error::other("what it says is no list"));
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -120,6 +125,22 @@ mod tests {
         let list = ask(address).await.expect("a list");
         assert_eq!(list, b"d5:callsl3:a-e1:be6:result2:oke");
         assert!(node.join().expect("served").starts_with("d7:command4:list"));
+    }
+
+    #[tokio::test]
+    async fn a_node_that_knows_no_list_is_an_error() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let node = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("asked");
+            let mut question = vec![0; 256];
+            let length = stream.read(&mut question).expect("a question");
+            let cookie = question[..length].split(|byte| *byte == b' ').next().expect("a cookie");
+            let reply = b" d6:result5:error12:error-reason20:Unrecognized commande";
+            stream.write_all(&[cookie, reply].concat()).expect("heard");
+        });
+        assert_eq!(ask(address).await.expect_err("no list").to_string(), "what it says is no list");
+        node.join().expect("served");
     }
 
     #[tokio::test]

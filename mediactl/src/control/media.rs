@@ -8,10 +8,11 @@
 //! ```
 //!
 //! One turn takes a bounded part of what there is, from every side, and wakes each shard at most once. It waits in one place, and only
-//! when nothing is left. A record of the journal is acknowledged when the machine has taken it, so that a killed process meets it again.
+//! when nothing is left. A record of the journal is acknowledged when the machine has taken it, so that a killed process meets it again. The end
+//! of a call comes by another way than its requests, and must not overtake them, or its last offer would be owed by nobody: see [`Gate`].
 //!
-//! **Full.** Replies that a shard has no room for are kept; with [`KEPT_MAX`] of them no more requests are read, so that the rings fill
-//! and the shards answer themselves. A socket that takes nothing loses a datagram that is asked again.
+//! **Full.** Replies that a shard has no room for are kept; with [`KEPT_MAX`] of them no more of its requests are read, so that its ring fills
+//! and it answers itself. A socket that takes nothing loses a datagram that is asked again.
 //!
 //! **Panic.** The task is started again with a new machine; requests that were pending are answered by the timers of who asked. The
 //! record, request or datagram that it was about is not handled twice.
@@ -47,8 +48,8 @@ use crate::rtpengine::node::NodeConfig;
 
 /// What one turn takes from each side.
 const BATCH: usize = 256;
-/// Replies kept for shards that have no room; behind that, requests wait in their rings.
-const KEPT_MAX: usize = 4096;
+/// Replies kept for a shard that has no room; behind that, its requests wait in their ring.
+const KEPT_MAX: usize = 1024;
 /// How soon a kept reply is tried again: nobody says when a shard has read.
 const KEPT_AGAIN: Duration = Duration::from_millis(1);
 /// The longest wait: no shard rings for the end of a call, which on both sides would cost more than the call's last messages. A session at a
@@ -77,6 +78,8 @@ pub struct MediaParts<M> {
     pub nodes: Vec<MediaNode>,
     /// Sockets towards each.
     pub sockets: u8,
+    /// From one list of a node's sessions to the next.
+    pub reconcile_interval: Duration,
     /// Makes the machine, at the start and after each panic; the one before is gone then.
     pub make: Box<dyn FnMut(Instant) -> io::Result<M> + Send>,
 }
@@ -97,6 +100,15 @@ impl MediaHandle {
     }
 }
 
+/// What of a shard's journal may be read: the ends that were there before the requests that wait. Of each call the requests come first.
+#[derive(Copy, Clone, Default)]
+struct Gate {
+    /// Ends up to this one may be read …
+    ends: u64,
+    /// … when so many more requests have been taken.
+    requests: usize,
+}
+
 /// A reply that waits for room.
 struct Kept {
     exchange: ExchangeId,
@@ -107,7 +119,9 @@ struct Kept {
 
 /// The task's state: all that a panic leaves as it is.
 pub(super) struct Media<M> {
+    /// Those of the shards, in their order, then what is left of other starts.
     journals: Vec<JournalReader>,
+    gates: Box<[Gate]>,
     count: u8,
     make: Box<dyn FnMut(Instant) -> io::Result<M> + Send>,
     machine: Option<M>,
@@ -125,6 +139,10 @@ pub(super) struct Media<M> {
     copy_at: Instant,
     /// The journal whose record is being handled: not handled again after a panic.
     handling: Option<usize>,
+    /// The socket heard next, so that a busy one cannot starve the others.
+    next_socket: usize,
+    /// A node has an address and no sockets.
+    unconnected: bool,
     /// The shards have gone: what lies in their rings is asked for nobody.
     ending: bool,
 }
@@ -176,17 +194,19 @@ impl<M: MediaMachine + 'static> Media<M> {
     /// Starts to look names up and waits for nothing. Must run on the control core's runtime.
     pub(super) fn new(parts: MediaParts<M>, orders: MediaOrders, shared: Arc<Shared>) -> io::Result<Media<M>> {
         let (found_in, found) = mpsc::channel(NEWS_MAX);
-        let MediaParts { bus, journals, nodes, sockets: count, make } = parts;
+        let MediaParts { bus, journals, nodes, sockets: count, reconcile_interval, make } = parts;
         let (listed_in, listed) = mpsc::channel(LISTS_MAX);
         let rows = nodes;
-        let mut nodes = Nodes::new(found_in, listed_in);
+        let mut nodes = Nodes::new(reconcile_interval, found_in, listed_in);
         nodes.take(rows);
         // An eventfd is no pipe, but is read like one: eight bytes, or "not yet".
         let bell = pipe::Receiver::from_owned_fd_unchecked(bus.bell()?)?;
         let kept = (0..bus.shards()).map(|_| VecDeque::new()).collect();
+        let gates = vec![Gate::default(); bus.shards()].into();
         let sockets = Sockets::default();
         Ok(Media {
             journals,
+            gates,
             count,
             make,
             machine: None,
@@ -203,6 +223,8 @@ impl<M: MediaMachine + 'static> Media<M> {
             copied: orders.counters,
             copy_at: Instant::ZERO,
             handling: None,
+            next_socket: 0,
+            unconnected: false,
             ending: false,
         })
     }
@@ -221,15 +243,27 @@ impl<M: MediaMachine + 'static> Media<M> {
 
     /// Tells sockets and machine what is known of the nodes.
     fn configure(&mut self, now: Instant) {
-        self.nodes.show();
+        self.unconnected = false;
+        self.connect();
         let configs = self.nodes.configs();
-        for NodeConfig { id, address, .. } in &configs {
-            if let Err(error) = self.ways.sockets.point(*id, *address, usize::from(self.count)) {
-                eprintln!("corelane: media node {id}: no socket towards it: {error}");
-            }
-        }
         if let Some(machine) = &mut self.machine {
             machine.configure(now, configs);
+        }
+    }
+
+    /// Has sockets towards every node of which the address is known. Where the kernel gives none (its way there may come later) it is told once, and
+    /// tried again.
+    fn connect(&mut self) {
+        let told = self.unconnected;
+        self.unconnected = false;
+        self.nodes.show();
+        for NodeConfig { id, address, .. } in &self.nodes.configs() {
+            if let Err(error) = self.ways.sockets.point(*id, *address, usize::from(self.count)) {
+                self.unconnected = true;
+                if !told {
+                    eprintln!("corelane: media node {id}: no socket towards it: {error}");
+                }
+            }
         }
     }
 
@@ -240,6 +274,7 @@ impl<M: MediaMachine + 'static> Media<M> {
         }
         let now = self.clock.monotonic();
         let mut done = self.hear_news(now) + self.hear_nodes(now);
+        self.open_gates();
         done += self.hear_shards(now) + self.read_journals(now);
         if let Some(machine) = &mut self.machine {
             if machine.next_timeout() <= now {
@@ -260,6 +295,9 @@ impl<M: MediaMachine + 'static> Media<M> {
             self.forget_nodes(now);
             self.tell_silent(now);
             self.copy_counters();
+            if self.unconnected {
+                self.connect();
+            }
             self.copy_at = now.after(COPY_INTERVAL);
         }
         Ok(done > 0)
@@ -317,11 +355,15 @@ impl<M: MediaMachine + 'static> Media<M> {
 
     fn hear_nodes(&mut self, now: Instant) -> usize {
         let Some(machine) = &mut self.machine else { return 0 };
-        let (mut place, mut heard) = (0, 0);
-        while heard < BATCH
-            && let Some((at, from, socket, what)) = self.ways.sockets.next(place, &mut self.buffer)
-        {
-            (place, heard) = (at, heard + 1);
+        let count = self.ways.sockets.count();
+        let (mut silent, mut heard) = (0, 0);
+        while heard < BATCH && silent < count {
+            self.next_socket = (self.next_socket + 1) % count;
+            let Some((from, socket, what)) = self.ways.sockets.hear(self.next_socket, &mut self.buffer) else {
+                silent += 1;
+                continue;
+            };
+            (silent, heard) = (0, heard + 1);
             match what {
                 Heard::Datagram(bytes) => machine.on_datagram(now, socket as u8, from.1, bytes, &mut self.ways),
                 Heard::Unreachable => machine.on_unreachable(now, from.0, &mut self.ways),
@@ -330,18 +372,34 @@ impl<M: MediaMachine + 'static> Media<M> {
         heard
     }
 
+    /// Lets through the ends that are there now, where all before have been read.
+    fn open_gates(&mut self) {
+        for (shard, (gate, journal)) in self.gates.iter_mut().zip(&self.journals).enumerate() {
+            if journal.read() == gate.ends {
+                // In this order: what the shard asked before it wrote an end that is seen here is seen in its ring.
+                gate.ends = journal.written();
+                gate.requests = self.ways.bus.waiting(ShardIndex(shard as u8));
+            }
+        }
+    }
+
     fn hear_shards(&mut self, now: Instant) -> usize {
         let Some(machine) = &mut self.machine else { return 0 };
         let mut heard = 0;
-        while heard < BATCH
-            && self.ways.kept.iter().map(VecDeque::len).sum::<usize>() < KEPT_MAX
-            && let Some((shard, bytes)) = self.ways.bus.next_request(&mut self.request)
-        {
+        loop {
+            let kept = &self.ways.kept;
+            let has_room = |shard: ShardIndex| kept[usize::from(shard.0)].len() < KEPT_MAX;
+            let Some((shard, bytes)) = self.ways.bus.next_request(&mut self.request, has_room) else { break };
             heard += 1;
+            let gate = &mut self.gates[usize::from(shard.0)];
+            gate.requests = gate.requests.saturating_sub(1);
             match MediaRequest::read(bytes) {
                 Some(_) if self.ending => {}
                 Some(request) => machine.on_request(now, shard.0.into(), &request, &mut self.ways),
                 None => self.shared.add(Counter::RequestsMalformed, 1),
+            }
+            if heard == BATCH {
+                break;
             }
         }
         heard
@@ -352,7 +410,12 @@ impl<M: MediaMachine + 'static> Media<M> {
         let Some(machine) = &mut self.machine else { return 0 };
         let mut read = 0;
         for (place, journal) in self.journals.iter_mut().enumerate() {
+            // What is left of another start has no requests.
+            let gate = self.gates.get(place).copied().unwrap_or(Gate { ends: u64::MAX, requests: 0 });
             for _ in 0..BATCH {
+                if gate.requests > 0 || journal.read() >= gate.ends {
+                    break;
+                }
                 let Some(record) = journal.next_record() else { break };
                 read += 1;
                 self.shared.add(Counter::RecordsRead, 1);
@@ -430,6 +493,8 @@ impl<M: MediaMachine + 'static> Media<M> {
     fn read_all(&mut self, now: Instant) {
         self.ending = true;
         if self.machine.is_some() {
+            // Requests that nobody has taken leave no debts.
+            self.gates.fill(Gate { ends: u64::MAX, requests: 0 });
             while self.read_journals(now) > 0 {}
         }
     }

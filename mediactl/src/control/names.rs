@@ -59,10 +59,10 @@ async fn follow_by(
         let failed = address.is_err();
         match address {
             Ok(address) => {
-                current = Some(address);
                 if told {
                     eprintln!("corelane: media node {id}: `{host}` resolves again");
                 }
+                current = Some(address);
                 let _ = found.send(Found { id, host: host.clone(), address }).await;
             }
             Err(error) if !told => {

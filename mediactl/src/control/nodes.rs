@@ -45,14 +45,15 @@ impl Drop for Known {
 /// The nodes, and where those who follow them tell what they found.
 pub(super) struct Nodes {
     known: Vec<Known>,
+    reconcile_interval: Duration,
     found: mpsc::Sender<Found>,
     listed: mpsc::Sender<Listed>,
 }
 
 impl Nodes {
     /// No nodes yet.
-    pub(super) fn new(found: mpsc::Sender<Found>, listed: mpsc::Sender<Listed>) -> Nodes {
-        Nodes { known: Vec::new(), found, listed }
+    pub(super) fn new(reconcile_interval: Duration, found: mpsc::Sender<Found>, listed: mpsc::Sender<Listed>) -> Nodes {
+        Nodes { known: Vec::new(), reconcile_interval, found, listed }
     }
 
     /// Takes the table's rows in place of those that it had. Must run on the control core's runtime.
@@ -76,7 +77,7 @@ impl Nodes {
     fn follow(&self, row: MediaNode) -> Known {
         let address = names::literal(&row.host, row.port);
         let shown = watch::Sender::new(address);
-        let lists = spawn_local(lists::follow(row.id, shown.subscribe(), self.listed.clone()));
+        let lists = spawn_local(lists::follow(row.id, self.reconcile_interval, shown.subscribe(), self.listed.clone()));
         let mut followers = vec![lists.abort_handle()];
         if address.is_none() {
             let looking = spawn_local(names::follow(row.id, row.host.clone(), row.port, self.found.clone()));
@@ -171,7 +172,7 @@ mod tests {
         let told = async {
             let (found_in, _found) = mpsc::channel(8);
             let (listed_in, _listed) = mpsc::channel(1);
-            let mut nodes = Nodes::new(found_in, listed_in);
+            let mut nodes = Nodes::new(Duration::from_secs(30), found_in, listed_in);
             nodes.take(vec![row(1, "127.0.0.1", 1000), row(2, "127.0.0.1", 2000), row(3, "no.such.name.invalid", 1)]);
             let at = |seconds: u64| Instant::from_micros(seconds * 1_000_000);
             let lines = [(1, false), (2, false), (3, true), (12, true), (13, true), (14, false), (30, false)]
@@ -192,7 +193,7 @@ mod tests {
     async fn rows() {
         let (found_in, mut found) = mpsc::channel(8);
         let (listed_in, _listed) = mpsc::channel(1);
-        let mut nodes = Nodes::new(found_in, listed_in);
+        let mut nodes = Nodes::new(Duration::from_secs(30), found_in, listed_in);
         nodes.take(vec![row(1, "127.0.0.1", 1000), row(2, "localhost", 2000), row(3, "127.0.0.1", 3000)]);
         assert_eq!(told(&nodes)[..2], [(1, Some(1000), Admin::Enabled), (2, None, Admin::Enabled)]);
         let name = found.recv().await.expect("every machine has this name");

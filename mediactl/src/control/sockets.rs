@@ -95,26 +95,22 @@ impl Sockets {
         heard
     }
 
-    /// The next that a socket has to say, from `place` on (counted over all sockets): place, node's id and address, socket of the node. `None` when
-    /// those behind `place` are silent.
-    pub(super) fn next<'b>(
-        &self,
-        mut place: usize,
-        into: &'b mut [u8],
-    ) -> Option<(usize, (u32, SocketAddr), usize, Heard<'b>)> {
-        let all = self.nodes.iter().flat_map(|node| {
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.nodes.iter().map(|node| node.sockets.len()).sum()
+    }
+
+    /// What one of them (counted over all nodes) has to say, if anything: node's id and address, socket of the node.
+    pub(super) fn hear<'b>(&self, place: usize, into: &'b mut [u8]) -> Option<((u32, SocketAddr), usize, Heard<'b>)> {
+        let mut all = self.nodes.iter().flat_map(|node| {
             node.sockets.iter().enumerate().map(move |(at, socket)| ((node.id, node.address), at, socket))
         });
-        for (id, at, socket) in all.skip(place) {
-            match socket.incoming.try_recv(into) {
-                Ok(length) => return Some((place, id, at, Heard::Datagram(&into[..length]))),
-                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                    return Some((place, id, at, Heard::Unreachable));
-                }
-                Err(_) => place += 1,
-            }
+        let (id, at, socket) = all.nth(place)?;
+        match socket.incoming.try_recv(into) {
+            Ok(length) => Some((id, at, Heard::Datagram(&into[..length]))),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Some((id, at, Heard::Unreachable)),
+            Err(_) => None,
         }
-        None
     }
 }
 

@@ -6,7 +6,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use corelane_core::WallTime;
 use corelane_core::routing::build::{self, BuildError, ImageBytes, Plan, RouteRow};
 use corelane_core::routing::layout::{
-    ArchivedPlace, CarrierGateway, NO_SLOT, ROUTES_PER_PREFIX_MAX, Schedule, Tables as Records, WindowRecord, WindowRow,
+    AddressKey, ArchivedPlace, CarrierGateway, NO_SLOT, Place, ROUTES_PER_PREFIX_MAX, Schedule, Tables as Records,
+    WindowRecord, WindowRow,
 };
 use corelane_core::routing::{Digits, Image};
 
@@ -44,21 +45,22 @@ pub fn compile_at(
     let slots = Slots::assign(tables, previous, generation);
     let zones = Zones::of(tables, compiled_at);
     let (windows, window_places) = windows(tables, &zones);
+    let (addresses, address_caps) = addresses(tables, &slots, previous, generation);
     let plan = Plan {
         generation,
         compiled_at: compiled_at.0,
-        tables: records(tables, &slots, windows, zones),
-        addresses: tables.addresses.iter().map(|row| address(&row.row, &slots)).collect(),
+        tables: Records { address_caps, ..records(tables, &slots, windows, zones) },
+        addresses,
         routes: routes(tables, &slots, &window_places),
     };
     build::encode(plan).map_err(|error| vec![explain(tables, error)])
 }
 
 struct Slots {
-    listeners: Assigned,
-    providers: Assigned,
-    gateways: Assigned,
-    carriers: Assigned,
+    listeners: Assigned<u32>,
+    providers: Assigned<u32>,
+    gateways: Assigned<u32>,
+    carriers: Assigned<u32>,
 }
 
 /// Who owned which slot in the image before.
@@ -145,7 +147,34 @@ fn records(tables: &Tables, slots: &Slots, windows: Vec<WindowRecord>, zones: Zo
         zones_until: zones.until,
         windows,
         media_nodes: tables.media_nodes.iter().map(|row| row.row.clone()).collect(),
+        address_caps: Vec::new(),
     }
+}
+
+/// Rows of `provider_address`, and the slots of those that have a cap.
+fn addresses(
+    tables: &Tables,
+    slots: &Slots,
+    previous: Option<&Image<'_>>,
+    generation: u64,
+) -> (Vec<build::Address>, Vec<Place<AddressKey>>) {
+    let mut addresses: Vec<build::Address> = tables.addresses.iter().map(|row| address(&row.row, slots)).collect();
+    let capped = || tables.addresses.iter().enumerate().filter_map(|(place, row)| Some((place, row.row.max_cps?)));
+    let keys: Vec<AddressKey> = capped().map(|(place, _)| addresses[place].key()).collect();
+    let before = previous.map_or_else(Before::new, |image| {
+        let places = image.tables().address_caps.iter();
+        let owners = places.map(|place| match place {
+            ArchivedPlace::Taken(key) => Ok(key.into()),
+            ArchivedPlace::Vacant(vacated) => Err(vacated.to_native()),
+        });
+        owners.collect()
+    });
+    let assigned = assign(&before, &keys, generation);
+    for ((place, max_cps), key) in capped().zip(&keys) {
+        addresses[place].cap = Some((assigned.slots[key], max_cps));
+    }
+    let caps = assigned.place(keys.iter().map(|key| (*key, *key)));
+    (addresses, caps)
 }
 
 fn address(row: &super::tables::Address, slots: &Slots) -> build::Address {
@@ -156,7 +185,7 @@ fn address(row: &super::tables::Address, slots: &Slots) -> build::Address {
         prefix_len: row.prefix_len,
         port: row.port,
         tech_prefix: row.tech_prefix.clone(),
-        max_cps: row.max_cps,
+        cap: None,
     }
 }
 

@@ -143,7 +143,7 @@ fn start(image: &Image<'_>, source: Source, dialled: &str, steps: &mut Vec<Strin
         Source::Provider(id) => {
             let slots = (0..image.tables().providers.len()).map(|slot| ProviderSlot(slot as u16));
             let known = slots.into_iter().find(|slot| image.provider(*slot).is_some_and(|provider| provider.id == id));
-            known.map(|provider| Recognised { provider, tech_prefix: 0, max_cps: None })
+            known.map(|provider| Recognised { provider, tech_prefix: 0, cap: None })
         }
         Source::Peer(peer, listener) => image.recognise(listener_slot(image, listener), peer, user.text()),
     };

@@ -95,6 +95,8 @@ pub(super) fn check(tables: &Tables, problems: &mut Vec<Problem>) {
     at_most("provider.csv", "providers", providers.len(), SLOTS_MAX, problems);
     at_most("gateway.csv", "gateways", gateways.len(), SLOTS_MAX, problems);
     at_most("carrier.csv", "carriers", carriers.len(), SLOTS_MAX, problems);
+    let capped = tables.addresses.iter().filter(|row| row.row.max_cps.is_some()).count();
+    at_most("provider_address.csv", "rows with max_cps", capped, SLOTS_MAX, problems);
     references(tables, problems);
     media::keys(&tables.media_nodes, problems);
     media::check(tables, problems);

@@ -3,27 +3,28 @@
 //! A call that began before a reload still counts against its provider's and gateway's slot. Were a freed slot given to
 //! another id at once, the new owner would pay for the old owner's calls. So a new id takes a slot that never had an owner, as long as the
 //! table stays within twice its live rows (and at least 64); after that the place that has been vacant for the most
-//! generations. Tables of counters indexed by slot therefore stay within the same bound.
+//! generations. Rows of `provider_address` have no id; those with a cap are known by what tells them apart. Tables of counters indexed by slot therefore stay within the same bound.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
 
 use corelane_core::routing::layout::{Place, SLOTS_MAX};
 
 /// Tables smaller than this grow before they reuse.
 const SLOTS_MIN: usize = 64;
 
-/// Owners by slot in the image before: id, or the generation that vacated the place.
-pub(super) type Before = Vec<Result<u32, u64>>;
+/// Owners by slot in the image before: id (or what stands for one), or the generation that vacated the place.
+pub(super) type Before<K> = Vec<Result<K, u64>>;
 
 /// The slot of every id. `generation` is the one being compiled.
-pub(super) struct Assigned {
+pub(super) struct Assigned<K> {
     /// Slot by id.
-    pub(super) slots: HashMap<u32, u16>,
+    pub(super) slots: HashMap<K, u16>,
     vacated: Vec<Option<u64>>,
 }
 
-pub(super) fn assign(before: &Before, ids: &[u32], generation: u64) -> Assigned {
-    let wanted: std::collections::HashSet<u32> = ids.iter().copied().collect();
+pub(super) fn assign<K: Copy + Eq + Hash>(before: &Before<K>, ids: &[K], generation: u64) -> Assigned<K> {
+    let wanted: HashSet<K> = ids.iter().copied().collect();
     let mut slots = HashMap::with_capacity(ids.len());
     let mut vacated: Vec<Option<u64>> = Vec::with_capacity(before.len());
     for (slot, owner) in before.iter().enumerate().take(SLOTS_MAX) {
@@ -59,9 +60,9 @@ pub(super) fn assign(before: &Before, ids: &[u32], generation: u64) -> Assigned 
     Assigned { slots, vacated }
 }
 
-impl Assigned {
+impl<K: Eq + Hash> Assigned<K> {
     /// The table by slot.
-    pub(super) fn place<T>(&self, records: impl IntoIterator<Item = (u32, T)>) -> Vec<Place<T>> {
+    pub(super) fn place<T>(&self, records: impl IntoIterator<Item = (K, T)>) -> Vec<Place<T>> {
         let vacant = |since: &Option<u64>| Place::Vacant(since.unwrap_or(0));
         let mut table: Vec<Place<T>> = self.vacated.iter().map(vacant).collect();
         for (id, record) in records {

@@ -482,6 +482,33 @@ fn slots_stay_with_their_ids_over_generations() {
     );
 }
 
+/// A row of `provider_address` with a cap has no id: it is known by its network, listener, port and tech prefix.
+#[test]
+fn caps_of_addresses_keep_their_slots_over_generations() {
+    let set = Set::with(
+        "provider_address.csv",
+        "provider_id,cidr,port,max_cps\n1,198.51.100.0/24,,7\n2,198.51.100.9,,\n2,2001:db8:1::/48,,9\n2,2001:db8:1::/48,5070,3\n",
+    );
+    let caps = |set: &Set| {
+        set.compiled();
+        let bytes = super::file::read(&set.image()).expect("readable");
+        let image = Image::open(&bytes).expect("opens");
+        let cap = |peer: &str| {
+            let peer: SocketAddr = peer.parse().expect("an address");
+            let found = image.recognise(ListenerSlot(0), Endpoint::from(peer), b"44").expect("a provider's");
+            found.cap.map(|cap| (cap.slot, cap.max_cps))
+        };
+        ["198.51.100.1:9", "198.51.100.9:9", "[2001:db8:1::1]:9", "[2001:db8:1::1]:5070"].map(cap)
+    };
+    assert_eq!(caps(&set), [Some((0, 7)), None, Some((1, 9)), Some((2, 3))]);
+    // Another order, another owner, another rate; one cap goes, one comes.
+    set.write(
+        "provider_address.csv",
+        "provider_id,cidr,port,max_cps\n2,2001:db8:1::/48,5070,4\n1,2001:db8:1::/48,,\n2,198.51.100.9,,5\n2,198.51.100.0/24,,7\n",
+    );
+    assert_eq!(caps(&set), [Some((0, 7)), Some((3, 5)), None, Some((2, 4))]);
+}
+
 #[test]
 fn an_unusable_image_is_replaced_and_said_so() {
     let set = Set::good();

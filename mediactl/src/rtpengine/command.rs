@@ -12,9 +12,11 @@
 
 use std::io::Write as _;
 
+use arrayvec::ArrayString;
+
 use super::bencode::Writer;
 use super::flags;
-use super::id::{Cookie, SessionId};
+use super::id::{Cookie, SESSION_MAX, SessionId};
 
 /// The most ids that are asked for by `list`: a node's sessions, with room.
 pub const LIST_LIMIT: i64 = 1_000_000;
@@ -64,10 +66,22 @@ pub enum Command<'c> {
     Ping,
 }
 
+/// Room for what is around the texts of a command: names of keys, call-id, flags.
+const HEAD: usize = 512;
+
 impl Command<'_> {
+    /// Bytes of its texts.
+    fn texts(&self) -> usize {
+        match self {
+            Command::Offer(exchanged) | Command::Answer(exchanged) => exchanged.sdp.len() + exchanged.flags.len(),
+            _ => 0,
+        }
+    }
+
     /// Writes the datagram in place of what `out` holds.
     pub fn write(&self, cookie: Cookie, out: &mut Vec<u8>) {
         out.clear();
+        out.reserve(self.texts() + HEAD);
         // A vector takes all that is written.
         let _ = write!(out, "{cookie} ");
         let mut ng = Writer::new(out);
@@ -117,7 +131,7 @@ impl Exchanged<'_> {
         if !self.to_tag.is_empty() {
             ng.pair("to-tag", self.to_tag);
         }
-        ng.pair("via-branch", self.attempt.to_string().as_bytes());
+        ng.pair("via-branch", digits::<3>(format_args!("{}", self.attempt)).as_bytes());
         ng.pair("sdp", self.sdp);
         // Without it a node that is full or busy answers like one that is broken.
         ng.text(b"supports").list().text(b"load limit").close();
@@ -125,8 +139,15 @@ impl Exchanged<'_> {
     }
 }
 
+/// What is written, without an allocation; `N` bytes hold it.
+fn digits<const N: usize>(what: std::fmt::Arguments<'_>) -> ArrayString<N> {
+    let mut text = ArrayString::new();
+    std::fmt::Write::write_fmt(&mut text, what).expect("the length was counted");
+    text
+}
+
 fn name(session: SessionId, ng: &mut Writer<'_>) {
-    ng.pair("call-id", session.to_string().as_bytes());
+    ng.pair("call-id", digits::<SESSION_MAX>(format_args!("{session}")).as_bytes());
 }
 
 fn at_once(ng: &mut Writer<'_>) {

@@ -9,6 +9,7 @@ corelane_core::counters! {
     Refused, "media_refused", "total", "Requests refused because no node takes such an SDP.";
     NoNode, "media_no_node", "total", "Requests for which no media node could be used.";
     Failed, "media_failed", "total", "Requests that the session's own node did not do.";
+    Silent, "media_silent", "total", "Calls of which the session's node has heard no RTP.";
     Sent, "media_sent", "total", "Datagrams to media nodes, retransmissions included.";
     Retransmissions, "media_retransmissions", "total", "Questions asked again under the same cookie.";
     Moved, "media_moved", "total", "Offers that went to another node because the first was silent, unreachable or full.";
@@ -32,6 +33,8 @@ corelane_core::counters! {
     ListsMissed, "media_lists_missed", "total", "Lists that a media node did not give, or that nobody can read.";
     OrphansFound, "media_orphans_found", "total", "Sessions of this node on a media node that no record knew.";
     SdpUnkept, "media_sdp_unkept", "total", "Offers and answers that were not kept for want of room.";
+    Queries, "media_queries", "total", "Sessions asked for one by one, of nodes that give no list.";
+    RecordsGone, "media_records_gone", "total", "Sessions of calls in progress that their node no longer had.";
     RecordsDamaged, "media_records_damaged", "total", "Records of the table of sessions that were torn and are left to the reconciler.";
     RecordsFull, "media_records_full", "total", "Offers refused because the table of sessions was full.";
     RecordsOwed, "media_records_owed", "total", "Sessions of earlier starts found in the table, and owed.";
@@ -41,6 +44,7 @@ corelane_core::counters! {
     SessionsDue, "media_sessions_due", "now", "Sessions whose delete is owed and not yet acknowledged.";
     SessionsStranded, "media_sessions_stranded", "now", "Owed deletes of nodes that are no longer configured.";
     NodesUsable, "media_nodes_usable", "now", "Media nodes that take new calls.";
+    NodesUnlisted, "media_nodes_unlisted", "now", "Media nodes that gave no list of their sessions when last asked.";
     Capacity, "media_capacity", "now", "Sessions that the nodes that take new calls hold at most.";
 }
 
@@ -48,32 +52,7 @@ corelane_core::counters! {
 pub const COUNTERS: usize = TABLE.len();
 
 /// The counters of media control.
-#[derive(Clone, Debug)]
-pub struct Counters([u64; COUNTERS]);
-
-impl Default for Counters {
-    fn default() -> Counters {
-        Counters([0; COUNTERS])
-    }
-}
-
-impl Counters {
-    /// Adds one.
-    pub fn count(&mut self, counter: Counter) {
-        self.0[counter as usize] = self.0[counter as usize].wrapping_add(1);
-    }
-
-    /// Sets a gauge, or a counter that is counted elsewhere.
-    pub fn set(&mut self, counter: Counter, value: u64) {
-        self.0[counter as usize] = value;
-    }
-
-    /// The value now.
-    #[must_use]
-    pub fn value(&self, counter: Counter) -> u64 {
-        self.0[counter as usize]
-    }
-}
+pub type Counters = corelane_core::counter::Values<Counter, COUNTERS>;
 
 #[cfg(test)]
 mod tests {

@@ -27,6 +27,9 @@ pub struct Origin {
     pub boot: u64,
 }
 
+/// The longest ng call-id: ten digits, sixteen, sixteen, eight, and their hyphens.
+pub const SESSION_MAX: usize = 53;
+
 /// A session on a media node: an ng call-id.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
 pub struct SessionId {
@@ -105,6 +108,7 @@ mod tests {
             let origin = Origin { node, boot };
             let id = SessionId { origin, call: MediaCall { call_hash, pass } };
             prop_assert_eq!(SessionId::parse(id.to_string().as_bytes()), Some(id));
+            prop_assert!(id.to_string().len() <= SESSION_MAX);
             let cookie = Cookie { origin, number };
             prop_assert_eq!(Cookie::parse(cookie.to_string().as_bytes()), Some(cookie));
         }

@@ -7,7 +7,7 @@
 //! | [`sessions`] | what is held and owed, over restarts |
 //! | [`reconcile`] | which sessions nobody knows any more |
 //! | [`node`], [`select`] | whether a node can be asked, and which one is |
-//! | [`id`], [`flags`], [`command`], [`reply`] | what is said |
+//! | [`id`], [`flags`], [`command`], [`reply`], [`query`] | what is said |
 //! | [`counter`] | what is counted |
 
 pub mod bencode;
@@ -17,6 +17,7 @@ pub mod counter;
 pub mod flags;
 pub mod id;
 pub mod node;
+pub mod query;
 pub mod reconcile;
 pub mod reply;
 pub mod select;

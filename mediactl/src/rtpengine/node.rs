@@ -165,6 +165,10 @@ pub(super) struct Node {
     pub(super) in_flight: u32,
     pub(super) deletes: u32,
     pub(super) reported: u32,
+    /// It gave no list of its sessions when last asked.
+    pub(super) unlisted: bool,
+    /// The next place of the table of sessions from which it is asked one by one.
+    pub(super) walked: u32,
 }
 
 impl Node {
@@ -181,6 +185,8 @@ impl Node {
             in_flight: 0,
             deletes: 0,
             reported: 0,
+            unlisted: false,
+            walked: 0,
         }
     }
 

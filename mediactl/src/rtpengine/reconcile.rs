@@ -1,7 +1,7 @@
 //! The reconciler: which sessions on a media node belong to this node and to no record.
 //!
 //! A node's `list` names every session it has. An orphan carries this node's id, is not in the table of sessions, and was in two lists at least
-//! [`ORPHAN_AGE`] apart. Sessions of other Corelanes, and whatever else has a name that is not ours, are never touched.
+//! a bound apart. Sessions of other Corelanes, and whatever else has a name that is not ours, are never touched.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -11,17 +11,22 @@ use corelane_core::Instant;
 use super::id::SessionId;
 use super::sessions::{Records, Sessions};
 
-/// How long a session is seen without a record before it is an orphan.
-pub const ORPHAN_AGE: Duration = Duration::from_secs(60);
-
 /// What was seen on the nodes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Reconciler {
+    /// How long a session is seen without a record before it is an orphan.
+    age: Duration,
     /// When a session without a record was seen first, by node.
     seen: HashMap<u32, HashMap<SessionId, Instant>>,
 }
 
 impl Reconciler {
+    /// One that has seen nothing yet.
+    #[must_use]
+    pub fn new(age: Duration) -> Reconciler {
+        Reconciler { age, seen: HashMap::new() }
+    }
+
     /// Takes a node's complete list and names the orphans in it; `own` is this node's id. They are named again until they are gone
     /// from the list or in the table.
     pub fn on_list<'b, R: Records>(
@@ -36,7 +41,7 @@ impl Reconciler {
         let ours = ids.filter_map(SessionId::parse).filter(|id| id.origin.node == own && !sessions.has(node, *id));
         let seen: HashMap<SessionId, Instant> = ours.map(|id| (id, before.get(&id).copied().unwrap_or(now))).collect();
         let mut orphans: Vec<SessionId> =
-            seen.iter().filter(|(_, first)| now.since(**first) >= ORPHAN_AGE).map(|(id, _)| *id).collect();
+            seen.iter().filter(|(_, first)| now.since(**first) >= self.age).map(|(id, _)| *id).collect();
         orphans.sort_unstable_by_key(|id| (id.origin.boot, id.call));
         self.seen.insert(node, seen);
         orphans
@@ -63,7 +68,7 @@ mod tests {
         let names: Vec<String> = [id(7, 1), id(7, 2), id(8, 1), id(8, 2)].iter().map(SessionId::to_string).collect();
         let list = || names.iter().map(|name| name.as_bytes()).chain([&b"someone@example.com"[..]]);
         let at = |seconds: u64| Instant::from_micros(seconds * 1_000_000);
-        let (mut seven, mut eight) = (Reconciler::default(), Reconciler::default());
+        let [mut seven, mut eight] = [(); 2].map(|()| Reconciler::new(Duration::from_secs(60)));
         assert_eq!(seven.on_list(at(10), 7, 1, list(), &sevens), []);
         assert_eq!(seven.on_list(at(69), 7, 1, list(), &sevens), [], "too young");
         assert_eq!(seven.on_list(at(70), 7, 1, list(), &sevens), [id(7, 2)]);

@@ -5,10 +5,12 @@
 //! | `ok` | `sdp` | [`Meaning::Sdp`] |
 //! | `ok` | `calls` | [`Meaning::List`] |
 //! | `ok` | `statistics` | [`Meaning::Statistics`] |
+//! | `ok` | `tags` | [`Meaning::Heard`] |
 //! | `ok` | else, also with `warning` (delete of a session that is gone) | [`Meaning::Done`] |
 //! | `pong` | | [`Meaning::Pong`] |
 //! | `load limit` | | [`Meaning::Full`]: try another node, nothing was made here |
 //! | `error` | one of the [`Limit`]s | [`Meaning::Full`], see [`Limit::before_creation`] |
+//! | `error` | `Unknown call-id` | [`Meaning::Unknown`] |
 //! | `error` | about the SDP | [`Meaning::Refused`]: no other node would take it |
 //! | `error` | anything else | [`Meaning::Failed`] |
 //!
@@ -17,6 +19,7 @@
 
 use super::bencode::{BencodeError, Dictionary, List, Value};
 use super::id::{Cookie, Origin};
+use super::query::Heard;
 
 /// The longest cookie that is looked at: ten digits, sixteen, sixteen, and their hyphens.
 const COOKIE_MAX: usize = 44;
@@ -83,6 +86,10 @@ pub enum Meaning<'b> {
     List(List<'b>),
     /// Sessions that the node has, whoever they belong to.
     Statistics(u32),
+    /// What it has heard of a session.
+    Heard(Heard),
+    /// It has no such session.
+    Unknown,
 }
 
 /// Why a datagram is no reply.
@@ -134,6 +141,8 @@ fn done(reply: Dictionary<'_>) -> Meaning<'_> {
         Meaning::List(calls)
     } else if let Some(sessions) = sessions(reply) {
         Meaning::Statistics(sessions)
+    } else if let Some(heard) = Heard::read(reply) {
+        Meaning::Heard(heard)
     } else {
         Meaning::Done { unknown: reply.find("warning").is_some() }
     }
@@ -148,6 +157,7 @@ fn error(reason: &[u8]) -> Meaning<'static> {
     let begins = |text: &&str| reason.get(..text.len()).is_some_and(|head| head.eq_ignore_ascii_case(text.as_bytes()));
     match Limit::of(reason) {
         Some(limit) => Meaning::Full(limit),
+        None if reason.eq_ignore_ascii_case(b"Unknown call-id") => Meaning::Unknown,
         None if SDP_REASONS.iter().any(begins) => Meaning::Refused,
         None => Meaning::Failed,
     }
@@ -184,7 +194,7 @@ mod tests {
             (error("Failed to parse SDP"), Meaning::Refused),
             (error("Incomplete SDP specification"), Meaning::Refused),
             (error("No SDP body in message"), Meaning::Refused),
-            (error("Unknown call-id"), Meaning::Failed),
+            (error("Unknown call-id"), Meaning::Unknown),
             (error("Unrecognized command"), Meaning::Failed),
             (
                 "d10:statisticsd17:currentstatisticsd11:sessionsowni3e13:sessionstotali4eee6:result2:oke".to_owned(),

@@ -35,6 +35,15 @@ struct Call {
     state: State,
 }
 
+/// The first INVITE of a call.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Arrival {
+    /// The number of the call.
+    pub call: u32,
+    /// The place, in the plan, of the relay that its SDP names.
+    pub relay: Option<usize>,
+}
+
 /// A 200 that waits for its time or its ACK.
 struct Answer {
     bytes: Vec<u8>,
@@ -88,7 +97,7 @@ impl CalleeSide {
         self.delays.next()
     }
 
-    /// Handles a datagram from the target. Returns the number of a call whose first INVITE this was.
+    /// Handles a datagram from the target. Returns the call whose first INVITE this was.
     pub fn receive(
         &mut self,
         now_ns: u64,
@@ -96,7 +105,7 @@ impl CalleeSide {
         from: Address,
         out: &mut Out,
         tally: &mut Tally,
-    ) -> Option<u32> {
+    ) -> Option<Arrival> {
         let Some(message) = Message::scan(bytes) else {
             tally.unreadable += 1;
             return None;
@@ -109,7 +118,7 @@ impl CalleeSide {
             return None;
         };
         match method {
-            b"INVITE" => return self.on_invite(now_ns, &message, from, out, tally).then_some(number),
+            b"INVITE" => return self.on_invite(now_ns, &message, from, out, tally),
             b"ACK" => self.on_ack(number, tally),
             b"BYE" => self.on_bye(&message, from, out, tally),
             _ => tally.strangers += 1,
@@ -124,7 +133,7 @@ impl CalleeSide {
         from: Address,
         out: &mut Out,
         tally: &mut Tally,
-    ) -> bool {
+    ) -> Option<Arrival> {
         let call = &mut self.calls[invite.call as usize];
         if call.state != State::Idle {
             tally.retransmitted_in += 1;
@@ -135,7 +144,7 @@ impl CalleeSide {
                 }
                 State::Idle | State::Talking | State::Ended => {}
             }
-            return false;
+            return None;
         }
         out.send(from, |bytes| self.identity.write_trying(bytes, invite));
         out.send(from, |bytes| self.identity.write_ringing(bytes, invite));
@@ -151,7 +160,7 @@ impl CalleeSide {
         self.live += 1;
         tally.unrelayed += u64::from(!self.relays.names(invite.bytes));
         self.delays.arm(RING, now_ns, invite.call);
-        true
+        Some(Arrival { call: invite.call, relay: self.relays.which(invite.bytes) })
     }
 
     fn on_ack(&mut self, number: u32, tally: &mut Tally) {

@@ -13,9 +13,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::Plan;
+use super::callee::Arrival;
 use super::delays::{Delays, retransmissions};
 use super::relayed::Relays;
-use super::report::{Failure, Tally};
+use super::report::{Failure, HalfAgreed, Tally};
 use super::run::Out;
 use super::series::Series;
 use crate::histogram::Histogram;
@@ -41,6 +42,8 @@ struct Call {
     dialog: u32,
     state: State,
     rung: bool,
+    /// The relay that the callee was told, as far as the callee got an INVITE.
+    relay: Option<u8>,
 }
 
 /// Latencies as the caller sees them.
@@ -92,7 +95,7 @@ impl CallerSide {
         let coarse = [vec![plan.give_up() + ring, plan.give_up()], invites, byes].concat();
         let identity =
             |local: &SocketAddr| wire::Caller::new(run, *local, plan.target, &plan.number_prefix, plan.number_digits);
-        let idle = Call { since_ns: 0, dialog: 0, state: State::Idle, rung: false };
+        let idle = Call { since_ns: 0, dialog: 0, state: State::Idle, rung: false, relay: None };
         CallerSide {
             identities: locals.iter().map(identity).collect(),
             calls: vec![idle; plan.calls as usize].into_boxed_slice(),
@@ -135,8 +138,9 @@ impl CallerSide {
     }
 
     /// The callee got this call's first INVITE.
-    pub fn arrived(&mut self, now_ns: u64, number: u32) {
-        let call = &self.calls[number as usize];
+    pub fn arrived(&mut self, now_ns: u64, arrival: Arrival) {
+        let call = &mut self.calls[arrival.call as usize];
+        call.relay = arrival.relay.map(|relay| relay as u8);
         if matches!(call.state, State::Inviting | State::Proceeding) {
             self.latencies.through.record_ns(now_ns.saturating_sub(call.since_ns));
             self.series.through(call.since_ns, now_ns);
@@ -193,6 +197,9 @@ impl CallerSide {
         if status >= 300 {
             outs[source].send(self.target, |out| self.identities[source].write_ack_of_refusal(out, number, message));
             if first {
+                if let (500, Some(relay)) = (status, call.relay) {
+                    tally.half_agreed.push(HalfAgreed { relay: relay.into(), at: Duration::from_nanos(now_ns) });
+                }
                 self.fail(number, Failure::Refused(status), tally);
             }
             return;

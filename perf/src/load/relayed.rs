@@ -19,7 +19,13 @@ impl Relays {
     /// Whether this message has an SDP with one of them.
     #[must_use]
     pub fn names(&self, message: &[u8]) -> bool {
-        self.0.is_empty() || self.0.iter().any(|line| memchr::memmem::find(message, line).is_some())
+        self.0.is_empty() || self.which(message).is_some()
+    }
+
+    /// The place, in the plan, of the one that this message's SDP names.
+    #[must_use]
+    pub fn which(&self, message: &[u8]) -> Option<usize> {
+        self.0.iter().position(|line| memchr::memmem::find(message, line).is_some())
     }
 }
 
@@ -30,13 +36,13 @@ mod tests {
     #[test]
     fn only_a_relays_address_passes() {
         let relays = Relays::new(&["127.0.0.9".parse().expect("address"), "::9".parse().expect("address")]);
-        for (sdp, passes) in [
-            ("s=-\r\nc=IN IP4 127.0.0.9\r\nt=0 0\r\n", true),
-            ("s=-\r\nc=IN IP6 ::9\r\nt=0 0\r\n", true),
-            ("s=-\r\nc=IN IP4 127.0.0.91\r\nt=0 0\r\n", false),
-            ("", false),
+        for (sdp, which) in [
+            ("s=-\r\nc=IN IP4 127.0.0.9\r\nt=0 0\r\n", Some(0)),
+            ("s=-\r\nc=IN IP6 ::9\r\nt=0 0\r\n", Some(1)),
+            ("s=-\r\nc=IN IP4 127.0.0.91\r\nt=0 0\r\n", None),
+            ("", None),
         ] {
-            assert_eq!(relays.names(sdp.as_bytes()), passes, "{sdp}");
+            assert_eq!((relays.which(sdp.as_bytes()), relays.names(sdp.as_bytes())), (which, which.is_some()), "{sdp}");
             assert!(Relays::new(&[]).names(sdp.as_bytes()));
         }
     }

@@ -38,6 +38,16 @@ impl fmt::Display for Failure {
     }
 }
 
+/// A call that got 500 when its callee had been told a relay: if that relay is the one that failed, nobody else could carry the call any
+/// more, because its callee sends there.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct HalfAgreed {
+    /// The relay's place in the plan.
+    pub relay: usize,
+    /// When the 500 came, from the start of the run.
+    pub at: Duration,
+}
+
 /// Counts of both ends.
 #[derive(Clone, Default, Debug)]
 pub struct Tally {
@@ -51,6 +61,8 @@ pub struct Tally {
     pub ok: u32,
     /// Everything else, by kind.
     pub failures: BTreeMap<Failure, u32>,
+    /// Those of `failures` that got 500 between offer and answer.
+    pub half_agreed: Vec<HalfAgreed>,
     /// Messages that an end sent again because no answer came.
     pub retransmitted_out: u64,
     /// Messages that came again.
@@ -68,6 +80,18 @@ impl Tally {
     #[must_use]
     pub fn failed(&self) -> u32 {
         self.started - self.ok
+    }
+
+    /// Failures by kind, without the calls between offer and answer that `excused` names.
+    #[must_use]
+    pub fn failures_but(&self, excused: impl Fn(&HalfAgreed) -> bool) -> BTreeMap<Failure, u32> {
+        let mut failures = self.failures.clone();
+        let excused = self.half_agreed.iter().filter(|call| excused(call)).count() as u32;
+        if let Some(count) = failures.get_mut(&Failure::Refused(500)) {
+            *count -= excused;
+        }
+        failures.retain(|_, count| *count > 0);
+        failures
     }
 }
 
@@ -143,6 +167,12 @@ impl Report {
     /// Everything that keeps this run from being a figure; empty when it may be quoted.
     #[must_use]
     pub fn faults(&self) -> Vec<String> {
+        self.faults_but(|_| false)
+    }
+
+    /// [`Report::faults`], without those calls.
+    #[must_use]
+    pub fn faults_but(&self, excused: impl Fn(&HalfAgreed) -> bool) -> Vec<String> {
         let mut faults = Vec::new();
         if self.errors != UdpErrors::default() {
             let UdpErrors { receive_buffer, in_errors, send_buffer } = self.errors;
@@ -165,7 +195,7 @@ impl Report {
         if self.refused_sends > 0 {
             faults.push(format!("the kernel refused {} sends of the generator", self.refused_sends));
         }
-        for (failure, count) in &self.tally.failures {
+        for (failure, count) in self.tally.failures_but(excused) {
             faults.push(format!("{count} calls: {failure}"));
         }
         if self.tally.acknowledged != self.tally.answered {
@@ -215,5 +245,27 @@ impl fmt::Display for Report {
             writeln!(out, "FAULT         {fault}")?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use super::{Failure, HalfAgreed, Tally};
+
+    #[test]
+    fn only_the_calls_that_are_named_are_excused() {
+        let call = |relay, ms| HalfAgreed { relay, at: Duration::from_millis(ms) };
+        let tally = Tally {
+            failures: BTreeMap::from([(Failure::Refused(500), 3), (Failure::NoAck, 1)]),
+            half_agreed: vec![call(0, 10), call(0, 30), call(1, 30)],
+            ..Tally::default()
+        };
+        let left = |excused: &dyn Fn(&HalfAgreed) -> bool| tally.failures_but(excused);
+        assert_eq!(left(&|_| false), tally.failures);
+        assert_eq!(left(&|call| call.relay == 0)[&Failure::Refused(500)], 1);
+        assert_eq!(left(&|_| true), BTreeMap::from([(Failure::NoAck, 1)]));
     }
 }

@@ -229,8 +229,8 @@ impl Generator {
                 } else {
                     let from = self.inbox.source(datagram);
                     let arrived = self.callee.receive(now, bytes, from, &mut callee_out[0], &mut self.tally);
-                    if let Some(number) = arrived {
-                        self.caller.arrived(now, number);
+                    if let Some(arrival) = arrived {
+                        self.caller.arrived(now, arrival);
                     }
                 }
             }

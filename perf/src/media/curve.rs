@@ -5,8 +5,9 @@
 //!   │  both well │ node 1 faulty │ both faulty   │ both back    │        a call belongs to the part in which it started
 //! ```
 //!
-//! Calls of which the faulty node has the session may fail with it; every other one is Corelane's. Recovery is from the return to the
-//! first second slice from which on no call fails.
+//! What may fail: a call whose callee had been told a faulty node and whose answer came too late for it (500, SPEC §5; told by the SDP of
+//! its INVITE), and with both faulty every new call (503). Every other failure is Corelane's: *not met*. Recovery is from the return to
+//! the first slice from which on no call fails.
 
 use std::error::Error;
 use std::fmt;
@@ -16,12 +17,19 @@ use std::time::{Duration, Instant};
 use super::relays::{Left, Node};
 use super::{SESSIONS_MAX, Settings};
 use crate::bench::target::{Fleet, Target};
+use crate::load::report::{Failure, HalfAgreed};
 use crate::load::series::{Slice, p99};
 use crate::load::{self, Report};
 use crate::sys::process;
 
 /// Length of a slice.
 pub(super) const SLICE_MS: u64 = 100;
+
+/// The deadline of an exchange: a call that started so long before both nodes were faulty may meet that.
+const DEADLINE: Duration = Duration::from_secs(2);
+
+/// From the return of both nodes, after which no call is refused any more.
+const RECOVERY_MAX: Duration = Duration::from_secs(2);
 
 /// Deadline, breaker and last retransmissions, before the nodes are asked what is left on them.
 const SETTLE_MS: u64 = 4_000;
@@ -83,6 +91,7 @@ pub(super) struct Part {
     /// p99 to the INVITE at the callee, in microseconds.
     pub(super) through_us: u32,
     pub(super) unavailable: u32,
+    /// Calls that failed otherwise, those between offer and answer on a faulty node among them.
     pub(super) failed: u32,
 }
 
@@ -106,11 +115,30 @@ impl Curve {
         if left > 0 {
             faults.push(format!("{left} sessions were left on the media nodes"));
         }
-        let [before, ..] = self.parts();
-        if before.failed + before.unavailable > 0 {
-            faults.push("calls failed before any node did".to_owned());
+        for (failure, count) in self.report.tally.failures_but(|call| self.excuses(call)) {
+            if failure != Failure::Refused(503) {
+                faults.push(format!("{count} calls that another node could carry: {failure}"));
+            }
+        }
+        let [_, both, back] = self.events;
+        let series = &self.report.series;
+        for (slices, when) in [
+            (series.between(Duration::ZERO, both.saturating_sub(DEADLINE)), "while a node was well"),
+            (series.between(back + RECOVERY_MAX, Duration::MAX), "2 s after both were back"),
+        ] {
+            let refused: u32 = slices.iter().map(|slice| slice.unavailable).sum();
+            if refused > 0 {
+                faults.push(format!("{refused} calls got 503 {when}"));
+            }
         }
         faults
+    }
+
+    /// Whether it was between offer and answer on a node that was faulty, or came back without memory.
+    pub(super) fn excuses(&self, call: &HalfAgreed) -> bool {
+        let [one, both, back] = self.events;
+        let struck = if call.relay == 0 { one } else { both };
+        call.at >= struck && call.at < back + DEADLINE
     }
 
     pub(super) fn holds(&self) -> bool {

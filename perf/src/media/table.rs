@@ -104,6 +104,8 @@ pub(super) fn curve(settings: &Settings, curve: &Curve) -> String {
     for (failure, count) in &curve.report.tally.failures {
         let _ = writeln!(text, "- {count} calls: {failure}");
     }
+    let half = curve.report.tally.half_agreed.iter().filter(|call| curve.excuses(call)).count();
+    let _ = writeln!(text, "- {half} of them had a callee that had been told a faulty node");
     for fault in curve.faults() {
         let _ = writeln!(text, "- not met: {fault}");
     }
@@ -118,11 +120,12 @@ pub(super) fn held(held: &Held) -> String {
     let tally = &held.report.tally;
     let mut text = format!(
         "{} calls at once over four nodes of {} sessions, the first killed meanwhile.\n\n\
-         - ended well {} of {}\n- sessions by node before the kill: {}\n- of the three others with all calls there: {}\n",
+         - ended well {} of {}\n- 500 because their callee had been told the node that was killed: {}\n- sessions by node before the kill: {}\n- of the three others with all calls there: {}\n",
         held.calls,
         held.node_sessions,
         tally.ok,
         tally.started,
+        tally.half_agreed.iter().filter(|call| held.excuses(call)).count(),
         list(before),
         list(together),
     );

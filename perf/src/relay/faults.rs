@@ -4,7 +4,8 @@
 //!   freeze │ blackhole │ unfreeze           does not read │ reads and forgets │ serves
 //!   delay-us N                              every reply waits this long
 //!   loss N                                  of 1,000 requests N are lost
-//!   error N REASON                          of 1,000 offers and answers N get this error, e.g. `error 1000 Ran out of ports`
+//!   error N REASON                          of 1,000 offers, answers and queries N get this error, e.g. `error 1000 Ran out of ports`
+//!   silent N                                of 1,000 queries N say that no RTP came since the session was made
 //!   load-limit on│off                       offers get "Load limit exceeded"
 //!   max-sessions N                          how many sessions are taken
 //!   truncated N  garbage N  duplicated N  wrong-address N      of 1,000 replies
@@ -35,10 +36,12 @@ pub struct Faults {
     pub delay_us: u64,
     /// Requests that are lost.
     pub loss: u32,
-    /// Offers and answers that get [`Faults::reason`].
+    /// Offers, answers and queries that get [`Faults::reason`].
     pub error: u32,
     /// What they are told.
     pub reason: String,
+    /// Queries that say that no RTP came since the session was made.
+    pub silent: u32,
     /// Whether offers get "Load limit exceeded".
     pub load_limit: bool,
     /// Sessions that are taken, where that was set.
@@ -80,6 +83,7 @@ impl Faults {
                 let (count, reason) = value.split_once(' ').unwrap_or((value, "Internal error"));
                 (self.error, self.reason) = (share(count)?, reason.trim().to_owned());
             }
+            "silent" => self.silent = share(value)?,
             "load-limit" if matches!(value, "on" | "off") => self.load_limit = value == "on",
             "max-sessions" => self.max_sessions = Some(number(value)? as usize),
             "truncated" => self.truncated = share(value)?,
@@ -128,6 +132,7 @@ mod tests {
             "freeze",
             "delay-us 5000",
             "error 20 Ran out of ports",
+            "silent 300",
             "load-limit on",
             "max-sessions 7",
             "late 1000",
@@ -140,6 +145,7 @@ mod tests {
             delay_us: 5000,
             error: 20,
             reason: "Ran out of ports".to_owned(),
+            silent: 300,
             load_limit: true,
             max_sessions: Some(7),
             late: 1000,

@@ -205,9 +205,14 @@ impl Node {
         Ok(())
     }
 
-    /// Media of every tag "was heard of" just now, for whoever asks whether a call lives.
-    fn query(&self, now: Now, call_id: &[u8], out: &mut Vec<u8>) -> Result<(), Refusal> {
+    /// Media of every tag "was heard of" just now, or when the session was made, for whoever asks whether a call lives.
+    fn query(&mut self, now: Now, call_id: &[u8], out: &mut Vec<u8>) -> Result<(), Refusal> {
+        if self.draw.hits(self.faults.error) {
+            return Err(Refusal::Error(self.faults.reason.clone()));
+        }
+        let silent = self.draw.hits(self.faults.silent);
         let session = self.sessions.find(call_id).ok_or_else(|| Refusal::error("Unknown call-id"))?;
+        let heard_s = if silent { session.created_s } else { now.wall_s };
         out.push(b'd');
         put_number(out, "created", session.created_s);
         put_number(out, "last signal", session.created_s);
@@ -218,7 +223,7 @@ impl Node {
         for tag in tags {
             put_string(out, tag);
             out.extend_from_slice(b"d6:mediasld5:indexi1e7:streamsld");
-            put_number(out, "last packet", now.wall_s);
+            put_number(out, "last packet", heard_s);
             out.extend_from_slice(b"eeee");
             put_entry(out, "tag", tag);
             out.push(b'e');
@@ -301,6 +306,24 @@ mod tests {
         let counts = node.counts();
         assert_eq!((counts.offers, counts.answers, counts.deletes, counts.deletes_unknown), (1, 1, 1, 1));
         assert_eq!((counts.sessions, counts.sessions_peak), (0, 1));
+    }
+
+    #[test]
+    fn a_query_says_when_rtp_came_last() {
+        let mut node = node();
+        say(&mut node, &offer("1", "c", true), &[]);
+        let later = Now { ns: 2, wall_s: NOW.wall_s + 100 };
+        let mut heard = |cookie: &str, line: &str| {
+            node.set(line).expect("a good line");
+            let mut out = Vec::new();
+            let query = request(cookie, &[("call-id", "c"), ("command", "query")], true);
+            assert!(node.answer(later, &query, &mut out), "an answer");
+            String::from_utf8(out).expect("text")
+        };
+        let last = |seconds: u64| format!("11:last packeti{seconds}e");
+        assert!(heard("2", "silent 0").contains(&last(later.wall_s)));
+        assert!(heard("3", "silent 1000").contains(&last(NOW.wall_s)), "when it was made");
+        assert!(heard("4", "error 1000 Internal error").contains("14:Internal error"));
     }
 
     #[test]

@@ -79,6 +79,7 @@ impl World<'_> {
     /// The engine's own audit, for each shard.
     pub(super) fn audit_all(&mut self) -> Result<(), Fault> {
         self.tally.audits += 1;
+        self.audit_waits();
         for (shard, node) in (0u8..).zip(&self.nodes) {
             if let Err(broken) = node.engine.audit(self.network.in_flight(shard)) {
                 let call = broken.call_hash.and_then(|hash| self.numbers.get(&hash).copied()).unwrap_or(self.last_call);
@@ -229,7 +230,10 @@ impl World<'_> {
                 self.break_promise("a datagram was sent to a port where nobody listens", call);
             }
             match message.start {
-                Start::Response(status) => self.watch_response(party, call, status, message),
+                Start::Response(status) => {
+                    self.watch_order(party, call, message);
+                    self.watch_response(party, call, status, message);
+                }
                 Start::Request(name) => self.watch_request(party, call, Method::of(name), message),
             }
         }
@@ -263,12 +267,18 @@ impl World<'_> {
         let (before, opens) = (client.final_status, client.dialog.is_none() && method == Method::Invite);
         client.final_status = if before == 0 { status } else { before };
         client.last_status = status;
+        let told_to_wait = header(message.bytes, b"Retry-After").is_some();
+        client.retry_after |= before == 0 && told_to_wait;
         let (dialog, late) = (client.dialog, now >= client.give_up_at);
         self.watch_media_refusal(call, status, dialog.is_some());
+        // SPEC §3 *Refusals*: a peer shuns who says so, and a call in progress is not to suffer.
+        if dialog.is_some() && told_to_wait && !self.is_scarce() {
+            return self.break_promise("a request inside a dialog was refused with Retry-After", call);
+        }
         let success = |status: u16| (200..300).contains(&status);
         let differs = before != 0 && before != status && !(success(before) && success(status));
         // A stateless refusal for want of room is forgotten at once: the INVITE that comes again is another one.
-        let stateless = |status| status == 503 || header(message.bytes, b"Retry-After").is_some();
+        let stateless = |status| status == 503 || told_to_wait;
         // So is the answer to a CANCEL that overtook its INVITE: when it comes again, there is something to cancel.
         let overtook = method == Method::Cancel && before == 481;
         // And whether a request of no dialog learns so depends on the image, which may have changed in between.
@@ -322,7 +332,7 @@ impl World<'_> {
             return self.break_promise("a request left with our own Route in it", call);
         }
         if method == Method::Bye {
-            self.calls[call as usize].closing = true;
+            self.note_bye(call);
         }
         if method == Method::Cancel {
             let branch = branch_text(message.vias()[0]);

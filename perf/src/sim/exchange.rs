@@ -59,6 +59,7 @@ impl World<'_> {
             passed_on: false,
             answered: false,
             final_status: 0,
+            retry_after: false,
             last_status: 0,
         });
         self.act(at, T1, Act::RepeatRequest(index));
@@ -175,6 +176,8 @@ impl World<'_> {
         let now = self.now_us;
         let mut bytes = Vec::with_capacity(700);
         response.write(&mut bytes, request);
+        let order = self.leg(at).servers[usize::from(index)].order;
+        self.mark(order, &mut bytes);
         let server = &mut self.leg(at).servers[usize::from(index)];
         let listener = server.listener;
         server.status = response.status;
@@ -209,9 +212,12 @@ impl World<'_> {
 
     /// Remembers a request.
     pub(super) fn open_server(&mut self, at: LegIndex, listener: u8, method: Method, message: &Message<'_>) -> u16 {
+        let branch = branch_text(message.vias()[0]);
+        let order = self.order_of(at, branch);
         let leg = self.leg(at);
         leg.servers.push(Server {
-            branch: branch_text(message.vias()[0]).to_vec(),
+            branch: branch.to_vec(),
+            order,
             method,
             cseq: leading_number(message.cseq),
             listener,
@@ -297,11 +303,6 @@ impl World<'_> {
         let response = Response { status, to_tag: b"", lines: b"", contact, body };
         self.respond(at, index, &response, message, false);
         true
-    }
-
-    /// Whether the INVITE that a gateway answered had an offer.
-    fn was_invited_with_offer(&mut self, at: LegIndex) -> bool {
-        self.leg(at).servers.first().is_some_and(|server| sdp::find(&server.request).is_some())
     }
 
     fn asks_invite(&mut self, at: LegIndex) -> bool {

@@ -128,7 +128,10 @@ impl World<'_> {
         };
         let describes = match dialog {
             None => false,
-            Some(_) if sdp::find(&request).is_some() => true,
+            Some(_) if sdp::find(&request).is_some() => {
+                let bare = step.status < 200 && self.random.chance(self.plan.offers.bare_permille);
+                !bare
+            }
             // An INVITE without an offer gets one in the first reliable response (RFC 3261 §13.2.1).
             Some(_) => (reliable || step.status >= 200) && !self.leg(at).offered,
         };

@@ -114,6 +114,8 @@ pub(super) struct Client {
     pub(super) answered: bool,
     /// The first final response that the engine gave, 0 before.
     pub(super) final_status: u16,
+    /// It said when to come again.
+    pub(super) retry_after: bool,
     /// The last one: a stateless refusal may stand before another answer.
     pub(super) last_status: u16,
 }
@@ -130,6 +132,8 @@ pub(super) enum Waits {
 pub(super) struct Server {
     /// The branch of its top Via.
     pub(super) branch: Vec<u8>,
+    /// Where the order of its responses is kept.
+    pub(super) order: u32,
     pub(super) method: Method,
     pub(super) cseq: u32,
     pub(super) listener: u8,

@@ -27,6 +27,8 @@ mod leg;
 mod media;
 mod mischief;
 mod network;
+mod nodes;
+mod order;
 mod plan;
 mod pledges;
 mod random;
@@ -35,6 +37,7 @@ mod script;
 mod sdp;
 mod tally;
 mod traffic;
+mod waits;
 mod wire;
 mod world;
 
@@ -110,10 +113,10 @@ impl Report {
         self.tally.refused_for_room
     }
 
-    /// Wishes to the media relay of a world, how many of them it did not just do, and how often it froze.
+    /// Wishes to the media relay of a world, how many of them it did not just do, how often it froze, and how often a node of it died.
     #[must_use]
-    pub fn media(&self) -> [u64; 3] {
-        [self.tally.wishes, self.tally.lies, self.tally.freezes]
+    pub fn media(&self) -> [u64; 4] {
+        [self.tally.wishes, self.tally.lies, self.tally.freezes, self.tally.nodes_lost]
     }
 
     /// Session descriptions that left an engine, each of them a relay's.

@@ -115,6 +115,10 @@ pub(super) enum Event {
     Media { shard: u8, reply: u32 },
     /// The media relay freezes; it thaws by itself.
     Freeze,
+    /// A media node dies, or all of them.
+    LoseNode,
+    /// A media node is back.
+    NodeBack(u8),
     /// A leg acts.
     Act { at: LegIndex, act: Act },
     /// The next call begins.

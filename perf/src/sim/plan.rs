@@ -43,6 +43,8 @@ pub(super) struct Offers {
     pub(super) update_permille: u32,
     /// Responses with another answer than the one before.
     pub(super) fresh_permille: u32,
+    /// Provisional responses that do not answer yet.
+    pub(super) bare_permille: u32,
 }
 
 /// How often something happens: the mean time between two, none where it is off.
@@ -106,6 +108,7 @@ impl Plan {
         let mut timers = draw_timers(random);
         if media.is_some() {
             timers.media_timeout = Duration::from_secs(of_media.pick(&[5, 5, 2, 10]));
+            timers.media_idle = Duration::from_secs(of_media.pick(&[60, 60, 5]));
         }
         let scarce =
             random.pick(&[Scarce::Nothing, Scarce::Nothing, Scarce::Nothing, Scarce::Calls, Scarce::Everything]);
@@ -193,6 +196,7 @@ fn draw_budget(
             client_transactions: few(random, ample.client_transactions),
             buffers: ample.buffers.map(|count| few(random, count)),
             exchanges: if media { few(random, ample.exchanges) } else { ample.exchanges },
+            ..ample
         },
     }
 }

@@ -3,13 +3,15 @@
 //! * No session description leaves an engine of a call that goes through the relay as its endpoint wrote it, and none is another call's or
 //!   another side's.
 //! * Nobody answers what was not offered, and nothing is offered once the call's record is out: its delete would never be paid.
+//! * Each node that was offered a call is told its end once (`nodes.rs`), and what is wished of a call is wished of its own node (`waits.rs`).
 
 use corelane_core::bus::{ExchangeId, MediaCall, MediaRequest, Verb};
 use corelane_core::call::{CallRecord, EndReason};
 
 use super::audit::Fault;
 use super::ladder::NO_CALL;
-use super::network::LegIndex;
+use super::media::Asked;
+use super::network::{LegIndex, Party, SECOND};
 use super::sdp;
 use super::wire::{Method, cseq_method, header, leading_number, read_gateway_tag, tag};
 use super::world::World;
@@ -79,7 +81,16 @@ impl World<'_> {
                 call.unwrap_or(NO_CALL),
             );
         }
+        let ended = MediaCall { call_hash: record.call_hash, pass: record.pass };
+        if record.media
+            && let Some(id) = self.relay.nodes.end(ended)
+        {
+            self.break_promise(&format!("node {id} was told twice of the end of a call"), call.unwrap_or(NO_CALL));
+        }
+        let asked = self.relay.asked.remove(&ended);
         let Some(number) = call else { return };
+        self.watch_kept(number, record);
+        self.watch_expiry(number, record, asked);
         let call = &self.calls[number as usize];
         if record.reason == EndReason::Lost
             && self.obliged
@@ -89,12 +100,43 @@ impl World<'_> {
         }
     }
 
+    /// `default_timeout` ends no call of mode `media` that a node hears RTP of, or was not asked about.
+    fn watch_expiry(&mut self, number: u32, record: &CallRecord, asked: Option<Asked>) {
+        let call = &self.calls[number as usize];
+        if !self.keeps(number)
+            || record.reason != EndReason::Expired
+            || call.tampered
+            || call.lied_to
+            || self.is_scarce()
+        {
+            return;
+        }
+        let lives = self.plan.timers.default_timeout.as_micros() as u64;
+        // A refresh may have come just before the answer.
+        let young = |heard_us: u64| self.now_us + 5 * SECOND < heard_us + lives;
+        let what = match asked {
+            None if record.media => "a call expired that no media node was asked about",
+            Some(asked) if asked.heard_us.is_some_and(young) => "a call expired whose media node had just heard RTP",
+            _ => return,
+        };
+        self.break_promise(what, number);
+    }
+
+    /// Whether a call outlives `default_timeout` while RTP flows.
+    fn keeps(&self, number: u32) -> bool {
+        let Party::Caller(caller) = self.calls[number as usize].script.party else { return false };
+        self.plan.media.as_ref().is_some_and(|media| media.keeps(caller))
+    }
+
     /// At the end: each request with a session description that reached an engine was passed on or answered, if only when media_timeout
     /// was over.
     pub(super) fn audit_media_end(&self) -> Result<(), Fault> {
         if let Some(owed) = self.relay.owed.iter().next() {
             let call = self.numbers.get(&owed.call_hash).copied().unwrap_or(NO_CALL);
             return Err(Fault::new("a call offered something and never ended: its deletes stay owed", call));
+        }
+        if let Some((what, call)) = self.relay.nodes.audit_end() {
+            return Err(Fault::new(what, self.number_of(call)));
         }
         for (number, call) in (0u32..).zip(&self.calls) {
             let mut clients = call.legs.iter().flat_map(|leg| &leg.clients);
@@ -131,7 +173,13 @@ impl World<'_> {
         if let Some(what) = what {
             return self.break_promise(&format!("{:?}: {what}", request.verb), call);
         }
-        if !asks || call == NO_CALL || self.calls[call as usize].tampered {
+        if call == NO_CALL || self.calls[call as usize].tampered {
+            return;
+        }
+        if request.verb == Verb::Query && !self.keeps(call) {
+            self.break_promise("a call of mode hard was asked about", call);
+        }
+        if !asks {
             return;
         }
         if sdp::find(request.sdp).is_none_or(|seen| seen.relayed || seen.of.call != call) {

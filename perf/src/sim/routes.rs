@@ -1,5 +1,6 @@
 //! The routing images of a world: the same providers, gateways and slots over three generations, with other ways between them.
 
+use corelane_core::routing::TimeoutMode;
 use corelane_core::routing::build::{Builder, ImageBytes};
 use corelane_core::routing::layout::{ProviderRecord, Redirect};
 
@@ -34,10 +35,17 @@ fn image(plan: &Plan, generation: u64, far: u64, random: &mut Random) -> ImageBy
             max_calls: cap(plan, random),
             max_cps: cap(plan, random),
             max_calls_day: cap(plan, random).map(|calls| calls * 10),
+            timeout_mode: match &plan.media {
+                Some(media) if media.keeps(number) => TimeoutMode::Media,
+                _ => TimeoutMode::Hard,
+            },
             redirect: [Redirect::Hunt, Redirect::Pass, Redirect::Recurse][usize::from(number) % 3],
             ..ProviderRecord::default()
         });
         image.address(provider, &address(Party::Caller(number)));
+        if let Some(max_cps) = cap(plan, random) {
+            image.cap_address(max_cps);
+        }
     }
     let count = plan.gateways + u8::from(generation > 0);
     let gateways: Vec<_> = (0..count)

@@ -25,7 +25,11 @@ pub(super) struct Tally {
     /// What was wished of media nodes, what of that was not just done, how often nothing was.
     pub(super) wishes: u64,
     pub(super) lies: u64,
+    /// Of those, whether RTP flows.
+    pub(super) queries: u64,
     pub(super) freezes: u64,
+    /// Media nodes that went down.
+    pub(super) nodes_lost: u64,
     /// Session descriptions that left an engine and were a relay's.
     pub(super) relayed: u64,
     /// First final responses to opening INVITEs, by class.
@@ -55,7 +59,9 @@ impl AddAssign<&Tally> for Tally {
         self.attempts += other.attempts;
         self.wishes += other.wishes;
         self.lies += other.lies;
+        self.queries += other.queries;
         self.freezes += other.freezes;
+        self.nodes_lost += other.nodes_lost;
         self.relayed += other.relayed;
         for (sum, more) in self.finals.iter_mut().zip(other.finals) {
             *sum += more;
@@ -81,8 +87,8 @@ impl fmt::Display for Tally {
         writeln!(out, "answers      2xx {success}, 3xx {redirect}, 4xx {client}, 5xx {server}, 6xx {global}")?;
         writeln!(
             out,
-            "media        {} wishes, {} lies, {} freezes, {} messages relayed",
-            self.wishes, self.lies, self.freezes, self.relayed
+            "media        {} wishes, {} of them at default_timeout, {} lies, {} freezes, {} nodes lost, {} messages relayed",
+            self.wishes, self.queries, self.lies, self.freezes, self.nodes_lost, self.relayed
         )?;
         writeln!(out, "datagrams    {}, {} lost, {} handed over", self.datagrams, self.lost, self.handed_over)?;
         writeln!(

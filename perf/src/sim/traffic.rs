@@ -65,6 +65,7 @@ impl World<'_> {
             && let Some(message) = Message::scan(&packet.bytes)
         {
             self.note_way(shard.into(), &message);
+            self.note_order(&message);
         }
         let queued_us = self.random.below(self.plan.queued_us + 1);
         let input = Input::Datagram {

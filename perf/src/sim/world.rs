@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use corelane_core::admission::{Caps, CapsSize};
 use corelane_core::call::CallRecord;
-use corelane_core::engine::{Command, Listener, Settings};
+use corelane_core::engine::{Listener, Settings};
 use corelane_core::routing::ListenerSlot;
 use corelane_core::siphash::Key;
 use corelane_core::steering::{ShardIndex, Steering};
@@ -27,11 +27,13 @@ use super::audit::Fault;
 use super::hosts::Host;
 use super::ladder::{End, Fate, Ladder, Line, NO_CALL};
 use super::leg::Call;
-use super::media::Relay;
+use super::media::{HEARD_MAX, Relay};
 use super::network::{Act, Event, LISTENERS, LegIndex, Network, SECOND};
+use super::order::Order;
 use super::plan::{Every, Plan};
 use super::random::{Random, mix};
 use super::tally::Tally;
+use super::waits::Waits;
 use super::wire::Method;
 
 /// Where the wall clock starts: some day in 2027.
@@ -41,7 +43,7 @@ const WALL_START: u64 = 1_800_000_000 * SECOND;
 const TIMEOUTS_MAX: u32 = 1_000_000;
 
 /// A table of caps for nobody.
-const NO_ROWS: CapsSize = CapsSize { providers: 0, carriers: 0, gateways: 0 };
+const NO_ROWS: CapsSize = CapsSize { providers: 0, carriers: 0, gateways: 0, addresses: 0 };
 
 /// One shard.
 pub(super) struct Node {
@@ -81,13 +83,19 @@ pub(super) struct World<'i> {
     pub(super) network: Network,
     pub(super) hosts: Vec<Host>,
     pub(super) calls: Vec<Call>,
+    /// The responses of each branch.
+    pub(super) orders: Vec<Order>,
     /// The control core and its media nodes.
     pub(super) relay: Relay,
     pub(super) ladder: Ladder,
     pub(super) tally: Tally,
     pub(super) cause: Option<Cause>,
+    /// Who waits for the relay.
+    pub(super) waits: Waits,
     /// What is handled is a relay's answer, and it did as asked.
     pub(super) obliged: bool,
+    /// What is handled is a relay's answer, or that none came.
+    pub(super) about_media: bool,
     /// The call that the last step was about.
     pub(super) last_call: u32,
     pub(super) fault: Option<Fault>,
@@ -115,6 +123,7 @@ impl<'i> World<'i> {
             providers: most.providers.max(size.providers),
             carriers: most.carriers.max(size.carriers),
             gateways: most.gateways.max(size.gateways),
+            addresses: most.addresses.max(size.addresses),
         });
         let caps = Arc::new(Caps::new(size));
         let node = |shard: u8| {
@@ -150,11 +159,14 @@ impl<'i> World<'i> {
             network: Network::default(),
             hosts,
             calls: Vec::new(),
+            orders: Vec::new(),
             relay: Relay::new(mix(mix(seed))),
             ladder: Ladder::default(),
             tally: Tally::default(),
             cause: None,
+            waits: Waits::default(),
             obliged: false,
+            about_media: false,
             last_call: NO_CALL,
             fault: None,
             numbers: HashMap::new(),
@@ -171,6 +183,7 @@ impl<'i> World<'i> {
             (world.plan.noise_every, Event::Noise),
             (world.plan.command_every, Event::Command),
             (world.plan.media.as_ref().and_then(|media| media.freeze_every), Event::Freeze),
+            (world.plan.media.as_ref().and_then(|media| media.lose_node_every), Event::LoseNode),
         ] {
             world.again(every, event);
         }
@@ -215,7 +228,10 @@ impl<'i> World<'i> {
         let micros = |span: Duration| span.as_micros() as u64;
         let timers = &self.plan.timers;
         let longest = micros(timers.default_timeout) + micros(timers.early_timeout) + micros(timers.noack_timeout);
-        self.loaded_at.map_or(u64::MAX, |at| at + longest + 2 * 3600 * SECOND)
+        // As often as a relay hears RTP, and each time four questions may go unanswered.
+        let kept = u64::from(HEARD_MAX) * (micros(timers.default_timeout) + 4 * micros(timers.media_idle));
+        let kept = if self.plan.media.is_some() { kept } else { 0 };
+        self.loaded_at.map_or(u64::MAX, |at| at + longest + kept + 2 * 3600 * SECOND)
     }
 
     /// The shard whose timer is noticed next, and when.
@@ -257,6 +273,11 @@ impl<'i> World<'i> {
                 self.freeze();
                 self.again(self.plan.media.as_ref().and_then(|media| media.freeze_every), event);
             }
+            Event::LoseNode => {
+                self.lose_node();
+                self.again(self.plan.media.as_ref().and_then(|media| media.lose_node_every), event);
+            }
+            Event::NodeBack(id) => self.regain_node(id),
             Event::Act { at, act } => self.on_act(at, act),
             Event::Call => {
                 self.begin_call();
@@ -299,21 +320,6 @@ impl<'i> World<'i> {
         }
     }
 
-    /// The control core wants something of a shard: drain, or drain no more, and now and then the end of all its calls.
-    fn command(&mut self) {
-        let shard = self.random.below(self.nodes.len() as u64) as usize;
-        let command = match self.random.below(5) {
-            0 => Command::HangUpAll,
-            1 => Command::Drain(true),
-            _ => Command::Drain(false),
-        };
-        self.tally.commands += 1;
-        if command == Command::HangUpAll {
-            self.calls.iter_mut().for_each(|call| call.closing = true);
-        }
-        self.handle(shard, Input::Command(command));
-    }
-
     /// A call has ended.
     fn settle_call(&mut self, shard: usize, record: &CallRecord) {
         self.tally.records += 1;
@@ -323,6 +329,7 @@ impl<'i> World<'i> {
         let known = self.numbers.get(&record.call_hash).copied();
         self.watch_media_record(record);
         let Some(call) = known else { return };
+        self.watch_kept(call, record);
         self.ladder.note(
             self.now_us,
             call,
@@ -367,8 +374,13 @@ impl<'i> World<'i> {
         self.step += 1;
         let wall = (WALL_START + self.now_us).saturating_add_signed(self.wall_moved);
         let now = Now { monotonic: Instant::from_micros(self.now_us), wall: WallTime(wall) };
+        let answers = matches!(input, Input::Media(_));
+        let before = self.media_counts(shard);
         let node = &mut self.nodes[shard];
         node.engine.handle(now, &self.images[node.image], input, &mut self.effects);
+        let after = self.media_counts(shard);
+        self.about_media = answers || before.given_up != after.given_up;
+        self.settle_pin(before.late == after.late);
         let mut handed_over = None;
         for effect in std::mem::take(&mut self.effects) {
             match effect {

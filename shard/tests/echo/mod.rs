@@ -66,6 +66,7 @@ impl Echo {
             exchange: ExchangeId { index: exchange, generation: 1 },
             call: MediaCall { call_hash: 1, pass: 2 },
             started_us: 3,
+            since_us: 0,
             set: 0,
             node: 0,
             verb: Verb::Offer,

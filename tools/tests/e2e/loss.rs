@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::corelane::{Corelane, Counters, Options, listener};
+use crate::media::rtpengine::Rtpengine;
 use crate::serial;
 use crate::sipp::Sipp;
 use crate::site::{Site, Tables};
@@ -19,8 +20,8 @@ const MIX: [(&str, &str, &str, u16, u32); 4] = [
 /// Calls of [`MIX`] that are meant to be answered.
 const ANSWERED: u64 = 100;
 
-/// The calls of [`MIX`] over wires that lose `percent`; the counters after the last timer.
-fn calls_over_lossy_paths(percent: u64) -> Counters {
+/// The calls of [`MIX`] over wires that lose `percent`, their media through so many nodes; the counters after the last timer.
+fn calls_over_lossy_paths(percent: u64, nodes: u8) -> Counters {
     let site = Site::new();
     let address = listener(&site);
     let places = [21, 22, 23, 24].map(|host| site.address(host));
@@ -28,6 +29,8 @@ fn calls_over_lossy_paths(percent: u64) -> Counters {
     for ((_, _, number, ..), place) in MIX.into_iter().zip(places) {
         tables = tables.gateway(&number[..2], place);
     }
+    let nodes: Vec<_> = (0..nodes).map(|node| Rtpengine::start(&site, 51 + node)).collect();
+    tables = nodes.iter().fold(tables, |tables, node| tables.media_node(node.address()));
     // What a lost datagram leaves standing these end: a call that one side gave up, one that rings for a caller who has gone.
     let options = Options { ring_timeout_ms: 3_000, default_timeout_s: 4, ..Options::default() };
     let corelane = Corelane::start(&site, &tables, &options);
@@ -49,6 +52,7 @@ fn calls_over_lossy_paths(percent: u64) -> Counters {
     // The gateways are still there, so that every BYE finds somebody.
     let counters = corelane.stop_empty();
     drop(gateways);
+    nodes.iter().for_each(|node| node.await_sessions(0));
     let lost: u64 = wires.iter().map(Wire::lost).sum();
     assert!(lost > 0, "the wires lost something");
     counters
@@ -59,16 +63,26 @@ fn calls_over_lossy_paths(percent: u64) -> Counters {
 #[test]
 fn one_datagram_in_twenty_lost() {
     let _serial = serial();
-    let counters = calls_over_lossy_paths(5);
+    let counters = calls_over_lossy_paths(5, 0);
     assert!(counters.node("calls_answered") >= ANSWERED * 95 / 100, "{} answered", counters.node("calls_answered"));
     assert!(counters.node("retransmissions") > 0 && counters.node("retransmissions_absorbed") > 0);
+}
+
+/// The same through media nodes: what is held for a node is repeated on the way all the same, and no session outlives its call.
+#[test]
+fn one_datagram_in_twenty_lost_and_media_through_nodes() {
+    let _serial = serial();
+    let counters = calls_over_lossy_paths(5, 2);
+    assert!(counters.node("calls_answered") >= ANSWERED * 95 / 100, "{} answered", counters.node("calls_answered"));
+    assert!(counters.node("media_done") >= 2 * ANSWERED, "{} exchanges", counters.node("media_done"));
+    assert_eq!(counters.node("unrelayed"), 0);
 }
 
 /// The ledger is what must hold here, and [`Corelane::stop_empty`] has checked it.
 #[test]
 fn one_datagram_in_five_lost() {
     let _serial = serial();
-    let counters = calls_over_lossy_paths(20);
+    let counters = calls_over_lossy_paths(20, 0);
     assert!(counters.node("calls_answered") > 0);
     let ends = ["refused", "cancelled", "unanswered", "by_caller", "by_callee", "unacknowledged", "expired", "lost"];
     let ended: u64 = ends.iter().map(|end| counters.node(&format!("ended_{end}"))).sum();

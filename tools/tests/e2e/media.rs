@@ -11,16 +11,17 @@
 mod drain;
 mod faults;
 mod positions;
+mod reconcile;
 mod rtp;
-mod rtpengine;
+pub(crate) mod rtpengine;
 
 use std::net::SocketAddr;
 
-use crate::corelane::{Corelane, Options, listener};
+use crate::corelane::{Corelane, Counters, Options, listener};
 use crate::peer::{Dialog, Message, Peer, Request};
 use crate::serial;
 use crate::site::{Site, Tables};
-use rtp::{RtpEnd, flows, media_address};
+use rtp::{Codec, RtpEnd, flows, media_address};
 use rtpengine::Rtpengine;
 
 /// The number that leads to the gateway.
@@ -30,6 +31,9 @@ const NUMBER: &str = "4912345";
 struct Stage {
     corelane: Option<Corelane>,
     nodes: Vec<Rtpengine>,
+    /// Where relays are, its own nodes or somebody else's.
+    relays: Vec<SocketAddr>,
+    options: Options,
     caller: Peer,
     gateway: Peer,
     /// The gateway that comes after it; nobody is there yet.
@@ -45,16 +49,33 @@ struct Stage {
 impl Stage {
     /// With this many nodes, all of one set and one weight.
     fn new(nodes: u8) -> Stage {
+        Stage::with(nodes, &Options::default())
+    }
+
+    /// Same, and a Corelane run so.
+    fn with(nodes: u8, options: &Options) -> Stage {
         let site = Site::new();
         let nodes: Vec<Rtpengine> = (0..nodes).map(|node| Rtpengine::start(&site, 41 + node)).collect();
+        Stage::on(site, nodes, options)
+    }
+
+    /// Same, with nodes that are there.
+    fn on(site: Site, nodes: Vec<Rtpengine>, options: &Options) -> Stage {
+        let relays = nodes.iter().map(Rtpengine::address).collect();
+        Stage { nodes, ..Stage::beside(site, relays, options) }
+    }
+
+    /// Same, with somebody else's nodes.
+    fn beside(site: Site, relays: Vec<SocketAddr>, options: &Options) -> Stage {
         let (address, place) = (listener(&site), site.address(21));
         let then = site.address(22);
         let tables = Tables::new(address, site.caller()).gateway("49", place).then(then);
-        let tables = nodes.iter().fold(tables, |tables, node| tables.media_node(node.address()));
-        let corelane = Some(Corelane::start(&site, &tables, &Options::default()));
+        let tables = relays.iter().fold(tables, |tables, relay| tables.media_node(*relay));
+        let corelane = Some(Corelane::start(&site, &tables, options));
         let (caller, gateway) = (Peer::new(site.caller(), address), Peer::at(place, address));
-        let ends = [RtpEnd::new(site.caller(), 0x11), RtpEnd::new(place.ip(), 0x22)];
-        Stage { corelane, nodes, caller, gateway, then, address, ends, tables, site }
+        let ends = ends(&site, Codec::Pcma);
+        let (nodes, options) = (Vec::new(), options.clone());
+        Stage { corelane, nodes, relays, options, caller, gateway, then, address, ends, tables, site }
     }
 
     fn corelane(&mut self) -> &mut Corelane {
@@ -76,7 +97,7 @@ impl Stage {
     /// Where an SDP that arrived wants the audio: at one of the nodes.
     fn of_relay(&self, message: &Message) -> SocketAddr {
         let told = media_address(message);
-        let of_node = self.nodes.iter().any(|node| node.host() == told.ip());
+        let of_node = self.relays.iter().any(|relay| relay.ip() == told.ip());
         assert!(of_node, "I2: an SDP did not come back from a node:\n{}", message.text());
         for end in &self.ends {
             let own = end.address();
@@ -98,6 +119,12 @@ impl Stage {
 
     /// A whole call set up, offer in the INVITE and answer in the 200: the dialog, and what caller and gateway were told.
     fn call(&self) -> (Dialog, [SocketAddr; 2]) {
+        let Talk { dialog, told, .. } = self.talk();
+        (dialog, told)
+    }
+
+    /// Same, where the gateway has something to say too.
+    fn talk(&self) -> Talk {
         let invite = self.offer();
         self.caller.send(invite.text());
         let received = self.gateway.receive_request("INVITE", 1);
@@ -106,7 +133,51 @@ impl Stage {
         let dialog = self.caller.answered(invite);
         let caller_told = self.of_relay(dialog.answer());
         self.gateway.receive_request("ACK", 1);
-        (dialog, [caller_told, gateway_told])
+        Talk { dialog, invite: received, told: [caller_told, gateway_told] }
+    }
+
+    /// One side offers within the call with its end of `ends`, the other answers: what caller and gateway were told. Direction and codec
+    /// arrive as they were sent.
+    fn reoffer(
+        &self,
+        talk: &Talk,
+        side: Side,
+        question: (&str, u32),
+        ends: &[RtpEnd; 2],
+        ways: [&str; 2],
+    ) -> [SocketAddr; 2] {
+        let (method, cseq) = question;
+        let within = |method: &str| match side {
+            Side::Caller => talk.dialog.request(method, cseq),
+            Side::Gateway => self.gateway.request_within(&talk.invite, method, cseq),
+        };
+        let peers = [&self.caller, &self.gateway];
+        let (own, far) = (side as usize, 1 - side as usize);
+        let (asker, other) = (peers[own], peers[far]);
+        let (offer, answer) = (&ends[own].sdp(ways[0]), &ends[far].sdp(ways[1]));
+        let request = within(method).content("application/sdp", offer);
+        asker.send(request.text());
+        let received = other.receive_request(method, cseq);
+        let other_told = self.of_relay_as(&received, offer);
+        other.send(received.answer_with("200 OK", other.address(), &[], answer));
+        let reply = asker.receive_final(&request);
+        assert_eq!(reply.code(), Some(200), "{}", reply.text());
+        let asker_told = self.of_relay_as(&reply, answer);
+        if method == "INVITE" {
+            asker.send(within("ACK").text());
+            other.receive_request("ACK", cseq);
+        }
+        let mut told = [asker_told; 2];
+        told[far] = other_told;
+        told
+    }
+
+    /// Where an SDP that arrived wants the audio, at one of the nodes; its attributes are those of the one that was sent.
+    fn of_relay_as(&self, message: &Message, sent: &str) -> SocketAddr {
+        for line in sent.lines().filter(|line| line.starts_with("a=")) {
+            assert!(message.body().lines().any(|other| other == line), "no {line} in\n{}", message.text());
+        }
+        self.of_relay(message)
     }
 
     /// Audio goes both ways between ends that were told this.
@@ -128,18 +199,49 @@ impl Stage {
         assert_eq!(self.caller.receive_final(&bye).code(), Some(200));
     }
 
+    /// Corelane is killed: it gets to say and write nothing more.
+    fn crash(&mut self) {
+        self.corelane.take().expect("it runs").crash();
+    }
+
+    /// It starts again.
+    fn restart(&mut self) {
+        self.corelane = Some(Corelane::start(&self.site, &self.tables, &self.options));
+    }
+
     /// Sessions on all nodes together.
     fn sessions(&self) -> usize {
         self.nodes.iter().map(|node| node.sessions().len()).sum()
     }
 
-    /// Every delete that was owed was paid, and nothing is left in Corelane.
-    fn end(mut self) {
+    /// Every delete that was owed was paid, and nothing is left in Corelane. What it counted.
+    fn end(mut self) -> Counters {
         for node in &self.nodes {
             node.await_sessions(0);
         }
-        self.corelane.take().expect("it runs").stop_empty();
+        self.corelane.take().expect("it runs").stop_empty()
     }
+}
+
+/// A call that stands: what each side needs to ask something within it.
+struct Talk {
+    dialog: Dialog,
+    /// The INVITE as the gateway got it.
+    invite: Message,
+    /// What caller and gateway were told.
+    told: [SocketAddr; 2],
+}
+
+/// Who asks; the place of its end too.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+enum Side {
+    Caller = 0,
+    Gateway = 1,
+}
+
+/// Fresh ends of caller and gateway: what still comes from an earlier call is not theirs.
+fn ends(site: &Site, codec: Codec) -> [RtpEnd; 2] {
+    [(site.caller(), 0x11), (site.host(21), 0x22)].map(|(ip, sample)| RtpEnd::new(codec, ip, sample))
 }
 
 /// Without Corelane: when this fails the others say nothing.
@@ -148,9 +250,13 @@ fn rtpengine_relays_audio_between_two_ends() {
     let _serial = serial();
     let site = Site::new();
     let node = Rtpengine::start(&site, 41);
-    let ends = [RtpEnd::new(site.caller(), 0x11), RtpEnd::new(site.host(21), 0x22)];
+    let ends = ends(&site, Codec::Pcma);
     let gateway_told = node.exchange("offer", "alone", &ends[0].sdp("sendrecv"));
     let caller_told = node.exchange("answer", "alone", &ends[1].sdp("sendrecv"));
     assert_eq!(node.sessions(), ["alone"]);
+    assert_eq!(node.heard("alone").last_packet_s, None, "streams that were made and never heard");
     flows(&ends[0], caller_told, &ends[1], gateway_told);
+    // What `timeout_mode` `media` lives by; at least the flow's first packet came in this second or later.
+    let heard = node.heard("alone");
+    assert!(heard.created_s > 0 && heard.last_packet_s >= Some(heard.created_s), "{heard:?}");
 }

@@ -136,6 +136,30 @@ impl Peer {
         }
     }
 
+    /// A request within the dialog that this peer accepted with `invite` (RFC 3261 §12.1.1): the caller's Contact, the Record-Routes in their
+    /// order, the tag that [`Message::answer`] gave. It has no body.
+    pub(crate) fn request_within(&self, invite: &Message, method: &str, cseq: u32) -> Request {
+        let local = self.address();
+        let value = |name: &str| invite.header(name).unwrap_or_default();
+        let contact = value("Contact");
+        let target = contact.trim_start_matches('<').split('>').next().unwrap_or_default();
+        let mut headers = vec![
+            format!(
+                "Via: SIP/2.0/UDP {local};branch=z9hG4bK-{}-{method}-{cseq};rport",
+                value("Call-ID").replace('@', "-")
+            ),
+            "Max-Forwards: 70".to_owned(),
+            format!("From: {};tag=gateway", value("To")),
+            format!("To: {}", value("From")),
+            format!("Call-ID: {}", value("Call-ID")),
+            format!("CSeq: {cseq} {method}"),
+            format!("Contact: <sip:gateway@{local}>"),
+            "Content-Length: 0".to_owned(),
+        ];
+        headers.extend(invite.headers("Record-Route").iter().map(|route| format!("Route: {route}")));
+        Request { line: format!("{method} {target} SIP/2.0"), headers, body: String::new() }
+    }
+
     /// Sends a request and gives its final response. The ACK of a refused INVITE is sent too (RFC 3261 §17.1.1.3).
     pub(crate) fn ask(&self, request: &Request) -> Message {
         self.send(request.text());

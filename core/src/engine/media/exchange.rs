@@ -33,9 +33,11 @@ pub(crate) enum Subject {
     Request(ServerRef),
     /// An ACK; whether it is that of the INVITE that opens the call.
     Ack(bool),
+    /// No message: whether RTP of the call flows; the how manieth question it is.
+    Query(u8),
 }
 
-/// A message that waits for a media node, or behind one that does.
+/// A message that waits for a media node, or behind one that does; or a question without one.
 #[derive(Debug)]
 pub(crate) struct Exchange {
     pub(crate) call: CallRef,
@@ -143,16 +145,20 @@ impl Engine {
         {
             media.node = reply.node;
         }
+        let queried = exchange.verb == Verb::Query;
         let result = match reply.outcome {
             // Nothing is no description.
-            MediaOutcome::Done if reply.sdp.is_empty() => Err(MediaOutcome::Failed),
+            MediaOutcome::Done if reply.sdp.is_empty() && !queried => Err(MediaOutcome::Failed),
             MediaOutcome::Done => Ok(reply.sdp),
+            MediaOutcome::Silent if !queried => Err(MediaOutcome::Failed),
             failure => Err(failure),
         };
         self.counters.count(match result {
+            Ok(_) if queried => Counter::MediaFlowing,
             Ok(_) => Counter::MediaDone,
             Err(MediaOutcome::Refused) => Counter::MediaRefused,
             Err(MediaOutcome::NoNode) => Counter::MediaNoNode,
+            Err(MediaOutcome::Silent) => Counter::MediaSilent,
             Err(_) => Counter::MediaFailed,
         });
         self.finish(turn, at, result);
@@ -188,6 +194,7 @@ impl Engine {
             }
             Subject::Request(server) => self.on_request_back(turn, server, &exchange, result),
             Subject::Ack(opens) => self.on_ack_back(turn, opens, &exchange, result),
+            Subject::Query(number) => self.on_query_back(turn, exchange.call, number, result),
         }
         if let Some(buffer) = exchange.held {
             self.pool.release(buffer);
@@ -195,6 +202,8 @@ impl Engine {
         if let Subject::Response(branch) = exchange.subject {
             self.resume_waiting(turn, branch);
         }
+        #[cfg(feature = "canary")]
+        self.leak_exchange(&exchange);
     }
 
     /// Goes on with the responses of a branch that waited, up to one that has to be asked for itself. Where the effects are full the wheel goes on.

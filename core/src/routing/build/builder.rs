@@ -115,8 +115,20 @@ impl Builder {
             prefix_len: bits.map_or(whole, |bits| bits.parse().expect("bits")),
             port,
             tech_prefix: tech_prefix.as_bytes().to_vec(),
-            max_cps: None,
+            cap: None,
         });
+        self
+    }
+
+    /// A cap on new calls per second from the address that was added last. It gets the next slot.
+    ///
+    /// # Panics
+    /// When there is no address yet.
+    pub fn cap_address(&mut self, max_cps: u32) -> &mut Builder {
+        let slot = self.plan.tables.address_caps.len() as u16;
+        let address = self.plan.addresses.last_mut().expect("an address");
+        address.cap = Some((slot, max_cps));
+        self.plan.tables.address_caps.push(Place::Taken(address.key()));
         self
     }
 

@@ -62,8 +62,8 @@ pub struct Address {
     pub port: Option<u16>,
     /// Start of the dialled user, at most 16 bytes without a zero.
     pub tech_prefix: Vec<u8>,
-    /// New calls per second from here.
-    pub max_cps: Option<u32>,
+    /// Slot of its cap, and new calls per second; `None`: no cap.
+    pub cap: Option<(u16, u32)>,
 }
 
 /// One row of `route`, by slots.

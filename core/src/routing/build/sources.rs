@@ -4,7 +4,9 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use crate::routing::build::{Address, BuildError};
-use crate::routing::layout::{GatewayAddress, NO_SLOT, Network, SourceRow, Sources, TECH_PREFIX_MAX, Tables};
+use crate::routing::layout::{
+    AddressKey, GatewayAddress, NO_SLOT, Network, SourceRow, Sources, TECH_PREFIX_MAX, Tables,
+};
 use crate::routing::sources::family_and_bits;
 
 /// A row with the keys that it is sorted by.
@@ -32,7 +34,8 @@ impl Keyed {
                 tech_prefix_len: len as u8,
                 tech_prefix,
                 parent: 0,
-                max_cps: address.max_cps.unwrap_or(0),
+                cap: address.cap.map_or(NO_SLOT, |(slot, _)| slot),
+                max_cps: address.cap.map_or(0, |(_, max_cps)| max_cps),
             },
             place,
         }
@@ -40,6 +43,17 @@ impl Keyed {
 
     fn key(&self) -> (u128, u8, u16, u16, [u8; TECH_PREFIX_MAX]) {
         (self.start, self.bits, self.row.listener, self.row.port, self.row.tech_prefix)
+    }
+}
+
+impl Address {
+    /// What tells it from all others.
+    #[must_use]
+    pub fn key(&self) -> AddressKey {
+        let SourceRow { listener, port, tech_prefix, .. } = Keyed::new(0, self).row;
+        let (family, bits) = family_and_bits(self.network);
+        let (start, _) = range(self.network, bits, self.prefix_len);
+        AddressKey { family, start, prefix_len: self.prefix_len, listener, port, tech_prefix }
     }
 }
 

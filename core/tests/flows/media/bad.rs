@@ -210,7 +210,7 @@ fn the_answer_of_a_reinvites_ack_fails() {
     let sent = world.deliver(CALLER, &with_sdp(&call.caller_sends("ACK", "reack-ack", 2), "answer").text());
     assert_eq!(ladder(&sent), [format!("{GATEWAY} ACK")]);
     assert_eq!(session(&sent[0]), "");
-    assert_eq!(world.asked(), ["Offer 1 callee>caller", "Answer 1 callee>caller", "Restore 1 >"]);
+    assert_eq!(world.asked(), ["Offer 1 callee>caller", "Answer 1 callee>caller", "Restore 1 caller>callee"]);
     assert_eq!(world.count(Counter::CallsLive), 1);
     world.settle();
 }
@@ -226,6 +226,10 @@ fn the_answer_of_a_prack_fails() {
     world.node().says.push((Verb::Answer, MediaOutcome::Failed));
     let sent = world.deliver(CALLER, &with_sdp(&call.caller_sends("PRACK", "prack-1", 2), "answer").text());
     assert_eq!(ladder(&sent), [format!("{CALLER} 503")]);
+    // The offer of the 183 still stands: what comes in the next PRACK is its answer, and no offer.
+    let sent = world.deliver(CALLER, &with_sdp(&call.caller_sends("PRACK", "prack-2", 3), "answer").text());
+    assert_eq!(session(&the(&sent, "PRACK")), "relay-answer");
+    assert_eq!(world.asked(), ["Offer 1 callee>caller", "Answer 1 callee>caller", "Answer 1 callee>caller"]);
     world.deliver(GATEWAY, &response(&call.forwarded, 486, "callee", &[]));
     world.settle();
 }

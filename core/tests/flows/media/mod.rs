@@ -4,6 +4,7 @@
 mod bad;
 mod early;
 mod hunting;
+mod idle;
 mod inside;
 pub(crate) mod node;
 mod order;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use corelane_core::Input;
-use corelane_core::bus::{ExchangeId, MediaOutcome, MediaReply, MediaRequest, Verb};
+use corelane_core::bus::{ExchangeId, MediaCall, MediaOutcome, MediaReply, MediaRequest, Verb};
 
 use crate::world::{Sent, World};
 
@@ -14,6 +14,8 @@ pub(crate) const ENDPOINT: &str = "endpoint";
 #[derive(Clone, Debug)]
 pub(crate) struct Wish {
     pub(crate) exchange: ExchangeId,
+    pub(crate) since_us: u64,
+    pub(crate) call: MediaCall,
     pub(crate) verb: Verb,
     pub(crate) attempt: u8,
     pub(crate) set: u32,
@@ -30,6 +32,8 @@ impl Wish {
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("text in tests");
         Wish {
             exchange: request.exchange,
+            since_us: request.since_us,
+            call: request.call,
             verb: request.verb,
             attempt: request.attempt,
             set: request.set,
@@ -125,7 +129,8 @@ impl World {
         }
         let said = node.says.iter().position(|(verb, _)| *verb == wish.verb).map(|place| node.says.remove(place).1);
         let outcome = said.unwrap_or(MediaOutcome::Done);
-        let text = if outcome == MediaOutcome::Done { relayed(&wish.sdp, node.padding) } else { String::new() };
+        let describes = outcome == MediaOutcome::Done && wish.verb != Verb::Query;
+        let text = if describes { relayed(&wish.sdp, node.padding) } else { String::new() };
         node.given.insert(text.clone());
         let exchange = wish.exchange;
         self.handle(Input::Media(MediaReply { exchange, outcome, node: 3, sdp: text.as_bytes() }))

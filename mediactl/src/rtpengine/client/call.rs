@@ -1,40 +1,61 @@
-//! A call in progress, as the client knows it: where it has sessions, and what both sides agreed on last.
+//! A call in progress, as the client knows it: what is asked for it, and what both sides agreed on last.
 //!
 //! A refused offer is undone by playing the agreed pair again (SPEC §5), so the pairs are kept as they came: one for each pair of tags, as
-//! many as an INVITE may have early dialogs. What there was no room for is not known: then nothing older is taken for it.
+//! many as an INVITE may have early dialogs. What there was no room for (`kept.rs`) is not known: then nothing older is taken for it.
+//!
+//! One question of a call is out at a time. rtpengine serves its questions from several threads: the delete of a branch and the offer of the
+//! next gateway, sent one right after the other, may come to pass in the other order, and then the session is gone when the answer comes.
+
+use std::collections::VecDeque;
 
 use corelane_core::bus::MediaRequest;
+use corelane_core::limits::EARLY_DIALOGS_MAX;
 
 use super::kept::Kept;
+use super::wish::Wish;
 
 /// What is known of a call in progress.
 #[derive(Debug, Default)]
 pub(super) struct Call {
-    pub(super) nodes: Vec<u32>,
-    /// The offer that has no answer yet.
-    pub(super) offered: Option<Kept>,
+    /// The question that is out.
+    pub(super) waiting: Option<u64>,
+    /// The last one that was.
+    pub(super) asked: u64,
+    /// What is asked next.
+    pub(super) next: VecDeque<Wish>,
+    /// The offer that was rewritten last. It may be answered more than once.
+    offered: Option<Kept>,
     /// Offer and answer that were agreed last, for each pair of tags.
-    agreed: Vec<(Kept, Kept)>,
-    pub(super) waiting: Vec<u64>,
+    agreed: Vec<Agreed>,
+}
+
+/// An offer and its answer.
+#[derive(Debug)]
+pub(super) struct Agreed {
+    pub(super) offer: Kept,
+    pub(super) answer: Kept,
 }
 
 impl Call {
     /// The pair of these two tags, whoever offered; else the one that was agreed last.
-    pub(super) fn agreed_by(&self, request: &MediaRequest<'_>) -> Option<&(Kept, Kept)> {
-        let same =
-            |pair: &&(Kept, Kept)| MediaRequest::read(&pair.1).is_some_and(|answer| same_sides(&answer, request));
+    pub(super) fn agreed_by(&self, request: &MediaRequest<'_>) -> Option<&Agreed> {
+        let same = |pair: &&Agreed| same_sides(&pair.answer.view(), request);
         self.agreed.iter().rev().find(same).or(self.agreed.last())
+    }
+
+    /// An offer was rewritten.
+    pub(super) fn offer(&mut self, offer: Option<Kept>) {
+        self.offered = offer;
     }
 
     /// An answer was rewritten: with its offer it is what holds between its two tags. Without both of them, nothing is known to hold.
     pub(super) fn agree(&mut self, answer: Option<Kept>) {
         let (Some(offer), Some(answer)) = (self.offered.clone(), answer) else { return self.agreed.clear() };
-        let Some(request) = MediaRequest::read(&answer) else { return };
-        self.agreed.retain(|(_, known)| MediaRequest::read(known).is_none_or(|known| !same_sides(&known, &request)));
-        if self.agreed.len() >= corelane_core::limits::EARLY_DIALOGS_MAX {
+        self.agreed.retain(|known| !same_sides(&known.answer.view(), &answer.view()));
+        if self.agreed.len() >= EARLY_DIALOGS_MAX {
             self.agreed.remove(0);
         }
-        self.agreed.push((offer, answer.clone()));
+        self.agreed.push(Agreed { offer, answer });
     }
 }
 

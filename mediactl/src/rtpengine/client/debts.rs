@@ -17,7 +17,8 @@ use super::super::command::Command;
 use super::super::counter::Counter;
 use super::super::id::{Origin, SessionId};
 use super::super::sessions::Records;
-use super::{Client, DELETE_PAUSE, DELETES_WINDOW, Outputs, Purpose, Question};
+use super::questions::{Purpose, Question};
+use super::{Client, DELETE_PAUSE, DELETES_WINDOW, Outputs};
 
 /// A delete that waits: until when, how often it was tried, the node, and the session in words that have an order.
 pub(super) type Owing = (Instant, u8, u32, [u64; 4]);
@@ -25,9 +26,8 @@ pub(super) type Owing = (Instant, u8, u32, [u64; 4]);
 impl<R: Records> Client<R> {
     /// A session that nobody knows is to go: noted as owed first.
     pub fn delete_orphan(&mut self, now: Instant, node: u32, session: SessionId) {
-        if self.sessions.put(node, session).is_ok() {
+        if self.sessions.owe(node, session) {
             self.counters.count(Counter::OrphansFound);
-            self.sessions.due(node, session);
             self.owe(now, 0, node, session);
         }
     }
@@ -68,9 +68,8 @@ impl<R: Records> Client<R> {
             while self.nodes[place].is_reachable() && self.nodes[place].deletes < DELETES_WINDOW {
                 let Some((tries, session)) = self.ready.get_mut(&id).and_then(VecDeque::pop_front) else { break };
                 self.queued.remove(&(id, session));
-                let socket = (session.call.call_hash % u64::from(self.sockets)) as u8;
-                let command = Command::Delete(session);
-                self.send_new(now, Purpose::Delete(session, tries), id, socket, &command, out);
+                let to = (place, self.socket_of(session.call));
+                self.send_command(now, Purpose::Delete(session, tries), to, &Command::Delete(session), out);
             }
         }
     }

@@ -7,87 +7,107 @@
 //!
 //! Room is given back when the last copy goes, so nobody has to remember to.
 
-use std::ops::Deref;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::cell::Cell;
+use std::rc::Rc;
+
+use corelane_core::bus::MediaRequest;
+
+use super::wish::Request;
 
 /// Bytes that a session has on average, at most.
 pub const SESSION_BYTES: usize = 4096;
 
-/// What a text costs beside its bytes: its heads, and what the allocator rounds up.
-const OVERHEAD: usize = 96;
+/// What a request costs beside its texts: its own form, the heads of its two pieces, and what the allocator rounds up.
+const OVERHEAD: usize = size_of::<Counted>() + 64;
 
 /// The room of one client.
 #[derive(Debug)]
 pub(super) struct Room {
-    used: Arc<AtomicUsize>,
+    used: Rc<Cell<usize>>,
     most: usize,
 }
 
-/// A text that is kept; copies share its bytes.
+/// A request that is kept; copies share it.
 #[derive(Clone, Debug)]
-pub(super) struct Kept(Arc<Text>);
+pub(super) struct Kept(Rc<Counted>);
 
 #[derive(Debug)]
-struct Text {
-    bytes: Box<[u8]>,
-    used: Arc<AtomicUsize>,
+struct Counted {
+    request: Request,
+    used: Rc<Cell<usize>>,
 }
 
 impl Room {
     /// Room for that many bytes.
     pub(super) fn new(most: usize) -> Room {
-        Room { used: Arc::default(), most }
+        Room { used: Rc::default(), most }
     }
 
-    /// Keeps a text; `None` when there is no room for it.
-    pub(super) fn keep(&self, text: &[u8]) -> Option<Kept> {
-        let used = self.used() + text.len() + OVERHEAD;
+    /// Keeps a request; `None` when there is no room for it.
+    pub(super) fn keep(&self, request: Request) -> Option<Kept> {
+        let used = self.used() + request.bytes() + OVERHEAD;
         if used > self.most {
             return None;
         }
-        // One thread at a time has the client: nobody counts in between.
-        self.used.store(used, Ordering::Relaxed);
-        Some(Kept(Arc::new(Text { bytes: text.into(), used: Arc::clone(&self.used) })))
+        self.used.set(used);
+        Some(Kept(Rc::new(Counted { request, used: Rc::clone(&self.used) })))
     }
 
     /// Bytes in use.
     pub(super) fn used(&self) -> usize {
-        self.used.load(Ordering::Relaxed)
+        self.used.get()
     }
 }
 
-impl Drop for Text {
+impl Kept {
+    /// The request as it came.
+    pub(super) fn view(&self) -> MediaRequest<'_> {
+        self.0.request.view()
+    }
+}
+
+impl Drop for Counted {
     fn drop(&mut self) {
-        self.used.fetch_sub(self.bytes.len() + OVERHEAD, Ordering::Relaxed);
-    }
-}
-
-impl Deref for Kept {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        &self.0.bytes
+        self.used.set(self.used.get() - self.request.bytes() - OVERHEAD);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use corelane_core::bus::{ExchangeId, MediaCall, Verb};
+
     use super::*;
+
+    fn request(sdp: &[u8]) -> Request {
+        Request::new(&MediaRequest {
+            exchange: ExchangeId::NOBODY,
+            call: MediaCall { call_hash: 1, pass: 1 },
+            started_us: 0,
+            since_us: 0,
+            set: 0,
+            node: 0,
+            verb: Verb::Offer,
+            attempt: 1,
+            from_tag: b"",
+            to_tag: b"",
+            flags: b"",
+            sdp,
+        })
+    }
 
     #[test]
     fn what_goes_gives_its_room_back() {
         let room = Room::new(2 * (100 + OVERHEAD));
-        let first = room.keep(&[1; 100]).expect("room");
+        let first = room.keep(request(&[1; 100])).expect("room");
         let copy = first.clone();
-        let second = room.keep(&[2; 100]).expect("room");
-        assert!(room.keep(b"").is_none(), "not even its heads");
+        let second = room.keep(request(&[2; 100])).expect("room");
+        assert!(room.keep(request(b"")).is_none(), "not even its heads");
         drop(first);
-        assert!(room.keep(b"").is_none(), "a copy is left");
-        assert_eq!(copy[..], [1; 100]);
+        assert!(room.keep(request(b"")).is_none(), "a copy is left");
+        assert_eq!(copy.view().sdp, [1; 100]);
         drop(copy);
         assert_eq!(room.used(), 100 + OVERHEAD);
-        drop((room.keep(&[3; 100]).expect("room again"), second));
+        drop((room.keep(request(&[3; 100])).expect("room again"), second));
         assert_eq!(room.used(), 0);
     }
 }

@@ -1,11 +1,23 @@
 //! The client against scripted nodes in virtual time.
 
+use corelane_core::bus::{ExchangeId, Verb};
+use corelane_core::limits::MESSAGE_SIZE_MAX;
+
 use super::super::bencode::Value;
+use super::super::id::Cookie;
 use super::super::node::{Admin, SILENCE_MAX};
 use super::super::sessions::RECORD;
 use super::*;
 
+mod owed;
+
 const ORIGIN: Origin = Origin { node: 7, boot: 9 };
+const SETTINGS: ClientSettings = ClientSettings {
+    origin: ORIGIN,
+    sockets: 2,
+    deadline: Duration::from_secs(2),
+    orphan_age: Duration::from_secs(60),
+};
 const MS: u64 = 1000;
 
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -14,6 +26,10 @@ enum Mode {
     Frozen,
     Full,
     BadSdp,
+    /// Says `ok` and nothing more.
+    Mute,
+    /// Rewrites an SDP into one that no message can carry.
+    Verbose,
 }
 
 /// What left the client.
@@ -41,6 +57,11 @@ struct World {
     /// Replies under way: when, from whom, to which socket.
     wire: Vec<(u64, u32, u8, Vec<u8>)>,
     deleted: Vec<(u32, String)>,
+    /// Sessions that the nodes have lost.
+    gone: HashSet<String>,
+    /// What was asked under each cookie, and what it asks for.
+    asked: HashMap<String, Vec<u8>>,
+    order: Vec<String>,
     /// One in so many datagrams is lost; 0 is none.
     loss: u64,
     passed: u64,
@@ -58,7 +79,7 @@ fn config(id: u32) -> NodeConfig {
 impl World {
     fn new(nodes: u32, table: Vec<u8>) -> World {
         let configs = (1..=nodes).map(config).collect();
-        let client = Client::new(Instant::from_micros(1), ORIGIN, 2, configs, table);
+        let client = Client::new(Instant::from_micros(1), SETTINGS, configs, table);
         let modes = (1..=nodes).map(|id| (id, Mode::Alive)).collect();
         World {
             client,
@@ -67,6 +88,9 @@ impl World {
             out: Outbox::default(),
             wire: Vec::new(),
             deleted: Vec::new(),
+            gone: HashSet::new(),
+            asked: HashMap::new(),
+            order: Vec::new(),
             loss: 0,
             passed: 0,
             exchange: 0,
@@ -84,6 +108,7 @@ impl World {
             exchange,
             call: MediaCall { call_hash: call, pass: 1 },
             started_us: 0,
+            since_us: 0,
             set: 1,
             node,
             verb,
@@ -112,12 +137,25 @@ impl World {
             let blank = bytes.iter().position(|byte| *byte == b' ').unwrap();
             let command = Value::parse(&bytes[blank + 1..]).unwrap().dictionary().unwrap();
             let text = |key: &str| String::from_utf8(command.text(key).unwrap_or_default().to_vec()).unwrap();
+            let cookie = String::from_utf8(bytes[..blank].to_vec()).unwrap();
+            let before = self.asked.insert(cookie, bytes.clone());
+            assert!(before.is_none_or(|before| before == bytes), "a cookie is one question: {}", bytes.escape_ascii());
+            self.order.push(text("command"));
+            let oversized = format!("d3:sdp{}:{}6:result2:oke", MESSAGE_SIZE_MAX + 1, "x".repeat(MESSAGE_SIZE_MAX + 1));
             let is_exchange = matches!(&*text("command"), "offer" | "answer");
             let answer: &[u8] = match (self.modes[&node], &*text("command")) {
                 (Mode::Frozen, _) => continue,
                 (Mode::Full, "offer") => b"d6:result10:load limit7:message19:Load limit exceedede",
                 (Mode::BadSdp, _) if is_exchange => b"d6:result5:error12:error-reason19:Failed to parse SDPe",
+                (Mode::Mute, _) if is_exchange => b"d6:result2:oke",
+                (Mode::Verbose, _) if is_exchange => oversized.as_bytes(),
+                (_, "query") if self.gone.contains(&text("call-id")) => {
+                    b"d6:result5:error12:error-reason15:Unknown call-ide"
+                }
                 (_, "ping") => b"d6:result4:ponge",
+                (Mode::BadSdp, "query") => b"d6:result5:error12:error-reason15:Unknown call-ide",
+                (Mode::Full, "query") => b"d4:tagsde6:result2:oke",
+                (_, "query") => b"d4:tagsd1:ad6:mediasld7:streamsld11:last packeti9eeeeeee6:result2:oke",
                 (_, "delete") => {
                     self.deleted.push((node, text("call-id")));
                     b"d6:result2:oke"
@@ -154,6 +192,23 @@ impl World {
         let reply = found.next().map(|reply| (reply.1, reply.2));
         assert!(found.next().is_none(), "one reply for one request");
         reply
+    }
+
+    /// The client is gone, as after a panic, and another one of the same boot goes on with the table.
+    fn panicked(&mut self) {
+        let configs = self.client.nodes.iter().map(|node| node.config.clone()).collect();
+        let spare = Client::new(Instant::ZERO, SETTINGS, Vec::new(), Vec::new());
+        let table = std::mem::replace(&mut self.client, spare).sessions.into_records();
+        self.client = Client::new(Instant::from_micros(self.now), SETTINGS, configs, table);
+    }
+
+    fn list(&mut self, node: u32, list: Option<&[u8]>) {
+        self.client.on_list(Instant::from_micros(self.now), node, list, &mut self.out);
+        self.carry();
+    }
+
+    fn value(&mut self, counter: Counter) -> u64 {
+        self.client.counters().value(counter)
     }
 
     fn ended(&mut self, call: u64) {
@@ -199,7 +254,7 @@ fn a_frozen_node_gets_no_call_after_the_bound_and_is_back_within_two_seconds() {
         let late = world.now - frozen_at > SILENCE_MAX.as_micros() as u64 + 2 * MS;
         let to_dead = world.client.questions.values().any(|question| {
             matches!(&question.purpose, Purpose::Media(wish) if question.node == 1
-                && MediaRequest::read(&wish.request).is_some_and(|request| request.exchange.index == number + 1))
+                && wish.request.view().exchange.index == number + 1)
         });
         assert!(!(late && to_dead), "call {call} went to a node that has been dead for {} µs", world.now - frozen_at);
         world.run(5);
@@ -321,46 +376,80 @@ fn replies_that_are_not_to_be_trusted_are_counted_and_the_question_goes_on() {
     assert_eq!(world.client.counters().value(Counter::RepliesLate), 1);
 }
 
+/// A node may serve its questions in any order, so the next one of a call waits for the reply; those of other calls do not.
 #[test]
-fn what_a_killed_process_held_is_paid_by_the_next() {
-    let mut records = Sessions::open(table(), Origin { boot: 8, ..ORIGIN });
-    let session = SessionId { origin: Origin { boot: 8, ..ORIGIN }, call: MediaCall { call_hash: 5, pass: 1 } };
-    records.put(1, session).unwrap();
-    records.put(44, session).unwrap();
-    let mut world = World::new(1, records.into_records());
-    world.run(10);
-    assert_eq!(world.deleted, [(1, session.to_string())]);
-    assert_eq!(world.client.counters().value(Counter::SessionsStranded), 1, "of a node that is not configured");
+fn one_question_of_a_call_is_out_at_a_time() {
+    let mut world = World::new(1, table());
+    world.run(2);
+    let first = world.ask(5, Verb::Offer, 0, b"");
+    let branch = world.ask(5, Verb::DeleteBranch, 1, b"b");
+    let second = world.ask(5, Verb::Offer, 1, b"");
+    let other = world.ask(6, Verb::Offer, 0, b"");
+    assert_eq!(world.order[world.order.len() - 2..], ["offer", "offer"], "of two calls");
+    world.run(1);
+    assert_eq!(world.order.last().map(String::as_str), Some("delete"));
+    assert_eq!((world.outcome(first), world.outcome(branch)), (Some((MediaOutcome::Done, 1)), None));
+    assert_eq!(world.outcome(other), Some((MediaOutcome::Done, 1)));
+    world.run(2);
+    assert_eq!(world.outcome(branch), Some((MediaOutcome::Done, 1)));
+    assert_eq!(world.outcome(second), Some((MediaOutcome::Done, 1)));
+
+    // Nothing that waits is forgotten when the node is silent, or when the call ends.
+    world.modes.insert(1, Mode::Frozen);
+    let waiting = [b"b", b"c", b"d"].map(|tag| world.ask(5, Verb::Answer, 1, tag));
+    world.run(2100);
+    assert_eq!(waiting.map(|one| world.outcome(one).is_some()), [true, false, false]);
+    world.ended(5);
+    assert!(waiting.iter().all(|one| world.outcome(*one) == Some((MediaOutcome::Failed, 0))));
 }
 
-/// What this node holds nowhere is deleted when two lists a minute apart have it; what it holds, and what others hold, never.
 #[test]
-fn sessions_that_nobody_knows_are_deleted() {
+fn a_wish_of_a_call_that_has_ended_makes_no_session() {
     let mut world = World::new(1, table());
-    let held = world.ask(5, Verb::Offer, 0, b"");
-    world.run(3);
-    assert_eq!(world.outcome(held), Some((MediaOutcome::Done, 1)));
-    let id = |node: u32, boot: u64, call_hash: u64| {
-        SessionId { origin: Origin { node, boot }, call: MediaCall { call_hash, pass: 1 } }.to_string()
-    };
-    let (live, lost, older) = (id(7, 9, 5), id(7, 9, 6), id(7, 8, 5));
-    let mut list = b"d5:callsl".to_vec();
-    for name in [&live, &lost, &older, &id(8, 9, 6), "someone@example.com"] {
-        list.extend(format!("{}:{name}", name.len()).bytes());
+    let offer = world.ask(5, Verb::Offer, 0, b"");
+    world.ended(5);
+    let late = world.ask(5, Verb::Offer, 0, b"");
+    assert_eq!([offer, late].map(|one| world.outcome(one)), [Some((MediaOutcome::Failed, 0)); 2]);
+    world.run(1100);
+    assert_eq!((world.deleted.len(), world.client.sessions().live()), (1, 0), "after the offer that was on its way");
+}
+
+#[test]
+fn replies_that_cannot_be_forwarded() {
+    let mut world = World::new(1, table());
+    for (mode, outcome, counter) in [
+        (Mode::Mute, MediaOutcome::Failed, Counter::RepliesUnfitting),
+        (Mode::Verbose, MediaOutcome::Refused, Counter::RepliesOversized),
+    ] {
+        world.modes.insert(1, mode);
+        let offer = world.ask(5, Verb::Offer, 0, b"");
+        world.run(3);
+        assert_eq!(world.outcome(offer), Some((outcome, 1)), "{mode:?}");
+        assert_eq!(world.value(counter), 1, "{mode:?}");
     }
-    list.extend(*b"e6:result2:oke");
-    for wait in [30_000, 31_000, 31_000] {
-        let now = Instant::from_micros(world.now);
-        world.client.on_list(now, 1, Some(&list), &mut world.out);
-        assert!(world.deleted.is_empty(), "one list proves nothing");
-        world.carry();
-        world.run(wait);
+    world.ended(5);
+    world.run(5);
+    assert_eq!((world.deleted.len(), world.client.sessions().live()), (1, 0), "what it made is owed all the same");
+}
+
+/// The node that has the session is asked whether RTP flows, and no other; a node that cannot say is no silent one.
+#[test]
+fn a_sessions_own_node_says_whether_rtp_flows() {
+    let mut world = World::new(2, table());
+    let modes = [
+        (Mode::Alive, Some((MediaOutcome::Done, 2))),
+        (Mode::Full, Some((MediaOutcome::Silent, 2))),
+        (Mode::BadSdp, Some((MediaOutcome::Silent, 2))),
+        (Mode::Frozen, Some((MediaOutcome::Failed, 0))),
+    ];
+    for (mode, said) in modes {
+        world.modes.insert(2, mode);
+        let query = world.ask(5, Verb::Query, 2, b"");
+        world.run(2100);
+        assert_eq!(world.outcome(query), said, "{mode:?}");
     }
-    world.client.on_list(Instant::from_micros(world.now), 1, None, &mut world.out);
-    let mut deleted: Vec<&str> = world.deleted.iter().map(|(_, session)| session.as_str()).collect();
-    deleted.sort_unstable();
-    assert_eq!(deleted, [older.as_str(), lost.as_str()]);
-    let counters = world.client.counters();
-    assert_eq!((counters.value(Counter::Lists), counters.value(Counter::ListsMissed)), (3, 1));
-    assert_eq!(counters.value(Counter::OrphansFound), 2);
+    let gone = world.ask(5, Verb::Query, 3, b"");
+    assert_eq!(world.outcome(gone), Some((MediaOutcome::Failed, 0)), "a node that is configured no more");
+    assert_eq!(world.client.counters().value(Counter::Silent), 2);
+    assert_eq!(world.client.sessions().live(), 0, "a question makes no session");
 }

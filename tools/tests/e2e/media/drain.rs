@@ -43,7 +43,7 @@ fn a_node_is_drained_and_taken_back_while_its_calls_go_on() {
     assert_eq!(stage.of_nodes(), [before[0], before[1] + CALLS], "all new calls are the other node's");
 
     // A call on the drained node: audio flows, and its delete goes there, as do those of all others.
-    let drained = stage.nodes[0].host();
+    let drained = stage.nodes[0].address().ip();
     let (_, told) = standing.iter().find(|(_, told)| told[0].ip() == drained).expect("it has calls");
     stage.audio(*told);
     for (dialog, _) in standing.iter().chain(&more) {

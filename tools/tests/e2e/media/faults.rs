@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Stage;
 use super::rtpengine::Rtpengine;
-use crate::corelane::{Corelane, Options};
+use crate::corelane::Corelane;
 use crate::peer::{Dialog, Message, Request};
 use crate::process::wait_until;
 use crate::serial;
@@ -17,7 +17,7 @@ const RECOVERY: Duration = Duration::from_secs(20);
 
 impl Stage {
     /// Calls that stand, with sessions on every node.
-    fn calls(&self) -> Vec<Dialog> {
+    pub(super) fn calls(&self) -> Vec<Dialog> {
         let dialogs = (0..CALLS).map(|_| self.call().0).collect();
         assert_eq!(self.sessions(), CALLS);
         for node in &self.nodes {
@@ -116,9 +116,9 @@ fn the_sessions_of_a_killed_corelane_are_deleted_by_the_next_one() {
     for node in &stage.nodes {
         node.exchange("offer", "somebody-else", &stage.ends[0].sdp("sendrecv"));
     }
-    stage.corelane.take().expect("it runs").crash();
+    stage.crash();
     assert_eq!(stage.sessions(), CALLS + 2, "nobody has paid yet");
-    stage.corelane = Some(Corelane::start(&stage.site, &stage.tables, &Options::default()));
+    stage.restart();
     for node in &stage.nodes {
         node.await_sessions(1);
         assert_eq!(node.sessions(), ["somebody-else"]);
@@ -140,7 +140,7 @@ fn deletes_that_are_due_are_paid_before_a_clean_end() {
     }
     stage.corelane.take().expect("it runs").stop();
     assert_eq!(stage.sessions(), 1, "that of the call that stands");
-    stage.corelane = Some(Corelane::start(&stage.site, &stage.tables, &Options::default()));
+    stage.corelane = Some(Corelane::start(&stage.site, &stage.tables, &stage.options));
     stage.nodes.iter().for_each(|node| node.await_sessions(0));
     drop(standing);
     stage.end();

@@ -1,28 +1,83 @@
 //! Offer and answer wherever SIP allows them (RFC 3261 §13.2.1, RFC 3262 §5, RFC 3311 §5.1), and bodies that are none.
+//!
+//! Each position is a call of its own. All of them go through one Corelane after the other, on one, two and four shards; which shard has a
+//! call its Call-ID says. After each the node has no session left.
 
 use std::net::SocketAddr;
 
-use super::Stage;
-use super::rtp::{RtpEnd, flows, media_address};
+use super::rtp::{Codec, RtpEnd, flows, media_address};
+use super::{Side, Stage, ends};
+use crate::corelane::Options;
 use crate::peer::{Dialog, Peer};
 use crate::serial;
 
-#[test]
-fn offer_in_the_invite_and_answer_in_the_200_let_audio_flow() {
+/// How long a gateway may be silent where one is.
+const FR_TIMER_MS: u64 = 1_500;
+
+/// Functions and their names.
+macro_rules! positions {
+    ($( $name:ident, )*) => { [$( (stringify!($name), $name) ),*] };
+}
+
+/// A call on a stage, and what it is called.
+type Position = (&'static str, fn(&Stage));
+
+/// All positions.
+const POSITIONS: [Position; 11] = positions![
+    offer_in_the_invite_and_answer_in_the_200_let_audio_flow,
+    a_200_may_answer_otherwise_than_the_183_before_it,
+    a_delayed_offer_is_answered_in_the_ack,
+    either_side_holds_the_call_and_takes_it_back,
+    either_side_changes_the_codec,
+    a_refused_reinvite_leaves_the_audio_as_it_was,
+    an_update_of_either_side_offers_within_the_call,
+    a_prack_offers_within_the_early_dialog,
+    the_sdp_inside_a_multipart_is_replaced_alone,
+    an_sdp_that_rtpengine_refuses_is_refused_with_488,
+    the_answer_of_an_abandoned_branch_is_replaced_by_that_of_the_next,
+];
+
+/// Each position, one after the other.
+fn positions_on(shards: usize) {
     let _serial = serial();
-    let stage = Stage::new(1);
+    let mut stage = Stage::with(1, &Options { shards, ..Options::default() });
+    for (name, position) in POSITIONS {
+        eprintln!("position: {name}");
+        stage.ends = ends(&stage.site, Codec::Pcma);
+        position(&stage);
+        stage.nodes[0].await_sessions(0);
+        // What was repeated on a busy machine belongs to the call that is over.
+        drop((stage.caller.all_waiting(), stage.gateway.all_waiting()));
+    }
+    let counters = stage.end();
+    let busy = (0..shards).filter(|&shard| counters.shard(shard, "calls_started") > 0).count();
+    assert!(busy >= shards.min(2), "{} calls came to {busy} of {shards} shards", POSITIONS.len());
+}
+
+#[test]
+fn every_position_on_one_shard() {
+    positions_on(1);
+}
+
+#[test]
+fn every_position_on_two_shards() {
+    positions_on(2);
+}
+
+#[test]
+fn every_position_on_four_shards() {
+    positions_on(4);
+}
+
+fn offer_in_the_invite_and_answer_in_the_200_let_audio_flow(stage: &Stage) {
     let (dialog, told) = stage.call();
     assert_eq!(stage.sessions(), 1);
     stage.audio(told);
     stage.hang_up(&dialog);
-    stage.end();
 }
 
 /// The 200 takes the answer of a 183 back: another port of the gateway, and audio follows it.
-#[test]
-fn a_200_may_answer_otherwise_than_the_183_before_it() {
-    let _serial = serial();
-    let stage = Stage::new(1);
+fn a_200_may_answer_otherwise_than_the_183_before_it(stage: &Stage) {
     let invite = stage.offer();
     stage.caller.send(invite.text());
     let (received, gateway_told) = stage.relayed("INVITE", 1);
@@ -30,21 +85,17 @@ fn a_200_may_answer_otherwise_than_the_183_before_it() {
     let progress = stage.caller.receive_status(183);
     stage.audio([stage.of_relay(&progress), gateway_told]);
 
-    let second = RtpEnd::new(stage.gateway.address().ip(), 0x33);
+    let second = RtpEnd::new(Codec::Pcma, stage.gateway.address().ip(), 0x33);
     stage.gateway.send(received.answer_with("200 OK", stage.gateway.address(), &[], &second.sdp("sendrecv")));
     let dialog = stage.caller.answered(invite);
     let caller_told = stage.of_relay(dialog.answer());
     stage.gateway.receive_request("ACK", 1);
     flows(&stage.ends[0], caller_told, &second, gateway_told);
     stage.hang_up(&dialog);
-    stage.end();
 }
 
 /// RFC 3261 §13.2.1: no offer in the INVITE, so the 200 has it and the ACK answers.
-#[test]
-fn a_delayed_offer_is_answered_in_the_ack() {
-    let _serial = serial();
-    let stage = Stage::new(1);
+fn a_delayed_offer_is_answered_in_the_ack(stage: &Stage) {
     let invite = stage.caller.request("INVITE", super::NUMBER);
     stage.caller.send(invite.text());
     let received = stage.gateway.receive_request("INVITE", 1);
@@ -58,40 +109,35 @@ fn a_delayed_offer_is_answered_in_the_ack() {
     let (_, gateway_told) = stage.relayed("ACK", 1);
     stage.audio([caller_told, gateway_told]);
     stage.hang_up(&dialog);
-    stage.end();
 }
 
-#[test]
-fn a_reinvite_holds_the_call_and_takes_it_back() {
-    let _serial = serial();
-    let stage = Stage::new(1);
-    let (dialog, _) = stage.call();
-    let mut told = Vec::new();
-    for (cseq, offered, answered) in [(2, "sendonly", "recvonly"), (3, "sendrecv", "sendrecv")] {
-        let reinvite = dialog.request("INVITE", cseq).content("application/sdp", &stage.ends[0].sdp(offered));
-        stage.caller.send(reinvite.text());
-        let (received, gateway_told) = stage.relayed("INVITE", cseq);
-        assert!(received.body().contains(&format!("a={offered}\r\n")), "{}", received.text());
-        stage.answer(&received, "200 OK", &[], answered);
-        let answer = stage.caller.receive_final(&reinvite);
-        assert!(answer.body().contains(&format!("a={answered}\r\n")), "{}", answer.text());
-        told = vec![stage.of_relay(&answer), gateway_told];
-        stage.caller.send(dialog.request("ACK", cseq).text());
-        stage.gateway.receive_request("ACK", cseq);
+fn either_side_holds_the_call_and_takes_it_back(stage: &Stage) {
+    let talk = stage.talk();
+    for side in [Side::Caller, Side::Gateway] {
+        stage.reoffer(&talk, side, ("INVITE", 2), &stage.ends, ["sendonly", "recvonly"]);
+        let told = stage.reoffer(&talk, side, ("INVITE", 3), &stage.ends, ["sendrecv", "sendrecv"]);
+        assert_eq!(stage.sessions(), 1, "one call, one session");
+        stage.audio(told);
     }
-    assert_eq!(stage.sessions(), 1, "one call, one session");
-    stage.audio([told[0], told[1]]);
-    stage.hang_up_as(&dialog, 4);
-    stage.end();
+    stage.hang_up_as(&talk.dialog, 4);
+}
+
+/// And both ports: the old ones are silent from then on.
+fn either_side_changes_the_codec(stage: &Stage) {
+    let talk = stage.talk();
+    let codecs = [(Side::Gateway, Codec::Pcmu), (Side::Caller, Codec::Pcma)];
+    for (side, codec) in codecs {
+        let ends = ends(&stage.site, codec);
+        let told = stage.reoffer(&talk, side, ("INVITE", 2), &ends, ["sendrecv", "sendrecv"]);
+        flows(&ends[0], told[0], &ends[1], told[1]);
+    }
+    stage.hang_up_as(&talk.dialog, 3);
 }
 
 /// What was agreed before the offer holds again, at the relay too.
-#[test]
-fn a_refused_reinvite_leaves_the_audio_as_it_was() {
-    let _serial = serial();
-    let stage = Stage::new(1);
+fn a_refused_reinvite_leaves_the_audio_as_it_was(stage: &Stage) {
     let (dialog, told) = stage.call();
-    let elsewhere = RtpEnd::new(stage.caller.address().ip(), 0x44);
+    let elsewhere = RtpEnd::new(Codec::Pcma, stage.caller.address().ip(), 0x44);
     let reinvite = dialog.request("INVITE", 2).content("application/sdp", &elsewhere.sdp("sendrecv"));
     stage.caller.send(reinvite.text());
     let (received, _) = stage.relayed("INVITE", 2);
@@ -101,30 +147,19 @@ fn a_refused_reinvite_leaves_the_audio_as_it_was() {
     stage.caller.send(reinvite.ack(&refusal).text());
     stage.audio(told);
     stage.hang_up_as(&dialog, 3);
-    stage.end();
 }
 
-#[test]
-fn an_update_offers_within_the_call() {
-    let _serial = serial();
-    let stage = Stage::new(1);
-    let (dialog, _) = stage.call();
-    let update = dialog.request("UPDATE", 2).content("application/sdp", &stage.ends[0].sdp("sendrecv"));
-    stage.caller.send(update.text());
-    let (received, gateway_told) = stage.relayed("UPDATE", 2);
-    stage.answer(&received, "200 OK", &[], "sendrecv");
-    let answer = stage.caller.receive_final(&update);
-    assert_eq!(answer.code(), Some(200));
-    stage.audio([stage.of_relay(&answer), gateway_told]);
-    stage.hang_up_as(&dialog, 3);
-    stage.end();
+fn an_update_of_either_side_offers_within_the_call(stage: &Stage) {
+    let talk = stage.talk();
+    for side in [Side::Caller, Side::Gateway] {
+        let told = stage.reoffer(&talk, side, ("UPDATE", 2), &stage.ends, ["sendrecv", "sendrecv"]);
+        stage.audio(told);
+    }
+    stage.hang_up_as(&talk.dialog, 3);
 }
 
 /// RFC 3262 §5: the INVITE's offer is answered in a reliable 183, the PRACK has the next offer, its 200 answers that.
-#[test]
-fn a_prack_offers_within_the_early_dialog() {
-    let _serial = serial();
-    let stage = Stage::new(1);
+fn a_prack_offers_within_the_early_dialog(stage: &Stage) {
     let invite = stage.offer().add("Supported: 100rel");
     stage.caller.send(invite.text());
     let (received, _) = stage.relayed("INVITE", 1);
@@ -148,14 +183,10 @@ fn a_prack_offers_within_the_early_dialog() {
     stage.gateway.receive_request("ACK", 1);
     stage.audio(told);
     stage.hang_up_as(&dialog, 3);
-    stage.end();
 }
 
 /// The SDP part alone changes; what stands beside it arrives as it was, and the lengths are right.
-#[test]
-fn the_sdp_inside_a_multipart_is_replaced_alone() {
-    let _serial = serial();
-    let stage = Stage::new(1);
+fn the_sdp_inside_a_multipart_is_replaced_alone(stage: &Stage) {
     let sdp = stage.ends[0].sdp("sendrecv");
     let body = format!(
         "--border\r\nContent-Type: application/sdp\r\n\r\n{sdp}\r\n--border\r\nContent-Type: application/isup;version=itu-t92+\r\n\
@@ -174,26 +205,18 @@ fn the_sdp_inside_a_multipart_is_replaced_alone() {
     stage.gateway.receive_request("ACK", 1);
     stage.audio(told);
     stage.hang_up(&dialog);
-    stage.end();
 }
 
-#[test]
-fn an_sdp_that_rtpengine_refuses_is_refused_with_488() {
-    let _serial = serial();
-    let stage = Stage::new(1);
+fn an_sdp_that_rtpengine_refuses_is_refused_with_488(stage: &Stage) {
     let invite = stage.caller.request("INVITE", super::NUMBER).content("application/sdp", "v=0\r\nthis is no SDP\r\n");
     let refusal = stage.caller.ask(&invite);
     assert_eq!(refusal.code(), Some(488), "{}", refusal.text());
     assert!(stage.gateway.nothing_came(), "the gateway was not called");
     assert_eq!(stage.sessions(), 0);
-    stage.end();
 }
 
 /// Both early dialogs of a hunt: the first gateway's answer goes with it, and the caller hears the second.
-#[test]
-fn the_answer_of_an_abandoned_branch_is_replaced_by_that_of_the_next() {
-    let _serial = serial();
-    let stage = Stage::new(1);
+fn the_answer_of_an_abandoned_branch_is_replaced_by_that_of_the_next(stage: &Stage) {
     let then = Peer::at(stage.then, stage.address);
     let invite = stage.offer();
     stage.caller.send(invite.text());
@@ -203,7 +226,7 @@ fn the_answer_of_an_abandoned_branch_is_replaced_by_that_of_the_next() {
     stage.reply(&first, "503 Service Unavailable");
     let second = then.receive_request("INVITE", 1);
     let gateway_told = stage.of_relay(&second);
-    let end = RtpEnd::new(then.address().ip(), 0x55);
+    let end = RtpEnd::new(Codec::Pcma, then.address().ip(), 0x55);
     then.send(
         second.answer_with("200 OK", then.address(), &[], &end.sdp("sendrecv")).replace(";tag=gateway", ";tag=then"),
     );
@@ -215,5 +238,35 @@ fn the_answer_of_an_abandoned_branch_is_replaced_by_that_of_the_next() {
     let received = then.receive_request("BYE", 2);
     then.send(received.answer("200 OK", then.address()));
     assert_eq!(stage.caller.receive_final(&bye).code(), Some(200));
+}
+
+/// A gateway that was given up for its silence answers after all, while the next one rings with an answer of its own: the caller hears the
+/// first one, and the other is cancelled.
+#[test]
+fn a_late_answer_of_a_gateway_that_was_given_up_is_heard() {
+    let _serial = serial();
+    let stage = Stage::with(1, &Options { fr_timer_ms: FR_TIMER_MS, ..Options::default() });
+    let then = Peer::at(stage.then, stage.address);
+    let invite = stage.offer();
+    stage.caller.send(invite.text());
+    let (first, gateway_told) = stage.relayed("INVITE", 1);
+    let second = then.receive_request("INVITE", 1);
+    let end = RtpEnd::new(Codec::Pcma, then.address().ip(), 0x55);
+    let answer = |status: &str, sdp: &str| {
+        second.answer_with(status, then.address(), &[], sdp).replace(";tag=gateway", ";tag=then")
+    };
+    then.send(answer("183 Session Progress", &end.sdp("sendrecv")));
+    stage.of_relay(&stage.caller.receive_status(183));
+
+    stage.answer(&first, "200 OK", &[], "sendrecv");
+    let dialog = stage.caller.answered(invite);
+    let caller_told = stage.of_relay(dialog.answer());
+    stage.gateway.receive_request("ACK", 1);
+    let cancel = then.receive_request("CANCEL", 1);
+    then.send(cancel.answer("200 OK", then.address()));
+    then.send(answer("487 Request Terminated", ""));
+    then.receive_request("ACK", 1);
+    stage.audio([caller_told, gateway_told]);
+    stage.hang_up(&dialog);
     stage.end();
 }

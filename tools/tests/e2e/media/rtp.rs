@@ -12,31 +12,48 @@ const PACKETS: usize = 5;
 /// Audio starts well within this on a busy machine.
 const SOON: Duration = Duration::from_secs(20);
 
-/// Samples of one packet: 20 ms of PCMA.
+/// Samples of one packet: 20 ms of G.711.
 const SAMPLES: usize = 160;
+
+/// What an end speaks (RFC 3551 §6).
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Codec {
+    Pcmu = 0,
+    Pcma = 8,
+}
+
+impl Codec {
+    fn name(self) -> &'static str {
+        match self {
+            Codec::Pcmu => "PCMU",
+            Codec::Pcma => "PCMA",
+        }
+    }
+}
 
 /// One end.
 pub(crate) struct RtpEnd {
     socket: UdpSocket,
     /// What its samples are, so that it is known whose they are.
     sample: u8,
+    codec: Codec,
 }
 
 impl RtpEnd {
     /// An end on a free port of `ip`.
-    pub(crate) fn new(ip: IpAddr, sample: u8) -> RtpEnd {
+    pub(crate) fn new(codec: Codec, ip: IpAddr, sample: u8) -> RtpEnd {
         let socket = UdpSocket::bind((ip, 0)).expect("a free port");
         socket.set_nonblocking(true).expect("a socket can be asked without waiting");
-        RtpEnd { socket, sample }
+        RtpEnd { socket, sample, codec }
     }
 
     /// Its session description, with this direction (`sendrecv`, `sendonly` …).
     pub(crate) fn sdp(&self, direction: &str) -> String {
         let address = self.address();
-        let (ip, port) = (address.ip(), address.port());
+        let (ip, port, payload, name) = (address.ip(), address.port(), self.codec as u8, self.codec.name());
         format!(
-            "v=0\r\no=- 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=audio {port} RTP/AVP 8\r\n\
-             a=rtpmap:8 PCMA/8000\r\na={direction}\r\n"
+            "v=0\r\no=- 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=audio {port} RTP/AVP {payload}\r\n\
+             a=rtpmap:{payload} {name}/8000\r\na={direction}\r\n"
         )
     }
 
@@ -45,7 +62,7 @@ impl RtpEnd {
     }
 
     fn send(&self, number: u16, to: SocketAddr) {
-        let mut packet = vec![0x80, 8];
+        let mut packet = vec![0x80, self.codec as u8];
         packet.extend_from_slice(&number.to_be_bytes());
         packet.extend_from_slice(&(u32::from(number) * SAMPLES as u32).to_be_bytes());
         packet.extend_from_slice(&[0, 0, 0, self.sample]);

@@ -9,11 +9,14 @@
 //! ports meet nobody else's.
 
 use std::fs::{self, File};
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
+
+use corelane_mediactl::rtpengine::query::Heard;
+use corelane_mediactl::rtpengine::reply::{self, Meaning};
 
 use super::rtp::audio_in;
 use crate::process::{Process, poll, wait_until};
@@ -40,6 +43,15 @@ impl Rtpengine {
 
     /// A node where another one was.
     pub(crate) fn start_at(site: &Site, ng: SocketAddr) -> Rtpengine {
+        Rtpengine::launch(site, ng, &[format!("--listen-tcp-ng={ng}")])
+    }
+
+    /// The same, but it gives no list: it does not listen for ng over TCP.
+    pub(crate) fn unlisted_at(site: &Site, ng: SocketAddr) -> Rtpengine {
+        Rtpengine::launch(site, ng, &[])
+    }
+
+    fn launch(site: &Site, ng: SocketAddr, more: &[String]) -> Rtpengine {
         static STARTED: AtomicU32 = AtomicU32::new(0);
         let name = format!("rtpengine-{}", STARTED.fetch_add(1, Ordering::Relaxed));
         let log = site.path().join(format!("{name}.log"));
@@ -55,7 +67,8 @@ impl Rtpengine {
                 "--delete-delay=0",
                 "--num-threads=2",
             ])
-            .args([format!("--listen-ng={ng}"), format!("--listen-tcp-ng={ng}"), format!("--interface={}", ng.ip())])
+            .args([format!("--listen-ng={ng}"), format!("--interface={}", ng.ip())])
+            .args(more)
             .args(["--port-min=30000", "--port-max=39999"])
             .arg(format!("--config-file={}", config.display()))
             .arg(format!("--pidfile={}", site.path().join(format!("{name}.pid")).display()))
@@ -75,11 +88,6 @@ impl Rtpengine {
     /// Where it answers ng.
     pub(crate) fn address(&self) -> SocketAddr {
         self.ng
-    }
-
-    /// The address of its media.
-    pub(crate) fn host(&self) -> IpAddr {
-        self.ng.ip()
     }
 
     /// The call-ids of its sessions.
@@ -108,6 +116,23 @@ impl Rtpengine {
         audio_in(&wait_until("rtpengine takes an SDP", SOON, || {
             ask(self.ng, &question).filter(|reply| reply.ends_with("6:result2:oke"))
         }))
+    }
+
+    /// Ends a session that no Corelane has.
+    pub(crate) fn delete(&self, call_id: &str) {
+        let question = format!("d7:call-id{}:{call_id}7:command6:deletee", call_id.len());
+        let deleted = |reply: String| reply.ends_with("6:result2:oke").then_some(());
+        wait_until("rtpengine deletes a session", SOON, || ask(self.ng, &question).and_then(deleted));
+    }
+
+    /// What it has heard of a session, as media control reads it.
+    pub(crate) fn heard(&self, call_id: &str) -> Heard {
+        let question = format!("d7:call-id{}:{call_id}7:command5:querye", call_id.len());
+        let reply = wait_until("rtpengine answers a query", SOON, || ask(self.ng, &question));
+        match reply::parse(reply.as_bytes()) {
+            Ok(Meaning::Heard(heard)) => heard,
+            meaning => panic!("{meaning:?} of {reply}"),
+        }
     }
 
     /// Stops it, as a hung process: its socket stays and nobody reads.

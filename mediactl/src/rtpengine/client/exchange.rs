@@ -1,0 +1,212 @@
+//! A shard's wish on its way to the reply: which node is asked, what its word means, and where else to go.
+//!
+//! ```text
+//!   wish ──► ask: choose a node, note the session, send ──► reply ──► the shard's answer; the call's next wish
+//!              ▲                                              │
+//!              └── full, silent, given up: another node ◄─────┘
+//! ```
+
+use corelane_core::Instant;
+use corelane_core::bus::{ExchangeId, MediaOutcome, MediaReply, MediaRequest, Verb};
+use corelane_core::limits::MESSAGE_SIZE_MAX;
+
+use super::super::command::{Command, Exchanged};
+use super::super::counter::Counter;
+use super::super::id::SessionId;
+use super::super::node::{Node, WINDOW};
+use super::super::reply::Meaning;
+use super::super::select::select;
+use super::super::sessions::{NoRecord, Records};
+use super::kept::Kept;
+use super::questions::Purpose;
+use super::wish::{Half, Request, Wish};
+use super::{Client, IN_FLIGHT_MAX, Outputs};
+
+impl<R: Records> Client<R> {
+    /// Asks for a wish, and for those of its call that wait behind it as long as each is answered at once.
+    pub(super) fn go_on(&mut self, now: Instant, wish: Wish, out: &mut impl Outputs) {
+        let call = wish.request.view().call;
+        let mut next = Some(wish);
+        while let Some(wish) = next {
+            if let Some(call) = self.calls.get_mut(&call) {
+                call.waiting = None;
+            }
+            if self.ask(now, wish, out) {
+                return;
+            }
+            next = self.calls.get_mut(&call).and_then(|call| call.next.pop_front());
+        }
+    }
+
+    /// Asks a node; where none can be asked, says what comes of it. Whether a question is out.
+    fn ask(&mut self, now: Instant, mut wish: Wish, out: &mut impl Outputs) -> bool {
+        let (place, bytes) = match self.prepare(now, &mut wish) {
+            Ok(prepared) => prepared,
+            Err((outcome, node)) => {
+                self.answer(&wish, outcome, node, &[], out);
+                return false;
+            }
+        };
+        let call = wish.request.view().call;
+        let socket = self.socket_of(call);
+        let number = self.send(now, Purpose::Media(wish), (place, socket), bytes, out);
+        let call = self.calls.entry(call).or_default();
+        (call.waiting, call.asked) = (Some(number), number);
+        true
+    }
+
+    /// Finds a node for a wish, writes the datagram, and notes the session before it leaves.
+    fn prepare(&mut self, now: Instant, wish: &mut Wish) -> Result<(usize, Vec<u8>), (MediaOutcome, u32)> {
+        let request = wish.request.view();
+        let (session, verb) = (SessionId { origin: self.settings.origin, call: request.call }, request.verb);
+        let movable = wish.may_move();
+        let full = self.questions.len() >= IN_FLIGHT_MAX;
+        if full {
+            self.counters.count(Counter::InFlightFull);
+        }
+        let node = if full || now >= wish.deadline {
+            None
+        } else if movable {
+            self.choose(&request, &wish.tried)
+        } else {
+            Some(request.node).filter(|id| !wish.tried.contains(id))
+        };
+        let none = if movable { MediaOutcome::NoNode } else { MediaOutcome::Failed };
+        let (node, place) = node.and_then(|node| Some((node, self.place(node)?))).ok_or((none, 0))?;
+        // No command: there is nothing to restore.
+        let command = self.command(wish, session).ok_or((MediaOutcome::Failed, node))?;
+        let bytes = self.datagram(&command);
+        if verb == Verb::Offer {
+            wish.fresh = self.sessions.put(node, session).map_err(|why| match why {
+                NoRecord::Full => {
+                    self.counters.count(Counter::RecordsFull);
+                    (none, 0)
+                }
+                NoRecord::Due => (MediaOutcome::Failed, 0),
+            })?;
+        }
+        wish.tried.push(node);
+        Ok((place, bytes))
+    }
+
+    /// What a wish asks a node; of a `Restore`, the half that is its turn.
+    fn command<'w>(&'w self, wish: &'w Wish, session: SessionId) -> Option<Command<'w>> {
+        let mut source = wish.request.view();
+        if let Some(half) = wish.restore {
+            let agreed = self.calls.get(&source.call)?.agreed_by(&source)?;
+            source = if half == Half::Offer { agreed.offer.view() } else { agreed.answer.view() };
+        }
+        let MediaRequest { from_tag, to_tag, attempt, flags, sdp, .. } = source;
+        let exchanged = Exchanged { session, from_tag, to_tag, attempt, flags, sdp };
+        Some(match source.verb {
+            Verb::Offer => Command::Offer(exchanged),
+            Verb::DeleteBranch => Command::DeleteBranch { session, from_tag, to_tag },
+            Verb::Query => Command::Query(session),
+            Verb::Answer | Verb::Restore => Command::Answer(exchanged),
+        })
+    }
+
+    fn choose(&mut self, request: &MediaRequest<'_>, tried: &[u32]) -> Option<u32> {
+        let sessions = &self.sessions;
+        // Set 0: the provider names none, and any node will do.
+        let serves = |node: &Node| request.set == 0 || node.config.set == request.set;
+        let usable = |node: &&Node| {
+            let id = node.config.id;
+            let known = id == request.node && node.is_reachable();
+            !tried.contains(&id) && serves(node) && (known || node.takes_calls(sessions.of_node(id)))
+        };
+        let windowed = self.nodes.iter().filter(usable).any(|node| node.in_flight >= WINDOW);
+        let mut candidates = self.nodes.iter().filter(usable).filter(|node| node.in_flight < WINDOW);
+        let pinned = candidates.clone().find(|node| node.config.id == request.node).map(|node| node.config.id);
+        let chosen = pinned.or_else(|| {
+            let rows = candidates.by_ref().map(|node| (node.config.id, node.config.id, node.config.weight));
+            select(request.call.call_hash, rows)
+        });
+        if windowed {
+            self.counters.count(Counter::Windowed);
+        }
+        chosen
+    }
+
+    /// A node's word on a wish.
+    pub(super) fn on_media(
+        &mut self,
+        now: Instant,
+        mut wish: Wish,
+        node: u32,
+        meaning: Meaning<'_>,
+        out: &mut impl Outputs,
+    ) {
+        let request = wish.request.view();
+        let (call, verb) = (request.call, request.verb);
+        let (outcome, sdp): (MediaOutcome, &[u8]) = match (verb, meaning) {
+            (_, Meaning::Full(limit)) => {
+                self.counters.count(Counter::Limits);
+                if wish.fresh && limit.before_creation() {
+                    self.sessions.take(node, SessionId { origin: self.settings.origin, call });
+                }
+                if wish.may_move() {
+                    self.counters.count(Counter::Moved);
+                }
+                return self.go_on(now, wish, out);
+            }
+            (Verb::Restore, Meaning::Sdp(_)) if wish.restore == Some(Half::Offer) => {
+                wish.restore = Some(Half::Answer);
+                wish.tried.clear();
+                return self.go_on(now, wish, out);
+            }
+            (Verb::Restore, Meaning::Sdp(_)) | (Verb::DeleteBranch, Meaning::Done { .. }) => (MediaOutcome::Done, &[]),
+            (Verb::Offer | Verb::Answer, Meaning::Sdp(sdp)) if sdp.len() > MESSAGE_SIZE_MAX => {
+                self.counters.count(Counter::RepliesOversized);
+                (MediaOutcome::Refused, &[])
+            }
+            (Verb::Offer | Verb::Answer, Meaning::Sdp(sdp)) => (MediaOutcome::Done, sdp),
+            (Verb::Offer | Verb::Answer, Meaning::Refused) => (MediaOutcome::Refused, &[]),
+            (Verb::Query, Meaning::Heard(heard)) => (heard.outcome(&request), &[]),
+            (Verb::Query, Meaning::Unknown) => (MediaOutcome::Silent, &[]),
+            (_, Meaning::Failed | Meaning::Refused | Meaning::Unknown) => (MediaOutcome::Failed, &[]),
+            // Among them an `ok` without an SDP: there is nothing to forward (I2).
+            _ => {
+                self.counters.count(Counter::RepliesUnfitting);
+                (MediaOutcome::Failed, &[])
+            }
+        };
+        self.answer(&wish, outcome, node, sdp, out);
+        let agrees = outcome == MediaOutcome::Done && matches!(verb, Verb::Offer | Verb::Answer);
+        let kept = agrees.then(|| self.keep(wish.request));
+        let Some(known) = self.calls.get_mut(&call) else { return };
+        known.waiting = None;
+        match kept {
+            Some(kept) if verb == Verb::Offer => known.offer(kept),
+            Some(kept) => known.agree(kept),
+            None => {}
+        }
+        if let Some(next) = known.next.pop_front() {
+            self.go_on(now, next, out);
+        }
+    }
+
+    /// Keeps a shard's request for as long as somebody may want it said again.
+    fn keep(&mut self, request: Request) -> Option<Kept> {
+        let kept = self.room.keep(request);
+        if kept.is_none() {
+            self.counters.count(Counter::SdpUnkept);
+        }
+        kept
+    }
+
+    /// Tells the shard what came of its wish.
+    pub(super) fn answer(&mut self, wish: &Wish, outcome: MediaOutcome, node: u32, sdp: &[u8], out: &mut impl Outputs) {
+        self.counters.count(match outcome {
+            MediaOutcome::Done => Counter::Done,
+            MediaOutcome::Refused => Counter::Refused,
+            MediaOutcome::NoNode => Counter::NoNode,
+            MediaOutcome::Failed => Counter::Failed,
+            MediaOutcome::Silent => Counter::Silent,
+        });
+        let exchange = wish.request.view().exchange;
+        if exchange != ExchangeId::NOBODY {
+            out.reply(wish.shard, MediaReply { exchange, outcome, node, sdp });
+        }
+    }
+}
