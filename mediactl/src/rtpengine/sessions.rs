@@ -79,6 +79,9 @@ struct Place {
     next: u32,
 }
 
+/// Bytes of memory for a record: its place, and its share of an index that is at least seven sixteenths full.
+pub const MEMORY: usize = size_of::<Place>() + (size_of::<(SessionId, u32)>() + 1) * 16 / 7;
+
 /// The table.
 #[derive(Debug)]
 pub struct Sessions<R> {
