@@ -201,6 +201,7 @@ impl Engine {
                 _ => Asked::default(),
             },
             candidate: None,
+            shown: call.shown,
             media: match method {
                 Method::Invite | Method::Update | Method::Prack | Method::Ack => {
                     call.media.as_ref().map(|media| self.figure_in_dialog(media, method, incoming.message))

@@ -14,6 +14,7 @@ use crate::call::text::{DialogText, Towards};
 use crate::call::{CallRef, EndReason, Side};
 use crate::counter::Counter;
 use crate::flow::Flow;
+use crate::identity::Shown;
 use crate::limits::ROUTES_SIZE_MAX;
 use crate::memory::buffer::CLASS_SIZES;
 use crate::memory::{BufferRef, Full, Ref, Resource};
@@ -95,6 +96,7 @@ impl Engine {
             server: None,
             dialog: 0,
             sender: Side::Caller,
+            shown: Shown::AsSent,
             asked: Asked::default(),
             attempt: 0,
         };
@@ -177,18 +179,22 @@ impl Engine {
         }
     }
 
-    /// The texts of the dialog that a 2xx makes, for the time when Corelane ends it; `None` without memory, or with a route set
-    /// that is longer than any in use.
+    /// The texts of the dialog that a 2xx makes, for the time when Corelane ends it; `None` without memory. A route set that is longer than
+    /// any in use is left out, and so is one for which there is little memory: the next hop is the learned peer in any case, and how each side
+    /// knows the caller must be known.
     pub(crate) fn compose_text(&mut self, at: CallRef, flow: Flow, answer: &Message<'_>) -> Option<BufferRef> {
         let call = self.calls.find(at)?;
         let (opening, call_hash, caller) = (call.opening, call.call_hash, call.caller.flow);
         let invite = self.servers.find(call.server)?.request;
         let (mut callee_routes, mut caller_routes) = (Routes::new(), Routes::new());
         let routes = (&mut callee_routes, &mut caller_routes);
-        self.routes(answer, (flow, caller), (call_hash, call.pass), opening.record_routed, routes)?;
+        if self.routes(answer, (flow, caller), (call_hash, call.pass), opening.record_routed, routes).is_none() {
+            callee_routes.clear();
+            caller_routes.clear();
+        }
         let invite = invite.map_or(&[][..], |buffer| self.pool.bytes(buffer));
         let answered_from = answer.text(answer.from().value);
-        let own_from = if call.renamed { super::identity::from_of(invite) } else { None };
+        let own_from = if call.shown != Shown::AsSent { super::identity::from_of(invite) } else { None };
         let text = DialogText {
             call_id: answer.call_id(),
             caller: own_from.unwrap_or(answered_from),
@@ -202,11 +208,12 @@ impl Engine {
             callee_routes: &callee_routes,
             shown: own_from.map_or(&[][..], |_| answered_from),
         };
+        // A long text takes a buffer that INVITEs need: not the second half of them.
+        let spare = self.pool.live_by_class()[1] < self.settings.budget.buffers[1] / 2;
+        let text = if spare || text.length() <= CLASS_SIZES[0] { text } else { text.without_ways() };
         let mut writer = Writer::new(&mut self.scratch);
         text.write(&mut writer);
         let written = writer.finish().and_then(|bytes| {
-            // A long text takes a buffer that INVITEs need: not the second half of them.
-            let spare = self.pool.live_by_class()[1] < self.settings.budget.buffers[1] / 2;
             if bytes.len() > CLASS_SIZES[0] && !spare { Err(Full(Resource::Buffers)) } else { self.pool.store(bytes) }
         });
         if written.is_err() {

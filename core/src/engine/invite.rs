@@ -11,6 +11,7 @@ use crate::call::state::START;
 use crate::call::{Call, CallRef, Dialogs, EndReason, Leg, Opening};
 use crate::counter::Counter;
 use crate::flow::{Endpoint, ListenerIndex};
+use crate::identity::Shown;
 use crate::memory::Full;
 use crate::message::{Message, Method, Name, StartLine};
 use crate::number::{Dialled, NumberFault};
@@ -173,7 +174,7 @@ impl Engine {
             default_timeout: provider
                 .default_timeout_s
                 .map_or(timers.default_timeout, |seconds| core::time::Duration::from_secs(seconds.into())),
-            renamed: false,
+            shown: Shown::AsSent,
             media: self.media_of(turn, provider),
             status: 0,
             given_up: EndReason::Refused,

@@ -6,6 +6,7 @@ use crate::admission::GatewayHold;
 use crate::call::session::Asked;
 use crate::call::{CallRef, Side, media};
 use crate::flow::Flow;
+use crate::identity::Shown;
 use crate::memory::{BufferRef, Ref, TimerWheel};
 use crate::message::Method;
 use crate::routing::Candidate;
@@ -299,6 +300,8 @@ pub(crate) struct Role {
     /// Inside a dialog: which one (callee's tag), and whose request it is. For the INVITE of a call: the call's pass.
     pub(crate) dialog: u64,
     pub(crate) sender: Side,
+    /// How the gateway knows the caller: by this INVITE, or for the answer to its own request.
+    pub(crate) shown: Shown,
     /// What the request asks for of the session timer.
     pub(crate) asked: Asked,
     /// Number of the hunted attempt at the media node (`via-branch`); 0: what SDP it brings goes from end to end.
