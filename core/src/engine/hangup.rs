@@ -150,6 +150,7 @@ impl Engine {
         let Some(transaction) = self.clients.find_mut(at) else { return };
         // An INVITE's branch names the call's pass: it may be the only thing left that does.
         let (flow, call_hash, pass) = (transaction.flow, transaction.call_hash, transaction.role.dialog as u32);
+        let call = transaction.role.call;
         let delivered = transaction.answers.delivered == Some(tag);
         let first = !delivered && transaction.answers.end(tag);
         let cseq = message.cseq().number;
@@ -175,7 +176,9 @@ impl Engine {
             self.release_branch(at);
             self.counters.count(Counter::AnswersUndelivered);
             let texts = Texts::Given(towards, message.call_id());
-            self.send_bye(turn, flow, call_hash, cseq.wrapping_add(1), EndReason::Cancelled, texts);
+            // A PRACK or UPDATE may have gone on from the INVITE's number in this dialog (RFC 3261 §12.2.1.1).
+            let last = call.and_then(|call| self.calls.find(call)).map_or(cseq, |call| call.caller.cseq.max(cseq));
+            self.send_bye(turn, flow, call_hash, last.wrapping_add(1), EndReason::Cancelled, texts);
         }
     }
 

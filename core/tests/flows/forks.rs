@@ -121,3 +121,17 @@ fn a_copied_token_opens_nothing_of_another_call() {
     assert_eq!(world.count(Counter::CallsStarted), 2);
     world.settle();
 }
+
+/// RFC 3261 §12.2.1.1: the BYE for a fork that nobody waits for goes on from the number of the caller's PRACK in its early dialog.
+#[test]
+fn the_bye_for_a_fork_goes_on_from_the_callers_number() {
+    let mut world = World::new();
+    let call = ringing(&mut world, "prack-fork");
+    let prack = world.deliver(CALLER, &call.caller_sends("PRACK", "pf-2", 2).text());
+    world.deliver(GATEWAY, &response(&prack[0], 200, "", &[]));
+    world.deliver(GATEWAY, &response(&call.forwarded, 200, "other", &[]));
+    let sent = world.deliver(GATEWAY, &response(&call.forwarded, 200, "callee", &[]));
+    assert_eq!(ladder(&sent), [format!("{GATEWAY} ACK"), format!("{GATEWAY} BYE")]);
+    assert_eq!((sent[0].header("CSeq"), sent[1].header("CSeq")), ("1 ACK", "3 BYE"));
+    world.settle();
+}
