@@ -7,7 +7,7 @@ use crate::call::{EndReason, Known};
 use crate::limits::EFFECTS_PER_CALL_MAX;
 use crate::message::Method;
 use crate::time::Instant;
-use crate::transaction::{Tell, invite_client};
+use crate::transaction::{Tell, client, invite_client};
 
 impl Engine {
     pub(crate) fn on_timeout(&mut self, turn: &mut Turn<'_>) {
@@ -62,6 +62,11 @@ impl Engine {
             } else if transaction.state == ClientState::Invite(invite_client::State::Proceeding) {
                 transaction.timers.timeout_at = Instant::NEVER;
                 self.on_ring_timeout(turn, at);
+            } else if transaction.state == ClientState::Other(client::State::Completed) && transaction.parked.is_some()
+            {
+                // Timer K must not take its final response from the media node that has it; that wait has an end of its own.
+                transaction.timers.timeout_at = now.after(self.settings.timers.media_timeout);
+                self.wheel_client(at);
             } else {
                 let role = transaction.role;
                 if self.drive_client(turn, at, ClientEvent::Timeout, None) == Some(Tell::Timeout) {

@@ -1,11 +1,13 @@
 //! Re-INVITE and UPDATE of a call that stands: hold, another codec, and what is refused (RFC 3261 §14, RFC 3264 §8).
 
+use std::time::Duration;
+
 use corelane_core::Counter;
 use corelane_core::bus::{MediaOutcome, Verb};
 
 use super::node::session;
-use super::through::{answer, talking, the, with_sdp, world};
-use crate::world::{CALLER, GATEWAY, ladder, response};
+use super::through::{answer, image, talking, the, with_sdp, world};
+use crate::world::{CALLER, GATEWAY, World, ladder, response, settings};
 
 /// A re-INVITE of either side; the offer is its sender's.
 #[test]
@@ -181,4 +183,28 @@ fn a_cancelled_reinvite_is_answered_at_once() {
     assert_eq!(world.wishes.pop_front().map(|wish| wish.word()), Some("Restore 1 >".into()));
     assert_eq!(world.count(Counter::CallsLive), 1);
     world.settle();
+}
+
+/// The node takes longer than Timer K over the answer to an UPDATE: it goes upstream all the same, or its failure does.
+#[test]
+fn a_slow_answer_of_an_update_is_not_lost() {
+    for fails in [false, true] {
+        let mut settings = settings();
+        settings.timers.media_timeout = Duration::from_secs(12);
+        let mut world = World::with(settings).with_routing(image(|_| {})).with_node();
+        let call = talking(&mut world, "slow");
+        let sent = world.deliver(CALLER, &with_sdp(&call.caller_sends("UPDATE", "slow-1", 2), "video").text());
+        let forwarded = the(&sent, "UPDATE");
+        world.hold();
+        assert!(world.deliver(GATEWAY, &answer(&forwarded, 200, "", "yes", &[])).is_empty());
+        assert!(world.advance(Duration::from_secs(11)).is_empty());
+        if fails {
+            assert_eq!(ladder(&world.advance(Duration::from_secs(2))), [format!("{CALLER} 500")]);
+            assert_eq!(world.wishes.pop_back().map(|wish| wish.word()), Some("Restore 1 >".into()));
+        } else {
+            assert_eq!(session(&the(&world.answer_wish(), "SIP/2.0 200")), "relay-yes");
+        }
+        assert_eq!(world.count(Counter::CallsLive), 1);
+        world.settle();
+    }
 }
