@@ -238,6 +238,7 @@ impl Engine {
         let mut strip = 0;
         let mut last = None;
         let mut ours_on_top = true;
+        let mut others_behind = false;
         for value in message.values(Name::Route) {
             last = Some(value);
             if ours_on_top {
@@ -248,18 +249,32 @@ impl Engine {
                     pass = token;
                     strip += 1;
                 } else if pass.is_some() {
+                    others_behind = true;
                     break;
                 }
             }
         }
         if let Some(pass) = pass {
-            return Some((pass, strip, None));
+            let target = if others_behind { self.behind_both_faces(message, pass, call_hash) } else { None };
+            return Some((pass, strip, target));
         }
         // RFC 3261 §16.4: a strict router put our own URI into the Request-URI and the target at the end of the Route.
         let StartLine::Request { uri, .. } = message.start() else { return None };
         let pass = self.token_in_uri(message, uri, call_hash)?;
         let target = message.parse_name_addr(last?).ok()?.uri;
         Some((pass, 0, Some(target)))
+    }
+
+    /// The same where two listeners are in the way: one of our URIs is the Request-URI, the other one is on top of the Route, and the target
+    /// is at its end all the same.
+    #[cold]
+    fn behind_both_faces(&self, message: &Message<'_>, pass: u32, call_hash: u64) -> Option<Span> {
+        let StartLine::Request { uri, .. } = message.start() else { return None };
+        if self.token_in_uri(message, uri, call_hash) != Some(pass) {
+            return None;
+        }
+        let last = message.values(Name::Route).last()?;
+        Some(message.parse_name_addr(last).ok()?.uri)
     }
 
     pub(crate) fn token_in_route(&self, message: &Message<'_>, value: Span, call_hash: u64) -> Option<u32> {
