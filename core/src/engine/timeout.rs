@@ -68,9 +68,10 @@ impl Engine {
                 transaction.timers.timeout_at = now.after(self.settings.timers.media_timeout);
                 self.wheel_client(at);
             } else {
-                let role = transaction.role;
+                let (role, offer) = (transaction.role, transaction.media);
                 if self.drive_client(turn, at, ClientEvent::Timeout, None) == Some(Tell::Timeout) {
                     self.on_request_timeout(turn, role);
+                    self.take_offer_back(turn, role, offer);
                 } else if let Some(server) = role.server {
                     self.forget_unanswered(server);
                 }
@@ -90,8 +91,10 @@ impl Engine {
             self.cancel(turn, at, Cancel::ByTimer);
             return;
         }
+        let offer = transaction.media;
         self.remove_client(at);
         self.on_request_timeout(turn, role);
+        self.take_offer_back(turn, role, offer);
     }
 
     /// A branch is gone that answered, and its answer never reached the server transaction for want of memory: nothing else

@@ -416,6 +416,16 @@ impl Engine {
         }
     }
 
+    /// A request inside a dialog got no final response: what it offered is off, where the call goes on.
+    pub(crate) fn take_offer_back(&mut self, turn: &mut Turn<'_>, role: Role, offer: Figure) {
+        if role.opens() || role.attempt == 0 || step(offer, Event::Refused).is_none() {
+            return;
+        }
+        if let Some(call) = role.call.filter(|call| self.speaks(*call)) {
+            self.restore(turn, call, role.attempt);
+        }
+    }
+
     /// A gateway's branch has failed that had been answered for, and the call goes on without it: its side of the session goes (SPEC §5).
     #[inline(never)]
     pub(crate) fn forget_answered_branch(&mut self, turn: &mut Turn<'_>, at: ClientRef, came: Came<'_, '_>) {

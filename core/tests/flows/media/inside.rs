@@ -6,8 +6,8 @@ use corelane_core::Counter;
 use corelane_core::bus::{MediaOutcome, Verb};
 
 use super::node::session;
-use super::through::{answer, image, talking, the, with_sdp, world};
-use crate::world::{CALLER, GATEWAY, World, ladder, response, settings};
+use super::through::{answer, called, image, talking, the, with_sdp, world};
+use crate::world::{Answered, CALLER, GATEWAY, World, ladder, response, settings};
 
 /// A re-INVITE of either side; the offer is its sender's.
 #[test]
@@ -207,4 +207,35 @@ fn a_slow_answer_of_an_update_is_not_lost() {
         assert_eq!(world.count(Counter::CallsLive), 1);
         world.settle();
     }
+}
+
+/// A re-INVITE that was cancelled and that nobody answers, and a PRACK with an offer that nobody answers: the call goes on with what was agreed
+/// before.
+#[test]
+fn an_offer_that_nobody_ever_answers_is_restored() {
+    let mut world = world();
+    let call = talking(&mut world, "mute");
+    let reinvite = with_sdp(&call.caller_sends("INVITE", "mute-inv", 2), "video");
+    let forwarded = the(&world.deliver(CALLER, &reinvite.text()), "INVITE");
+    world.deliver(GATEWAY, &response(&forwarded, 180, "", &[]));
+    let sent = world.deliver(CALLER, &reinvite.hop("CANCEL").text());
+    assert_eq!(ladder(&sent), [format!("{CALLER} 200"), format!("{GATEWAY} CANCEL")]);
+    world.asked();
+    let sent = world.advance(Duration::from_secs(33));
+    assert!(ladder(&sent).contains(&format!("{CALLER} 487")));
+    assert_eq!(world.asked(), ["Restore 1 >"]);
+    assert_eq!(world.count(Counter::CallsLive), 1);
+    world.settle();
+
+    let mut world = super::through::world();
+    let (invite, forwarded) = called(&mut world, "prack");
+    let reliable = answer(&forwarded, 183, "callee", "early", &["RSeq: 1", "Require: 100rel"]);
+    let call = Answered { invite, ok: the(&world.deliver(GATEWAY, &reliable), "SIP/2.0 183"), forwarded };
+    the(&world.deliver(CALLER, &with_sdp(&call.caller_sends("PRACK", "prack-1", 2), "again").text()), "PRACK");
+    world.asked();
+    world.advance(Duration::from_secs(33));
+    assert_eq!(world.asked(), ["Restore 1 >"]);
+    assert_eq!(world.count(Counter::CallsLive), 1);
+    world.deliver(GATEWAY, &response(&call.forwarded, 486, "callee", &[]));
+    world.settle();
 }
