@@ -136,8 +136,8 @@ impl Engine {
         call.answered = Some((turn.now.wall, turn.now.monotonic));
         call.status = status;
         call.text = text;
-        // Whoever gave it up before has his answer now.
-        call.given_up = EndReason::Refused;
+        // Whoever gave it up before has his answer now, but not the operator: he has no use for one.
+        let hung_up = core::mem::replace(&mut call.given_up, EndReason::Refused) == EndReason::HungUp;
         let running = call.branch.take();
         let best = call.hunt.best.take();
         if let Some(buffer) = best.and_then(|best| best.response) {
@@ -154,6 +154,9 @@ impl Engine {
         // A branch that was given up answered: the one that runs now is not needed.
         if let Some(other) = running.filter(|running| *running != branch) {
             self.abandon(turn, other, Cancel::AnsweredElsewhere);
+        }
+        if hung_up {
+            self.drive_call(turn, at, Event::HangUp, EndReason::HungUp);
         }
     }
 
