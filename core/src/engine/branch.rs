@@ -68,7 +68,9 @@ impl Engine {
         let now = turn.now.monotonic;
         let progress_timeout = self.settings.timers.progress_timeout;
         let ring_timeout = call.and_then(|call| self.calls.find(call)).map(|call| call.ring_timeout);
-        let Some(transaction) = self.clients.find_mut(at) else { return };
+        // One that comes back from a media node behind the 2xx: that one's Timer M runs.
+        let proceeds = ClientState::Invite(invite_client::State::Proceeding);
+        let Some(transaction) = self.clients.find_mut(at).filter(|branch| branch.state == proceeds) else { return };
         let why = transaction.role.cancel;
         if why != Cancel::No {
             // A CANCEL that waited for this goes out (RFC 3261 §9.1).

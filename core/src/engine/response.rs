@@ -1,6 +1,6 @@
 //! Responses: to their branch, and from there upstream (RFC 3261 §16.7). What the INVITE of a call brings is `branch.rs`.
 
-use super::records::{Cancel, ClientEvent, ClientRef, ClientTransaction, Role, ServerEvent, ServerRef};
+use super::records::{Cancel, ClientEvent, ClientRef, ClientState, ClientTransaction, Role, ServerEvent, ServerRef};
 use super::{Engine, Turn};
 use crate::call::state::Event;
 use crate::call::{CallRef, EndReason, Known};
@@ -9,7 +9,7 @@ use crate::memory::Ref;
 use crate::message::{Field, Message, Method, Name};
 use crate::time::Instant;
 use crate::token::Tokens;
-use crate::transaction::Tell;
+use crate::transaction::{Tell, invite_client};
 
 /// A response that came, and what its branch is for.
 #[derive(Copy, Clone)]
@@ -107,7 +107,9 @@ impl Engine {
         let ring_timeout = self.clients.find(at).and_then(|transaction| self.calls.find(transaction.role.call?));
         let ring_timeout = ring_timeout.map_or(self.settings.timers.ring_timeout, |call| call.ring_timeout);
         let deadline = turn.now.monotonic.after(ring_timeout);
-        let Some(transaction) = self.clients.find_mut(at) else { return };
+        // One that comes back from a media node behind the 2xx: that one's Timer M runs.
+        let proceeds = ClientState::Invite(invite_client::State::Proceeding);
+        let Some(transaction) = self.clients.find_mut(at).filter(|branch| branch.state == proceeds) else { return };
         if transaction.role.cancel == Cancel::No {
             if status > 100 || transaction.timers.timeout_at == Instant::NEVER {
                 transaction.timers.timeout_at = deadline;
