@@ -171,8 +171,12 @@ impl Engine {
             match status {
                 // RFC 4320 §4.1: no provisional but 100 to a non-INVITE, and that stays on its hop.
                 ..200 => return,
-                // RFC 4320 §4.2: nor a 408; who asked has timed out by himself.
-                408 => return self.remove_server(server),
+                // RFC 4320 §4.2: nor a 408; who asked has timed out by himself. What he repeats till then is no new request: it meets a
+                // transaction that has nothing to say.
+                408 => {
+                    self.drive_server(turn, server, ServerEvent::Response(status), None);
+                    return;
+                }
                 _ => {}
             }
         } else if status == 487 && role.cancel == Cancel::ByTimer {

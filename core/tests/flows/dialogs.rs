@@ -1,5 +1,7 @@
 //! Requests inside a dialog (RFC 3261 §12, §16.4, §16.12).
 
+use std::time::Duration;
+
 use corelane_core::Counter;
 use corelane_core::call::EndReason;
 
@@ -205,6 +207,10 @@ fn what_a_non_invite_must_not_get_is_kept_back() {
     assert!(world.deliver(GATEWAY, &response(&notify[0], 180, "", &[])).is_empty());
     assert!(world.deliver(GATEWAY, &response(&notify[0], 408, "", &[])).is_empty());
     assert_eq!(world.count(Counter::CallsLive), 1);
+    let again = call.caller_sends("NOTIFY", "nit-2", 2);
+    assert!(world.deliver(CALLER, &again.text()).is_empty(), "no new request");
+    let nothing = world.advance(Duration::from_secs(31));
+    assert!(nothing.is_empty() && world.deliver(CALLER, &again.text()).is_empty(), "{:?}", ladder(&nothing));
     world.settle();
 }
 
