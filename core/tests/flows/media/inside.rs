@@ -164,7 +164,12 @@ fn a_bye_before_the_answer_of_a_reinvite_is_back() {
     assert!(world.deliver(GATEWAY, &answer(&forwarded, 200, "", "yes", &[])).is_empty());
     let sent = world.deliver(GATEWAY, &call.callee_sends("BYE", "bye2-bye", 4).text());
     world.deliver(CALLER, &response(&sent[0], 200, "", &[]));
-    assert_eq!(ladder(&world.answer_wish()), [format!("{CALLER} 481")]);
+    let refusal = world.answer_wish();
+    assert_eq!(ladder(&refusal), [format!("{CALLER} 481")]);
+    // The 200 comes again: there is one 481, which is repeated until its ACK (RFC 3261 §17.2.1).
+    assert!(world.deliver(GATEWAY, &answer(&forwarded, 200, "", "yes", &[])).is_empty());
+    let repeated = world.advance(Duration::from_millis(600));
+    assert_eq!(repeated.iter().map(|sent| &sent.text).collect::<Vec<_>>(), [&refusal[0].text]);
     assert_eq!(world.count(Counter::Unrelayed), 0);
     world.settle();
 }
