@@ -27,6 +27,12 @@ struct DialogMatch {
 impl Engine {
     pub(crate) fn on_dialog_request(&mut self, turn: &mut Turn<'_>, incoming: &Incoming<'_, '_>, method: Method) {
         let Some(found) = self.find_dialog(incoming) else {
+            if self.awaits_dialog(incoming) {
+                // Passed on now it would overtake the response that makes its dialog: the caller would know no such one. Soon he does
+                // (RFC 3261 §14.2, RFC 3311 §5.2).
+                let lines = self.retry_after();
+                return self.answer_stateless(turn, incoming, 500, &lines);
+            }
             return self.refuse_unknown_dialog(turn, incoming);
         };
         let Some(mut forward) = self.dialog_forward(turn, incoming, &found, method) else { return };
@@ -230,6 +236,21 @@ impl Engine {
             return None;
         }
         Some(DialogMatch { call, side, dialog, strip_routes, target })
+    }
+
+    /// Whether a request comes from the callee's side of a call whose gateway has a response with a media node: its dialog may be one that the
+    /// caller has not heard of yet.
+    #[cold]
+    fn awaits_dialog(&self, incoming: &Incoming<'_, '_>) -> bool {
+        let message = incoming.message;
+        let call = self.own_token(message, incoming.call_hash).and_then(|(pass, ..)| {
+            let place = self.call_index.find(Call::key(incoming.call_hash, pass))?;
+            self.calls.find(self.calls.at(place)?)
+        });
+        let to = self.hash_tag(message.to().tag.map(|tag| message.text(tag)));
+        call.filter(|call| call.is_early() && call.dialogs.is_callers(to))
+            .and_then(|call| self.clients.find(call.branch?))
+            .is_some_and(|branch| branch.parked.is_some() && branch.flow.peer.ip == incoming.flow.peer.ip)
     }
 
     /// Our own dialog token in the request: the pass, how many Route values carry it, and the repaired target.
