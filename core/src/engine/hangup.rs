@@ -48,7 +48,7 @@ impl Engine {
             for (side, flow, cseq) in
                 [(Side::Callee, callee.flow, caller.cseq), (Side::Caller, caller.flow, callee.cseq)]
             {
-                self.send_bye(turn, flow, call_hash, cseq.wrapping_add(1), reason, Texts::Kept(text, side));
+                self.send_bye(turn, (flow, call_hash), cseq.wrapping_add(1), reason, Texts::Kept(text, side), true);
             }
         }
         self.end_call(turn, at, reason);
@@ -74,15 +74,15 @@ impl Engine {
         }
     }
 
-    /// Opens the transaction of a BYE of ours and sends it.
+    /// Opens the transaction of a BYE of ours and sends it; not `repeated` it goes out once, without one.
     fn send_bye(
         &mut self,
         turn: &mut Turn<'_>,
-        flow: Flow,
-        call_hash: u64,
+        (flow, call_hash): (Flow, u64),
         cseq: u32,
         reason: EndReason,
         texts: Texts<'_>,
+        repeated: bool,
     ) {
         let lines = Cause::of_end(reason).line();
         let (state, action) = client::start(flow.transport.reliable());
@@ -100,12 +100,18 @@ impl Engine {
             asked: Asked::default(),
             attempt: 0,
         };
-        let opened =
-            self.clients.insert(ClientTransaction::new(ClientState::Other(state), role, call_hash, flow, timers));
-        // A BYE that finds no record goes out all the same, once.
-        let side = u32::from(matches!(texts, Texts::Kept(_, Side::Caller)));
-        let (place, generation) =
-            opened.map_or((NO_PLACE, cseq << 1 | side), |at| (Ref::index(at), Ref::generation(at)));
+        let opened = match repeated {
+            true => {
+                self.clients.insert(ClientTransaction::new(ClientState::Other(state), role, call_hash, flow, timers))
+            }
+            false => Err(Full(Resource::ClientTransactions)),
+        };
+        // A BYE that finds no record goes out all the same, once, on a branch of its own: two forks are two dialogs.
+        let which = match &texts {
+            Texts::Kept(_, side) => cseq << 1 | u32::from(*side == Side::Caller),
+            Texts::Given(towards, _) => cseq ^ self.hash_tag(Some(towards.to)) as u32,
+        };
+        let (place, generation) = opened.map_or((NO_PLACE, which), |at| (Ref::index(at), Ref::generation(at)));
         let branch = self.tokens.branch(call_hash, BranchParts { place, generation, loop_hash: 0 });
         let via = self.via(flow, &branch);
         let (towards, call_id) = match texts {
@@ -145,14 +151,16 @@ impl Engine {
     }
 
     /// A 2xx that cannot go upstream any more: ACK each time that it comes, BYE once (RFC 3261 §13.2.2.4, §16.7 step 5 as SPEC §3
-    /// *Answers* narrows it).
+    /// *Answers* narrows it). Of more than two on a branch, and where there is little room, nothing is noted and no record is taken: such a
+    /// one gets its BYE each time, and no peer gets more out of Corelane than two messages for one of his.
     pub(crate) fn decline_answer(&mut self, turn: &mut Turn<'_>, at: ClientRef, message: &Message<'_>, tag: ShortTag) {
+        let room = self.has_room_in_a_call();
         let Some(transaction) = self.clients.find_mut(at) else { return };
         // An INVITE's branch names the call's pass: it may be the only thing left that does.
         let (flow, call_hash, pass) = (transaction.flow, transaction.call_hash, transaction.role.dialog as u32);
         let call = transaction.role.call;
-        let delivered = transaction.answers.delivered == Some(tag);
-        let first = !delivered && transaction.answers.end(tag);
+        let again = transaction.answers.delivered == Some(tag) || transaction.answers.has_ended(tag);
+        let noted = !again && room && transaction.answers.end(tag);
         let cseq = message.cseq().number;
         let (mut callee_routes, mut caller_routes) = (Routes::new(), Routes::new());
         let routes = (&mut callee_routes, &mut caller_routes);
@@ -172,13 +180,13 @@ impl Engine {
         if let Ok(buffer) = self.compose(SHORT, |writer| write_own_request(&request, writer)) {
             self.send(turn, flow, buffer);
         }
-        if first {
+        if !again {
             self.release_branch(at);
             self.counters.count(Counter::AnswersUndelivered);
             let texts = Texts::Given(towards, message.call_id());
             // A PRACK or UPDATE may have gone on from the INVITE's number in this dialog (RFC 3261 §12.2.1.1).
             let last = call.and_then(|call| self.calls.find(call)).map_or(cseq, |call| call.caller.cseq.max(cseq));
-            self.send_bye(turn, flow, call_hash, last.wrapping_add(1), EndReason::Cancelled, texts);
+            self.send_bye(turn, (flow, call_hash), last.wrapping_add(1), EndReason::Cancelled, texts, noted);
         }
     }
 

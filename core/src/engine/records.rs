@@ -274,15 +274,10 @@ impl Answers {
         self.ended.contains(&Some(tag))
     }
 
-    /// Notes an answer that Corelane ends; false when it has done so before. Of more than two the last one is forgotten, and
-    /// its retransmission ended again.
+    /// Notes an answer that Corelane ends; false where both places are taken. Such a one is ended again when it comes again.
     pub(crate) fn end(&mut self, tag: ShortTag) -> bool {
-        if self.ended.contains(&Some(tag)) {
-            return false;
-        }
-        let place = usize::from(self.ended[0].is_some());
-        self.ended[place] = Some(tag);
-        true
+        let place = self.ended.iter_mut().find(|place| place.is_none_or(|ended| ended == tag));
+        place.map(|place| *place = Some(tag)).is_some()
     }
 }
 
