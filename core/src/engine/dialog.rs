@@ -42,7 +42,7 @@ impl Engine {
             return self.refuse_full(turn, incoming);
         }
         let Ok(server) = self.open_server(turn, incoming, method, Some(found.call)) else {
-            return self.refuse_full(turn, incoming);
+            return self.on_full_in_dialog(turn, incoming, &found, method);
         };
         if let Some(status) = self.own_answer(turn, &found, method) {
             return self.answer_server(turn, server, Some(incoming), status, b"");
@@ -75,9 +75,50 @@ impl Engine {
                     self.note_reinvite(forward.call, client);
                 }
             }
+            // Who hangs up is not kept: the call ends from here.
+            Err(_) if forward.method == Method::Bye && self.stands(forward.call, forward.dialog) => {
+                self.counters.count(Counter::Full);
+                self.answer_server(turn, server, Some(incoming), 200, b"");
+                self.hang_up_for(turn, forward.call, forward.sender);
+            }
             Err(full) => self.answer_full(turn, server, incoming, full),
         }
         forwarded.is_ok()
+    }
+
+    /// No record for a request inside a dialog: 503. A BYE needs none to be obeyed (RFC 3261 §15.1.2).
+    #[cold]
+    fn on_full_in_dialog(
+        &mut self,
+        turn: &mut Turn<'_>,
+        incoming: &Incoming<'_, '_>,
+        found: &DialogMatch,
+        method: Method,
+    ) {
+        let passes = self.check(incoming.message).or_else(|| check_target(incoming.message, found)).is_none();
+        if method != Method::Bye || !passes || !self.stands(Some(found.call), found.dialog) {
+            return self.refuse_full(turn, incoming);
+        }
+        self.counters.count(Counter::Full);
+        self.answer_stateless(turn, incoming, 200, b"");
+        self.hang_up_for(turn, Some(found.call), found.side);
+    }
+
+    /// Whether a dialog is the one that its call stands for, also where Corelane has just ended that.
+    fn stands(&self, call: Option<CallRef>, dialog: u64) -> bool {
+        call.and_then(|call| self.calls.find(call))
+            .is_some_and(|call| call.dialogs.known(dialog) == Some(Known::Confirmed))
+    }
+
+    /// A side has hung up whose BYE could not go on: the other one gets Corelane's.
+    fn hang_up_for(&mut self, turn: &mut Turn<'_>, call: Option<CallRef>, side: Side) {
+        let reason = match side {
+            Side::Caller => EndReason::ByCaller,
+            Side::Callee => EndReason::ByCallee,
+        };
+        if let Some(call) = call {
+            self.drive_call(turn, call, Event::HangUp, reason);
+        }
     }
 
     /// A request inside a dialog comes back from its media node, and goes on where it was held; false: it could not. `state` is what its SDP was asked

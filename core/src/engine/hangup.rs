@@ -35,7 +35,7 @@ enum Texts<'t> {
 }
 
 impl Engine {
-    /// Sends BYE to both sides of a call that stands, ACK first where none was sent.
+    /// Sends BYE to both sides of a call that stands, ACK first where none was sent. Who hung up himself gets none.
     pub(crate) fn hang_up(&mut self, turn: &mut Turn<'_>, at: CallRef, reason: EndReason, acknowledged: bool) {
         let Some(call) = self.calls.find(at) else { return };
         let (call_hash, opening) = (call.call_hash, call.opening.cseq);
@@ -45,9 +45,13 @@ impl Engine {
             if !acknowledged {
                 self.send_ack(turn, Side::Callee, (callee.flow, call_hash), opening, text);
             }
-            for (side, flow, cseq) in
-                [(Side::Callee, callee.flow, caller.cseq), (Side::Caller, caller.flow, callee.cseq)]
-            {
+            for (side, flow, cseq, own) in [
+                (Side::Callee, callee.flow, caller.cseq, EndReason::ByCallee),
+                (Side::Caller, caller.flow, callee.cseq, EndReason::ByCaller),
+            ] {
+                if reason == own {
+                    continue;
+                }
                 self.send_bye(turn, (flow, call_hash), cseq.wrapping_add(1), reason, Texts::Kept(text, side), true);
             }
         }
