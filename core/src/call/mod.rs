@@ -132,6 +132,8 @@ pub struct Call {
     pub(crate) default_timeout: Duration,
     /// How the gateway that knows least of the caller knows him.
     pub(crate) shown: Shown,
+    /// A peer's BYE is on its way: no answer to anything else ends the call sooner.
+    pub(crate) leaving: bool,
     /// Its session at a media node; `None`: media goes from end to end.
     pub(crate) media: Option<media::Media>,
     /// Whether and until when the session stands.

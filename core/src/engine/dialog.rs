@@ -74,6 +74,9 @@ impl Engine {
                 if forward.media.is_some() && forward.method == Method::Invite {
                     self.note_reinvite(forward.call, client);
                 }
+                if forward.method == Method::Bye {
+                    self.note_leaving(forward.call, forward.dialog, true);
+                }
             }
             // Who hangs up is not kept: the call ends from here.
             Err(_) if forward.method == Method::Bye && self.stands(forward.call, forward.dialog) => {
@@ -102,6 +105,14 @@ impl Engine {
         self.counters.count(Counter::Full);
         self.answer_stateless(turn, incoming, 200, b"");
         self.hang_up_for(turn, Some(found.call), found.side);
+    }
+
+    /// The peer's BYE of the dialog that its call stands for is on its way, or was challenged and comes again.
+    pub(crate) fn note_leaving(&mut self, call: Option<CallRef>, dialog: u64, leaving: bool) {
+        let call = call.and_then(|call| self.calls.find_mut(call));
+        if let Some(call) = call.filter(|call| call.dialogs.confirmed() == Some(dialog)) {
+            call.leaving = leaving;
+        }
     }
 
     /// Whether a dialog is the one that its call stands for, also where Corelane has just ended that.

@@ -175,6 +175,7 @@ impl Engine {
                 .default_timeout_s
                 .map_or(timers.default_timeout, |seconds| core::time::Duration::from_secs(seconds.into())),
             shown: Shown::AsSent,
+            leaving: false,
             media: self.media_of(turn, provider),
             status: 0,
             given_up: EndReason::Refused,

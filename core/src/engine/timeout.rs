@@ -140,7 +140,8 @@ impl Engine {
 
     /// A peer no longer knows the dialog, or does not answer in it (RFC 3261 §12.2.1.2): the call ends. Not by a request that only
     /// uses the dialog for a subscription or a message of its own (RFC 5057 §5.1), nor by a PRACK: its 481 says that there is nothing to
-    /// acknowledge (RFC 3262 §3), as when it crossed the 2xx.
+    /// acknowledge (RFC 3262 §3), as when it crossed the 2xx. Nor while a BYE is on its way, which a 481 may have crossed: its answer, or
+    /// Timer F, ends the call.
     pub(crate) fn lose_dialog(&mut self, turn: &mut Turn<'_>, role: Role) {
         if matches!(
             role.method,
@@ -149,9 +150,11 @@ impl Engine {
             return;
         }
         let Some(at) = role.call else { return };
-        let confirmed =
-            self.calls.find(at).is_some_and(|call| call.dialogs.known(role.dialog) == Some(Known::Confirmed));
-        if confirmed {
+        let lost = self
+            .calls
+            .find(at)
+            .is_some_and(|call| call.dialogs.known(role.dialog) == Some(Known::Confirmed) && !call.leaving);
+        if lost {
             self.drive_call(turn, at, Event::HangUp, EndReason::Lost);
         }
     }

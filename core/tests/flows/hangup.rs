@@ -343,3 +343,28 @@ fn a_hang_up_that_crosses_the_answer_is_not_lost() {
         world.settle();
     }
 }
+
+/// A 481 that crosses a BYE is no lost dialog: the call ends with the BYE's own answer, once. A challenged BYE is none that is on its way.
+#[test]
+fn a_481_that_crosses_a_bye_ends_nothing() {
+    for challenged in [false, true] {
+        let mut world = World::new();
+        let call = answered(&mut world, "x481");
+        let info = world.deliver(GATEWAY, &call.callee_sends("INFO", "x481-info", 7).text());
+        let bye = world.deliver(CALLER, &call.caller_sends("BYE", "x481-bye", 2).text());
+        assert_eq!(ladder(&bye), [format!("{GATEWAY} BYE")]);
+        if challenged {
+            let sent = world.deliver(GATEWAY, &response(&bye[0], 407, "", &[]));
+            assert_eq!(ladder(&sent), [format!("{CALLER} 407")]);
+        }
+        let sent = ladder(&world.deliver(CALLER, &response(&info[0], 481, "", &[])));
+        assert_eq!(sent[0], format!("{GATEWAY} 481"));
+        assert_eq!(sent.len(), if challenged { 3 } else { 1 }, "{sent:?}");
+        if !challenged {
+            assert_eq!(world.count(Counter::CallsLive), 1);
+            assert_eq!(ladder(&world.deliver(GATEWAY, &response(&bye[0], 200, "", &[]))), [format!("{CALLER} 200")]);
+        }
+        assert_eq!(world.last_record().reason, if challenged { EndReason::Lost } else { EndReason::ByCaller });
+        world.settle();
+    }
+}
