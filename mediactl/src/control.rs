@@ -26,6 +26,7 @@ mod media;
 mod names;
 mod nodes;
 mod sockets;
+mod teller;
 
 use std::cell::RefCell;
 use std::io;
@@ -41,6 +42,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc as tokio_mpsc, oneshot};
 use tokio::task::{LocalSet, spawn_local};
 
+use self::teller::{Teller, Untold};
 use crate::problem::{Place, Problem};
 use crate::slow;
 
@@ -51,19 +53,21 @@ pub use media::{MediaHandle, MediaParts};
 /// Name of the control core's thread.
 pub const THREAD_NAME: &str = "control";
 
-/// What the outside wants.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+/// What is to be done by who waits for it.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Request {
     /// End cleanly; the name of the signal.
     Stop(&'static str),
     /// Print counters and gauges.
     Report,
+    /// Print a line of the control core's, which prints nothing itself.
+    Tell(String),
     /// Read table `media_node` again.
     Reload,
 }
 
 /// Starts a task on the control core's thread; what it gives back is waited for there at the end.
-type Service = Box<dyn FnOnce() -> Finish + Send>;
+type Service = Box<dyn FnOnce(Teller) -> Finish + Send>;
 type Finish = Pin<Box<dyn Future<Output = ()>>>;
 
 /// The running control core.
@@ -71,6 +75,8 @@ type Finish = Pin<Box<dyn Future<Output = ()>>>;
 pub struct ControlCore {
     requests: Receiver<Request>,
     services: tokio_mpsc::Sender<Service>,
+    /// Lines that wait to be printed.
+    untold: Untold,
     counters: Arc<counter::Shared>,
     stop: oneshot::Sender<()>,
     thread: JoinHandle<()>,
@@ -83,6 +89,7 @@ impl ControlCore {
     /// When the kernel gives no thread, runtime or signal handler.
     pub fn start(cpu: Option<usize>) -> Result<ControlCore, Problem> {
         let (requests_in, requests) = mpsc::channel();
+        let (teller, untold) = Teller::new(requests_in.clone());
         let (started_in, started) = mpsc::channel();
         let (services_in, services) = tokio_mpsc::channel(1);
         let (stop, stopped) = oneshot::channel();
@@ -100,11 +107,13 @@ impl ControlCore {
                 if let Some(id) = cpu {
                     core_affinity::set_for_current(core_affinity::CoreId { id });
                 }
-                serve(&started_in, &requests_in, services, stopped);
+                serve(&started_in, &requests_in, &teller, services, stopped);
             })
             .map_err(|error| failed(&error))?;
         match started.recv() {
-            Ok(Ok(())) => Ok(ControlCore { requests, services: services_in, counters: Arc::default(), stop, thread }),
+            Ok(Ok(())) => {
+                Ok(ControlCore { requests, services: services_in, untold, counters: Arc::default(), stop, thread })
+            }
             Ok(Err(error)) => Err(failed(&error)),
             Err(mpsc::RecvError) => Err(failed(&io::Error::other("its thread ended"))),
         }
@@ -113,7 +122,11 @@ impl ControlCore {
     /// Waits for the next request; `None` when the control core is gone.
     #[must_use]
     pub fn next(&self) -> Option<Request> {
-        self.requests.recv().ok()
+        let request = self.requests.recv().ok()?;
+        if let Request::Tell(_) = request {
+            self.untold.told();
+        }
+        Some(request)
     }
 
     /// Serves a node's media: its shards' requests and journals, and its media nodes.
@@ -123,8 +136,8 @@ impl ControlCore {
     pub fn serve_media<M: MediaMachine + 'static>(&self, parts: MediaParts<M>) -> Result<MediaHandle, Problem> {
         let (handle, orders) = media::handle();
         let shared = Arc::clone(&self.counters);
-        let service = move || -> Finish {
-            match media::Media::new(parts, orders, shared) {
+        let service = move |teller: Teller| -> Finish {
+            match media::Media::new(parts, orders, shared, teller.clone()) {
                 Ok(media) => {
                     let media = Rc::new(RefCell::new(media));
                     drop(spawn_local(media::supervise(Rc::clone(&media))));
@@ -132,7 +145,7 @@ impl ControlCore {
                 }
                 Err(error) => {
                     // New calls get 503 from their shards: the rings fill and nobody reads them.
-                    eprintln!("corelane: media control cannot start: {error}");
+                    teller.tell(format!("media control cannot start: {error}"));
                     Box::pin(async {})
                 }
             }
@@ -175,6 +188,7 @@ impl MediaHandle {
 fn serve(
     started: &Sender<io::Result<()>>,
     requests: &Sender<Request>,
+    teller: &Teller,
     mut services: tokio_mpsc::Receiver<Service>,
     mut stopped: oneshot::Receiver<()>,
 ) {
@@ -193,7 +207,7 @@ fn serve(
         loop {
             tokio::select! {
                 request = signals.next() => if requests.send(request).is_err() { break },
-                Some(service) = services.recv() => finish.push(service()),
+                Some(service) = services.recv() => finish.push(service(teller.clone())),
                 _ = &mut stopped => break,
             }
         }

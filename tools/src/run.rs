@@ -59,6 +59,7 @@ fn serve(config: corelane_mediactl::config::Config) -> Result<ExitCode, Vec<Prob
                     let _ = writeln!(out, "reload: refused, media nodes stay as they were");
                 }
             },
+            Some(Request::Tell(line)) => drop(writeln!(io::stderr(), "corelane: {line}")),
             Some(Request::Stop(signal)) => break Some(signal),
             None => break None,
         }

@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
+use super::teller::Teller;
 use crate::rtpengine::bencode::Value;
 use crate::rtpengine::command::Command;
 use crate::rtpengine::id::{Cookie, Origin};
@@ -32,6 +33,7 @@ pub(super) async fn follow(
     every: Duration,
     address: watch::Receiver<Option<SocketAddr>>,
     listed: mpsc::Sender<Listed>,
+    teller: Teller,
 ) {
     let mut told = false;
     while !listed.is_closed() {
@@ -44,10 +46,10 @@ pub(super) async fn follow(
         if let Err(error) = &list
             && !told
         {
-            eprintln!(
-                "corelane: media node {node}: no list of its sessions from tcp:{address}: {error}; it is asked for those in the table \
+            teller.tell(format!(
+                "media node {node}: no list of its sessions from tcp:{address}: {error}; it is asked for those in the table \
                  one by one, and what the table has lost is not seen (give rtpengine `listen-tcp-ng`)"
-            );
+            ));
         }
         told = list.is_err();
         let _ = listed.send((node, list.ok())).await;

@@ -43,6 +43,7 @@ use super::counter::{Counter, Shared};
 use super::machine::{MediaMachine, MediaNode, Outputs};
 use super::nodes::Nodes;
 use super::sockets::{Heard, REPLY_MAX, Sent, Sockets};
+use super::teller::Teller;
 use super::{lists, names};
 use crate::rtpengine::node::NodeConfig;
 
@@ -135,6 +136,7 @@ pub(super) struct Media<M> {
     listed: mpsc::Receiver<lists::Listed>,
     news: mpsc::Receiver<Vec<MediaNode>>,
     shared: Arc<Shared>,
+    teller: Teller,
     copied: Arc<Mutex<Vec<(&'static str, u64)>>>,
     copy_at: Instant,
     /// The journal whose record is being handled: not handled again after a panic.
@@ -192,12 +194,17 @@ pub(super) struct MediaOrders {
 
 impl<M: MediaMachine + 'static> Media<M> {
     /// Starts to look names up and waits for nothing. Must run on the control core's runtime.
-    pub(super) fn new(parts: MediaParts<M>, orders: MediaOrders, shared: Arc<Shared>) -> io::Result<Media<M>> {
+    pub(super) fn new(
+        parts: MediaParts<M>,
+        orders: MediaOrders,
+        shared: Arc<Shared>,
+        teller: Teller,
+    ) -> io::Result<Media<M>> {
         let (found_in, found) = mpsc::channel(NEWS_MAX);
         let MediaParts { bus, journals, nodes, sockets: count, reconcile_interval, make } = parts;
         let (listed_in, listed) = mpsc::channel(LISTS_MAX);
         let rows = nodes;
-        let mut nodes = Nodes::new(reconcile_interval, found_in, listed_in);
+        let mut nodes = Nodes::new(reconcile_interval, teller.clone(), found_in, listed_in);
         nodes.take(rows);
         // An eventfd is no pipe, but is read like one: eight bytes, or "not yet".
         let bell = pipe::Receiver::from_owned_fd_unchecked(bus.bell()?)?;
@@ -220,6 +227,7 @@ impl<M: MediaMachine + 'static> Media<M> {
             listed,
             news: orders.news,
             shared,
+            teller,
             copied: orders.counters,
             copy_at: Instant::ZERO,
             handling: None,
@@ -261,7 +269,7 @@ impl<M: MediaMachine + 'static> Media<M> {
             if let Err(error) = self.ways.sockets.point(*id, *address, usize::from(self.count)) {
                 self.unconnected = true;
                 if !told {
-                    eprintln!("corelane: media node {id}: no socket towards it: {error}");
+                    self.teller.tell(format!("media node {id}: no socket towards it: {error}"));
                 }
             }
         }
@@ -349,7 +357,7 @@ impl<M: MediaMachine + 'static> Media<M> {
     fn tell_silent(&mut self, now: Instant) {
         let Some(machine) = &self.machine else { return };
         for line in self.nodes.tell(now, |node| machine.answers(node)) {
-            eprintln!("corelane: {line}");
+            self.teller.tell(line);
         }
     }
 
@@ -532,7 +540,7 @@ pub(super) async fn supervise<M: MediaMachine + 'static>(media: Rc<RefCell<Media
                 media.shared.add(Counter::Panics, 1);
             }
             Ok(Err(error)) if !told => {
-                eprintln!("corelane: media control cannot start, and tries again: {error}");
+                media.borrow().teller.tell(format!("media control cannot start, and tries again: {error}"));
                 told = true;
             }
             Ok(Err(_)) => {}

@@ -12,6 +12,8 @@ use tokio::net::lookup_host;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
+use super::teller::Teller;
+
 /// From one look-up to the next.
 const AGAIN: Duration = Duration::from_secs(60);
 /// The same while the name does not resolve.
@@ -37,9 +39,9 @@ pub(super) fn literal(host: &str, port: u16) -> Option<SocketAddr> {
 }
 
 /// Looks a name up for as long as somebody listens.
-pub(super) async fn follow(id: u32, host: String, port: u16, found: mpsc::Sender<Found>) {
+pub(super) async fn follow(id: u32, host: String, port: u16, found: mpsc::Sender<Found>, teller: Teller) {
     let look_up = async |host: &str| Ok(lookup_host((host, port)).await?.collect());
-    follow_by(look_up, id, host, found).await;
+    follow_by(look_up, id, host, found, teller).await;
 }
 
 /// The same with another way to look up.
@@ -48,6 +50,7 @@ async fn follow_by(
     id: u32,
     host: String,
     found: mpsc::Sender<Found>,
+    teller: Teller,
 ) {
     let (mut told, mut current) = (false, None);
     while !found.is_closed() {
@@ -60,16 +63,16 @@ async fn follow_by(
         match address {
             Ok(address) => {
                 if told {
-                    eprintln!("corelane: media node {id}: `{host}` resolves again");
+                    teller.tell(format!("media node {id}: `{host}` resolves again"));
                 }
                 current = Some(address);
                 let _ = found.send(Found { id, host: host.clone(), address }).await;
             }
             Err(error) if !told => {
-                eprintln!(
-                    "corelane: media node {id}: `{host}` does not resolve: {error}; the node is not used until it does (correct `host` in \
+                teller.tell(format!(
+                    "media node {id}: `{host}` does not resolve: {error}; the node is not used until it does (correct `host` in \
                      media_node.csv and send SIGHUP, or look at this machine's name service)"
-                );
+                ));
             }
             Err(_) => {}
         }
@@ -92,6 +95,7 @@ fn choose(current: Option<SocketAddr>, addresses: impl Iterator<Item = SocketAdd
 
 #[cfg(test)]
 mod tests {
+    use super::super::Request;
     use super::*;
 
     #[test]
@@ -116,6 +120,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_name_that_does_not_resolve_is_looked_up_until_it_does() {
         let (sender, mut found) = mpsc::channel(1);
+        let (lines_in, lines) = std::sync::mpsc::channel();
+        let (teller, _) = Teller::new(lines_in);
         let addresses = ["192.0.2.1:2223", "192.0.2.2:2223"].map(|text| text.parse::<SocketAddr>().unwrap());
         let mut looks = 0;
         let look_up = async move |host: &str| {
@@ -130,7 +136,7 @@ mod tests {
                 _ => Ok(vec![addresses[1]]),
             }
         };
-        let looking = follow_by(look_up, 7, "media.example".to_owned(), sender);
+        let looking = follow_by(look_up, 7, "media.example".to_owned(), sender, teller);
         let hearing = async {
             let began = tokio::time::Instant::now();
             let first = found.recv().await.expect("it resolves in the end");
@@ -143,13 +149,19 @@ mod tests {
             () = looking => unreachable!("somebody listens"),
             () = hearing => {}
         }
+        let lines: Vec<Request> = lines.try_iter().collect();
+        let Request::Tell(first) = &lines[0] else { panic!("{lines:?}") };
+        assert!(first.contains("`media.example` does not resolve: no such name"), "{first}");
+        assert_eq!(lines[1], Request::Tell("media node 7: `media.example` resolves again".to_owned()));
+        assert_eq!(lines.len(), 4, "told once each time: {lines:?}");
     }
 
     #[tokio::test]
     async fn a_name_becomes_an_address() {
+        let (teller, _) = Teller::new(std::sync::mpsc::channel().0);
         let (sender, mut found) = mpsc::channel(1);
         tokio::select! {
-            () = follow(7, "localhost".to_owned(), 2223, sender) => unreachable!("somebody listens"),
+            () = follow(7, "localhost".to_owned(), 2223, sender, teller) => unreachable!("somebody listens"),
             found = found.recv() => {
                 let Found { id, address, .. } = found.expect("every machine has this name");
                 assert!(id == 7 && address.ip().is_loopback() && address.port() == 2223);

@@ -18,6 +18,7 @@ use tokio::task::{AbortHandle, spawn_local};
 use super::lists::{self, Listed};
 use super::machine::MediaNode;
 use super::names::{self, Found};
+use super::teller::Teller;
 use crate::rtpengine::node::{Admin, NodeConfig};
 
 /// From one line about a node to the next: whoever should read them may have gone, and nothing here may wait for him.
@@ -46,14 +47,20 @@ impl Drop for Known {
 pub(super) struct Nodes {
     known: Vec<Known>,
     reconcile_interval: Duration,
+    teller: Teller,
     found: mpsc::Sender<Found>,
     listed: mpsc::Sender<Listed>,
 }
 
 impl Nodes {
     /// No nodes yet.
-    pub(super) fn new(reconcile_interval: Duration, found: mpsc::Sender<Found>, listed: mpsc::Sender<Listed>) -> Nodes {
-        Nodes { known: Vec::new(), reconcile_interval, found, listed }
+    pub(super) fn new(
+        reconcile_interval: Duration,
+        teller: Teller,
+        found: mpsc::Sender<Found>,
+        listed: mpsc::Sender<Listed>,
+    ) -> Nodes {
+        Nodes { known: Vec::new(), reconcile_interval, teller, found, listed }
     }
 
     /// Takes the table's rows in place of those that it had. Must run on the control core's runtime.
@@ -77,10 +84,17 @@ impl Nodes {
     fn follow(&self, row: MediaNode) -> Known {
         let address = names::literal(&row.host, row.port);
         let shown = watch::Sender::new(address);
-        let lists = spawn_local(lists::follow(row.id, self.reconcile_interval, shown.subscribe(), self.listed.clone()));
+        let lists = spawn_local(lists::follow(
+            row.id,
+            self.reconcile_interval,
+            shown.subscribe(),
+            self.listed.clone(),
+            self.teller.clone(),
+        ));
         let mut followers = vec![lists.abort_handle()];
         if address.is_none() {
-            let looking = spawn_local(names::follow(row.id, row.host.clone(), row.port, self.found.clone()));
+            let looking =
+                spawn_local(names::follow(row.id, row.host.clone(), row.port, self.found.clone(), self.teller.clone()));
             followers.push(looking.abort_handle());
         }
         Known { row, address, shown, leaving: false, followers, told: (true, Instant::ZERO) }
@@ -158,6 +172,10 @@ mod tests {
 
     use super::*;
 
+    fn nobody() -> Teller {
+        Teller::new(std::sync::mpsc::channel().0).0
+    }
+
     fn row(id: u32, host: &str, port: u16) -> MediaNode {
         MediaNode { id, set: 1, host: host.to_owned(), port, weight: 1, max_sessions: 10, enabled: true }
     }
@@ -172,7 +190,7 @@ mod tests {
         let told = async {
             let (found_in, _found) = mpsc::channel(8);
             let (listed_in, _listed) = mpsc::channel(1);
-            let mut nodes = Nodes::new(Duration::from_secs(30), found_in, listed_in);
+            let mut nodes = Nodes::new(Duration::from_secs(30), nobody(), found_in, listed_in);
             nodes.take(vec![row(1, "127.0.0.1", 1000), row(2, "127.0.0.1", 2000), row(3, "no.such.name.invalid", 1)]);
             let at = |seconds: u64| Instant::from_micros(seconds * 1_000_000);
             let lines = [(1, false), (2, false), (3, true), (12, true), (13, true), (14, false), (30, false)]
@@ -193,7 +211,7 @@ mod tests {
     async fn rows() {
         let (found_in, mut found) = mpsc::channel(8);
         let (listed_in, _listed) = mpsc::channel(1);
-        let mut nodes = Nodes::new(Duration::from_secs(30), found_in, listed_in);
+        let mut nodes = Nodes::new(Duration::from_secs(30), nobody(), found_in, listed_in);
         nodes.take(vec![row(1, "127.0.0.1", 1000), row(2, "localhost", 2000), row(3, "127.0.0.1", 3000)]);
         assert_eq!(told(&nodes)[..2], [(1, Some(1000), Admin::Enabled), (2, None, Admin::Enabled)]);
         let name = found.recv().await.expect("every machine has this name");
