@@ -63,7 +63,7 @@ counters! {
     StrayResponses, "stray_responses", "total", "Responses that match no transaction, dropped (RFC 3261 §16.7, RFC 6026 §7).";
     StrayAcks, "stray_acks", "total", "ACKs that match neither a transaction nor a dialog, dropped.";
     UnknownSource, "unknown_source", "total", "Out-of-dialog requests from an address that belongs to no provider.";
-    Rejected400, "rejected_400", "total", "Malformed requests answered 400.";
+    Rejected400, "rejected_400", "total", "Malformed requests, and INVITEs whose From has no tag, answered 400.";
     Rejected403, "rejected_403", "total", "Requests answered 403.";
     Rejected404, "rejected_404", "total", "Calls without a route.";
     Rejected405, "rejected_405", "total", "Out-of-dialog methods that Corelane does not serve.";

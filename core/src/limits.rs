@@ -51,10 +51,14 @@ pub const BODY_DEPTH_MAX: usize = 3;
 /// Parts of a body that is looked into for its SDP, at all depths.
 pub const BODY_PARTS_MAX: usize = 16;
 
-/// Column `media_flags` of a provider and of a gateway together, with a blank between them, in bytes.
-pub const MEDIA_FLAGS_MAX: usize = 512;
+/// Column `media_flags` of a provider, and of a gateway, in bytes. An image with a longer one is not sound.
+pub const MEDIA_FLAGS_COLUMN_MAX: usize = 255;
 
-/// The longest tag by which a branch is deleted at its media node; one with a longer tag goes with its call.
+/// Both of them together, with a blank between them, in bytes.
+pub const MEDIA_FLAGS_MAX: usize = 2 * MEDIA_FLAGS_COLUMN_MAX + 1;
+
+/// The longest tag by which a branch is deleted at its media node, or a CANCEL is answered; a branch with a longer one goes with its call, and
+/// the CANCEL gets a tag of our own.
 pub const TAG_MAX: usize = 128;
 
 /// Responses of one branch that may wait behind one whose SDP is with a media node.

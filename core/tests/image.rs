@@ -67,4 +67,8 @@ fn numbers_that_mean_nothing_are_refused() {
         assert_eq!(verdict(|record| record.refuse_code = status, |_| {}), Err(ImageError::Malformed), "{status}");
     }
     assert_eq!(verdict(|_| {}, |record| record.port = 0), Err(ImageError::Malformed));
+    for (bytes, expected) in [(255, Ok(())), (256, Err(ImageError::Malformed))] {
+        assert_eq!(verdict(|record| record.media_flags = "f".repeat(bytes), |_| {}), expected);
+        assert_eq!(verdict(|_| {}, |record| record.media_flags = "f".repeat(bytes)), expected);
+    }
 }

@@ -12,7 +12,7 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,18 +22,20 @@ use corelane_core::engine::{Listener, Settings};
 use corelane_core::routing::ListenerSlot;
 use corelane_core::siphash::Key;
 use corelane_core::steering::{ShardIndex, Steering};
-use corelane_core::{Counters, Endpoint, Instant};
+use corelane_core::{Counters, Endpoint};
 use corelane_shard::journal::{self, JournalError};
 use corelane_shard::{JournalReader, Journals, Node, NodeSpec, ShardFailed, ShardSpec, SteeringInUse};
 
 use crate::config::choice::io_word;
 use crate::config::{self, Config};
-use crate::control::{ClientSpec, ControlCore, MediaHandle, MediaParts, NoNodes};
+use crate::control::counter::Shared;
+use crate::control::{ClientSpec, ControlCore, Found, MediaHandle, MediaParts, NoNodes};
 use crate::daily;
 use crate::image::{self, Loaded};
 use crate::listeners::{self, Bound, InUse};
 use crate::machine;
 use crate::problem::{Place, Problem, any_error};
+use crate::reload::{MediaTable, Reloaded};
 use crate::report::Bill;
 use crate::routes;
 use crate::rtpengine::client::ClientSettings;
@@ -68,7 +70,7 @@ pub fn prepare(config: Config) -> Result<(Prepared, Vec<Problem>), Vec<Problem>>
     let image = match &state {
         Some(_) => image::compile_or_last_good(&config, &mut problems),
         None => {
-            image::check_tables(&config.routes.value, &mut problems);
+            image::check_tables(&config, &mut problems);
             None
         }
     };
@@ -79,12 +81,7 @@ pub fn prepare(config: Config) -> Result<(Prepared, Vec<Problem>), Vec<Problem>>
         problems.extend(found);
         problems.extend(listeners::try_bind(&bound, InUse::Error));
     }
-    let relayed = image.as_ref().is_some_and(|image| !image.media_nodes.is_empty());
-    let bill = Bill {
-        caps: image.as_ref().map(|image| image.caps),
-        media_sessions: relayed.then(|| ClientSpec::bytes(config.calls_max.value)),
-        ..Bill::of(&config)
-    };
+    let bill = Bill::of(&config, image.as_ref().map(|image| (image.caps, !image.media_nodes.is_empty())));
     problems.extend(bill.against(&config, machine::memory_bytes(), machine::memory_available_bytes()));
     match (state, secret, identity, image) {
         (Some(state), Some(secret), Some(identity), Some(image)) if !any_error(&problems) => {
@@ -99,12 +96,16 @@ pub fn prepare(config: Config) -> Result<(Prepared, Vec<Problem>), Vec<Problem>>
 #[must_use]
 pub fn check(config: &Config) -> (Vec<Problem>, Option<String>) {
     let mut problems = crate::state::inspect(&config.state_dir.value);
-    let tables = image::check_tables(&config.routes.value, &mut problems);
-    let (bound, found) = tables.map_or_else(Default::default, |declared| listeners::bind(&declared, config));
+    if let Some(directory) = &config.journal_dir {
+        let problem = |(path, error): (PathBuf, io::Error)| no_journal(&path, &error);
+        problems.extend(crate::state::writable(&directory.value).map_err(problem).err());
+    }
+    let tables = image::check_tables(config, &mut problems);
+    let (bound, found) = tables.as_ref().map_or_else(Default::default, |read| listeners::bind(&read.listeners, config));
     problems.extend(found);
     // A running corelane holds its ports: that is no reason to refuse its next configuration.
     problems.extend(listeners::try_bind(&bound, InUse::Warning));
-    let bill = Bill::of(config);
+    let bill = Bill::of(config, tables.map(|read| (read.caps, read.relays)));
     problems.extend(bill.against(config, machine::memory_bytes(), machine::memory_available_bytes()));
     let summary = (!any_error(&problems)).then(|| summary(&bill, &bound));
     (problems, summary)
@@ -142,9 +143,10 @@ impl Prepared {
             shards.push(ShardSpec { settings: self.settings(ShardIndex(index), &caps)?, cpu: *cpu });
         }
         let client = self.client();
-        if !self.image.media_nodes.is_empty() {
-            // Made again by whoever serves it; but what cannot be made is told now.
-            drop(client.make(Instant::ZERO).map_err(|error| no_journal(client.path(), &error))?);
+        if !self.image.media_nodes.is_empty() || client.path().exists() {
+            // Opened again by whoever serves it; but what is wrong with it is told now.
+            let found = client.survey().map_err(|error| no_sessions(client.path(), &error))?;
+            warnings.extend(left_behind(client.path(), &found));
         }
         let Journals { writers, readers, .. } = journals;
         let tasks = vec![
@@ -164,6 +166,7 @@ impl Prepared {
         let bus = node.take_bus().expect("a new node has it");
         let nodes = self.image.media_nodes;
         let config::Media { sockets, reconcile_interval, .. } = self.config.media;
+        let table = MediaTable::new(&self.config.routes.value, nodes.clone(), self.image.media_sets);
         // Nodes that were taken out of the tables may still be owed something.
         let media = if nodes.is_empty() && !client.path().exists() {
             control.serve_media(MediaParts {
@@ -179,7 +182,7 @@ impl Prepared {
             control.serve_media(MediaParts { bus, journals: readers, nodes, sockets, reconcile_interval, make })?
         };
         let slow = SlowWork::start(tasks, control.shared())?;
-        Ok((Running { node, media, slow, config: self.config, _state: self.state }, warnings))
+        Ok((Running { node, media, table, slow, config: self.config, _state: self.state }, warnings))
     }
 
     /// How this start asks media nodes.
@@ -238,6 +241,8 @@ impl Prepared {
 pub struct Running {
     node: Node,
     media: MediaHandle,
+    /// The media nodes in force.
+    table: MediaTable,
     slow: SlowWork,
     config: Config,
     _state: StateDir,
@@ -280,23 +285,42 @@ impl Running {
         &self.media
     }
 
+    /// Reads table `media_node` again; calls go on meanwhile. May wait for the disk.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it; nothing has changed then.
+    pub fn reload(&mut self) -> Result<Reloaded, Vec<Problem>> {
+        self.table.reload(&self.media)
+    }
+
     /// The counters of every shard, at most a second old.
     #[must_use]
     pub fn counters(&self) -> Vec<Counters> {
         (0..self.config.shards()).map(|shard| self.node.counters(ShardIndex(shard))).collect()
     }
 
-    /// Stops the shards, waits for them, and gives their last counters. The control core goes on: it has their last records to read.
-    ///
-    /// # Errors
-    /// A shard that had ended before it was told to.
-    pub fn stop(self) -> Result<Vec<Counters>, ShardFailed> {
+    /// Stops the shards, then who reads what they have left behind. The state directory is given back last: whoever takes it next finds all debts
+    /// in their table.
+    #[must_use]
+    pub fn stop(self, control: ControlCore) -> Stopped {
         self.node.stop();
-        let stopped = self.node.join();
+        let shards = self.node.join();
         // After the shards: their last calls count, too.
         self.slow.stop();
-        stopped
+        let control = control.stop();
+        Stopped { shards, control, media: self.media.counters() }
     }
+}
+
+/// What a node counted to its end.
+#[derive(Debug)]
+pub struct Stopped {
+    /// Of each shard; or the one that had ended before it was told to.
+    pub shards: Result<Vec<Counters>, ShardFailed>,
+    /// Of the control core.
+    pub control: Arc<Shared>,
+    /// Of media control.
+    pub media: Vec<(&'static str, u64)>,
 }
 
 /// Brings journals and media sessions to the disk once a second: what the process has written outlives it anyway, and the machine's end only so.
@@ -315,6 +339,33 @@ fn syncer(journals: &[JournalReader], sessions: &Path) -> io::Result<Task> {
         failing = failed.is_some();
     };
     Ok(Task { every: Duration::from_secs(1), run: Box::new(run) })
+}
+
+fn no_sessions(path: &Path, error: &io::Error) -> Problem {
+    Problem::error(
+        Place::file(path),
+        format!("the table of media sessions cannot be kept here: {error}"),
+        "make its directory one with room for it, see the memory bill, or name another with `--journal-dir`",
+    )
+}
+
+/// What is told of a table that could not be read whole.
+fn left_behind(path: &Path, found: &Found) -> Option<Problem> {
+    let elsewhere =
+        "corelane ends such sessions at nodes whose rtpengine has `listen-tcp-ng`, time-outs of rtpengine do at others";
+    match found {
+        Found::Good => None,
+        Found::Torn(records) => Some(Problem::warning(
+            Place::file(path),
+            format!("{records} records of media sessions are damaged, and the deletes that they owe are not known"),
+            format!("{elsewhere}; look at the disk, unless the machine lost its power"),
+        )),
+        Found::Other(aside) => Some(Problem::warning(
+            Place::file(aside),
+            "the table of media sessions was no table of this version, and was put aside here; the deletes in it are not known",
+            format!("{elsewhere}; the file may be removed"),
+        )),
+    }
 }
 
 fn no_journal(path: &Path, error: &io::Error) -> Problem {

@@ -9,11 +9,11 @@
 //! | file | what |
 //! | --- | --- |
 //! | `media.rs`, `machine.rs`, `client.rs` | the media task, who decides in it, and that the ng client does |
-//! | `sockets.rs`, `names.rs` | towards media nodes |
+//! | `nodes.rs`, `sockets.rs`, `names.rs`, `lists.rs` | which media nodes there are, and the ways to them |
 //! | [`counter`] | what is counted here |
 //!
 //! What it hears it hands on as [`Request`]s; the main thread acts on them, because printing to a pipe that nobody reads
-//! blocks, and nothing here may. SIGTERM and SIGINT ask to stop, SIGUSR1 asks for a report.
+//! blocks, and nothing here may. SIGTERM and SIGINT ask to stop, SIGUSR1 asks for a report, SIGHUP to read the media nodes again.
 //!
 //! A panic of a task is counted, and the task starts again; calls go on meanwhile. A panic of the control core itself ends it: the main
 //! thread sees the requests end. Slow work (slow.rs) is treated alike. Everywhere else a panic aborts the process ([`abort_on_panic`]): a shard whose engine is in an unknown state must not answer another datagram.
@@ -24,10 +24,12 @@ mod lists;
 mod machine;
 mod media;
 mod names;
+mod nodes;
 mod sockets;
 
 use std::cell::RefCell;
 use std::io;
+use std::pin::Pin;
 use std::process;
 use std::rc::Rc;
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -42,7 +44,7 @@ use tokio::task::{LocalSet, spawn_local};
 use crate::problem::{Place, Problem};
 use crate::slow;
 
-pub use client::ClientSpec;
+pub use client::{ClientSpec, Found};
 pub use machine::{MediaMachine, MediaNode, NoNodes, Outputs};
 pub use media::{MediaHandle, MediaParts};
 
@@ -56,11 +58,13 @@ pub enum Request {
     Stop(&'static str),
     /// Print counters and gauges.
     Report,
+    /// Read table `media_node` again.
+    Reload,
 }
 
-/// Starts a task on the control core's thread; what it gives back runs there once more at the end.
+/// Starts a task on the control core's thread; what it gives back is waited for there at the end.
 type Service = Box<dyn FnOnce() -> Finish + Send>;
-type Finish = Box<dyn FnOnce()>;
+type Finish = Pin<Box<dyn Future<Output = ()>>>;
 
 /// The running control core.
 #[derive(Debug)]
@@ -124,12 +128,12 @@ impl ControlCore {
                 Ok(media) => {
                     let media = Rc::new(RefCell::new(media));
                     drop(spawn_local(media::supervise(Rc::clone(&media))));
-                    Box::new(move || media.borrow_mut().finish())
+                    Box::pin(media::finish(media))
                 }
                 Err(error) => {
                     // New calls get 503 from their shards: the rings fill and nobody reads them.
                     eprintln!("corelane: media control cannot start: {error}");
-                    Box::new(|| {})
+                    Box::pin(async {})
                 }
             }
         };
@@ -193,7 +197,9 @@ fn serve(
                 _ = &mut stopped => break,
             }
         }
-        finish.into_iter().for_each(|finish| finish());
+        for finish in finish {
+            finish.await;
+        }
     });
     drop(tasks);
     // A look-up that hangs holds a thread of the runtime, and nobody waits for it.
@@ -205,6 +211,7 @@ struct Signals {
     terminate: Signal,
     interrupt: Signal,
     report: Signal,
+    reload: Signal,
 }
 
 impl Signals {
@@ -213,6 +220,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             report: signal(SignalKind::user_defined1())?,
+            reload: signal(SignalKind::hangup())?,
         })
     }
 
@@ -221,6 +229,7 @@ impl Signals {
             _ = self.terminate.recv() => Request::Stop("SIGTERM"),
             _ = self.interrupt.recv() => Request::Stop("SIGINT"),
             _ = self.report.recv() => Request::Report,
+            _ = self.reload.recv() => Request::Reload,
         }
     }
 }
@@ -274,7 +283,7 @@ mod tests {
 
     #[test]
     fn stops_without_a_signal() {
-        let control = ControlCore::start(None).expect("a thread, a runtime and three signals");
+        let control = ControlCore::start(None).expect("a thread, a runtime and four signals");
         assert_eq!(control.stop().value(counter::Counter::Panics), 0);
     }
 }

@@ -33,6 +33,8 @@ pub struct Loaded {
     pub providers: Vec<daily::Provider>,
     /// Its media nodes.
     pub media_nodes: Vec<MediaNode>,
+    /// Its enabled providers that name a set of media nodes, each with its set.
+    pub media_sets: Vec<(u32, u32)>,
     /// Rows of the table of caps for it.
     pub caps: CapsSize,
     /// One line for the operator: what is in it.
@@ -100,16 +102,32 @@ pub fn compile(directory: &Path, path: &Path) -> Result<Vec<Problem>, Vec<Proble
     }
 }
 
-/// Reads, checks and compiles the tables without writing anything: their listeners, or nothing and the reasons among the problems.
-pub(crate) fn check_tables(directory: &Path, problems: &mut Vec<Problem>) -> Option<Vec<Declared>> {
+/// What a start with some tables would have of them.
+pub(crate) struct Read {
+    pub(crate) listeners: Vec<Declared>,
+    pub(crate) caps: CapsSize,
+    /// Whether there are media nodes.
+    pub(crate) relays: bool,
+}
+
+/// Reads, checks and compiles the tables without writing anything. `None` where they do not compile; the reasons are among the problems then.
+pub(crate) fn check_tables(config: &Config, problems: &mut Vec<Problem>) -> Option<Read> {
+    let directory = &config.routes.value;
+    // Slots are those that a start would give: they go on from the image that is there, and the table of caps is as large as they are.
+    let before = open(&config.image()).ok();
+    let before = before.as_ref().map(MappedImage::image).filter(|image| image.verify().is_ok());
     let compiled = directory_exists(directory).and_then(|()| {
         let told = |rows: Vec<routes::Problem>| rows.iter().map(|row| row_problem(directory, row)).collect::<Vec<_>>();
         let tables = routes::load(directory).map_err(told)?;
         problems.extend(routes::warnings(&tables).iter().map(|row| row_problem(directory, row).as_warning()));
-        routes::compile(&tables, None).map_err(told)
+        routes::compile(&tables, before).map_err(told)
     });
     match compiled {
-        Ok(bytes) => Some(declared(&Image::open(&bytes).expect("the encoder writes what the reader reads"))),
+        Ok(bytes) => {
+            let image = Image::open(&bytes).expect("the encoder writes what the reader reads");
+            let relays = !image.tables().media_nodes.is_empty();
+            Some(Read { listeners: declared(&image), caps: CapsSize::for_image(&image), relays })
+        }
         Err(found) => {
             problems.extend(found);
             None
@@ -129,7 +147,7 @@ fn directory_exists(directory: &Path) -> Result<(), Vec<Problem>> {
 }
 
 /// A problem with a row, which says `why; cure` in one sentence.
-fn row_problem(directory: &Path, row: &routes::Problem) -> Problem {
+pub(crate) fn row_problem(directory: &Path, row: &routes::Problem) -> Problem {
     let path = directory.join(&row.file);
     let place = match row.line.and_then(|line| u32::try_from(line).ok()) {
         Some(line) => Place::Line(path, line),
@@ -158,6 +176,7 @@ pub fn load(path: &Path) -> Result<Loaded, Problem> {
         listeners: declared(image),
         providers: providers(image),
         media_nodes: media_nodes(image),
+        media_sets: media_sets(image),
         caps: CapsSize::for_image(image),
         summary: summary(image),
         warnings,
@@ -250,6 +269,15 @@ fn declared(image: &Image<'_>) -> Vec<Declared> {
 fn providers(image: &Image<'_>) -> Vec<daily::Provider> {
     let slots = (0..image.tables().providers.len()).map_while(|slot| u16::try_from(slot).ok()).map(ProviderSlot);
     slots.filter_map(|slot| image.provider(slot).map(|provider| (provider.id, slot))).collect()
+}
+
+/// The enabled providers of an image that name a set of media nodes.
+fn media_sets(image: &Image<'_>) -> Vec<(u32, u32)> {
+    let providers = image.tables().providers.iter().filter_map(|place| match place {
+        ArchivedPlace::Taken(record) if record.enabled => Some(record),
+        _ => None,
+    });
+    providers.filter_map(|row| Some((row.id.to_native(), row.media_set.as_ref()?.to_native()))).collect()
 }
 
 fn media_nodes(image: &Image<'_>) -> Vec<MediaNode> {

@@ -11,6 +11,7 @@
 //! | [`rtpengine`] | media control |
 //! | [`boot`] | all of that in the one safe order, up to running shards |
 //! | [`control`] | the control core's thread; signals |
+//! | [`reload`] | what a running node takes from the tables again |
 //! | [`slow`] | what may wait for a disk |
 //! | [`report`] | memory bill and counter lines |
 
@@ -22,6 +23,7 @@ pub mod image;
 pub mod listeners;
 pub mod machine;
 pub mod problem;
+pub mod reload;
 pub mod report;
 pub mod routes;
 pub mod rtpengine;

@@ -22,8 +22,10 @@ use corelane_core::engine::{BillLine, Budget};
 use corelane_shard::{BUS_BYTES, journal};
 
 use crate::config::Config;
+use crate::control::ClientSpec;
 use crate::control::counter::{Shared, TABLE as CONTROL};
 use crate::problem::{Place, Problem};
+use crate::rtpengine::client::SESSION_BYTES;
 use crate::rtpengine::sessions::RECORD;
 
 /// What the engines of a node will take, known before any of it is taken (SPEC I8).
@@ -35,17 +37,21 @@ pub struct Bill {
     pub shards: u8,
     /// The table of caps, which all shards share; known with the image.
     pub caps: Option<CapsSize>,
-    /// Bytes of the table of media sessions, where there are media nodes.
-    pub media_sessions: Option<usize>,
+    /// Records of the table of media sessions, where there are media nodes or something is owed to some.
+    pub media_sessions: Option<u32>,
 }
 
 impl Bill {
-    /// The bill of a configuration.
+    /// The bill of a configuration, with what its tables add to it, where they are known: rows of caps, and whether there are media nodes. `check` and
+    /// `run` have it from here alike.
     #[must_use]
-    pub fn of(config: &Config) -> Bill {
+    pub fn of(config: &Config, tables: Option<(CapsSize, bool)>) -> Bill {
         let shards = config.shards();
-        let budget = Budget::for_shard(config.calls_max.value, config.cps_max.value, shards, &config.timers);
-        Bill { budget, shards, caps: None, media_sessions: None }
+        let calls = config.calls_max.value;
+        let budget = Budget::for_shard(calls, config.cps_max.value, shards, &config.timers);
+        let relays = tables.is_some_and(|(_, relays)| relays) || ClientSpec::left(config.journal_dir());
+        let media_sessions = relays.then(|| ClientSpec::records(calls));
+        Bill { budget, shards, caps: tables.map(|(caps, _)| caps), media_sessions }
     }
 
     /// Bytes of one shard: its engine, its way to the control core, its journal.
@@ -62,11 +68,24 @@ impl Bill {
         self.budget.bill().into_iter().chain([ring, journal])
     }
 
+    /// What all shards share.
+    fn once(&self) -> impl Iterator<Item = BillLine> {
+        let caps = self.caps.map(|caps| {
+            let rows = caps.providers + caps.carriers + caps.gateways;
+            BillLine { name: "caps", count: u32::try_from(rows).unwrap_or(u32::MAX), bytes: caps.bytes() }
+        });
+        let media = self.media_sessions.into_iter().flat_map(|count| {
+            let of = |name, each| BillLine { name, count, bytes: each * count as usize };
+            [of("media sessions (a file)", RECORD), of("their SDP, at most", SESSION_BYTES)]
+        });
+        caps.into_iter().chain(media)
+    }
+
     /// Bytes of all engines and of what they share.
     #[must_use]
     pub fn node_bytes(&self) -> u64 {
-        let once = self.caps.map_or(0, |caps| caps.bytes()) + self.media_sessions.unwrap_or(0);
-        self.shard_bytes() * u64::from(self.shards) + once as u64
+        let once: u64 = self.once().map(|line| line.bytes as u64).sum();
+        self.shard_bytes() * u64::from(self.shards) + once
     }
 
     /// Compares the bill with what the machine has. `total` bounds what can ever be had, `available` is free now.
@@ -92,18 +111,10 @@ impl Bill {
 impl fmt::Display for Bill {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(out, "memory: {} a shard, {} in all", size(self.shard_bytes()), size(self.node_bytes()))?;
-        for BillLine { name, count, bytes } in self.lines() {
+        let once = self.once().map(|line| (line, "  (once for all)"));
+        for (BillLine { name, count, bytes }, note) in self.lines().map(|line| (line, "")).chain(once) {
             let each = bytes as u64 / u64::from(count.max(1));
-            writeln!(out, "  {name:<26} {count:>9} x {each:>7} B {:>10}", size(bytes as u64))?;
-        }
-        if let Some(caps) = self.caps {
-            let (rows, bytes) = (caps.providers + caps.carriers + caps.gateways, caps.bytes());
-            let each = bytes / rows.max(1);
-            writeln!(out, "  {:<26} {rows:>9} x {each:>7} B {:>10}  (once for all)", "caps", size(bytes as u64))?;
-        }
-        if let Some(bytes) = self.media_sessions {
-            let (name, records, each) = ("media sessions (a file)", bytes / RECORD, RECORD);
-            writeln!(out, "  {name:<26} {records:>9} x {each:>7} B {:>10}  (once for all)", size(bytes as u64))?;
+            writeln!(out, "  {name:<26} {count:>9} x {each:>7} B {:>10}{note}", size(bytes as u64))?;
         }
         Ok(())
     }
@@ -202,7 +213,7 @@ mod tests {
     #[test]
     fn a_bill_adds_up_and_is_held_against_the_machine() {
         let (config, _) = crate::config::Given::default().resolve(&[0, 1, 2]);
-        let bill = Bill::of(&config);
+        let bill = Bill::of(&config, None);
         assert_eq!(bill.node_bytes(), 2 * bill.shard_bytes());
         let text = bill.to_string();
         assert!(text.starts_with(&format!(
@@ -212,9 +223,13 @@ mod tests {
         )));
         assert_eq!(text.lines().count(), 1 + bill.lines().count());
 
-        let media = Bill { media_sessions: Some(10 * RECORD), ..bill.clone() };
-        assert_eq!(media.node_bytes(), bill.node_bytes() + 10 * RECORD as u64);
-        assert_eq!(media.to_string().lines().count(), text.lines().count() + 1);
+        let caps = CapsSize { providers: 1, carriers: 2, gateways: 3, addresses: 4 };
+        let whole = Bill::of(&config, Some((caps, true)));
+        let media = u64::from(ClientSpec::records(60_000)) * (RECORD + SESSION_BYTES) as u64;
+        assert_eq!(whole.node_bytes(), bill.node_bytes() + caps.bytes() as u64 + media);
+        assert_eq!(whole.to_string().lines().count(), text.lines().count() + 3);
+        let direct = Bill::of(&config, Some((caps, false)));
+        assert_eq!(direct.node_bytes(), bill.node_bytes() + caps.bytes() as u64);
 
         let bytes = bill.node_bytes();
         assert_eq!(bill.against(&config, Some(bytes), Some(bytes)), None);

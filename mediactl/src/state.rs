@@ -158,19 +158,32 @@ fn parse_identity(text: &str) -> Option<Identity> {
 /// as it can be made.
 #[must_use]
 pub fn inspect(path: &Path) -> Vec<Problem> {
-    let existing = path.ancestors().find(|ancestor| ancestor.as_os_str().is_empty() || ancestor.exists());
-    let existing = existing.filter(|ancestor| !ancestor.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if !existing.is_dir() {
-        return vec![unusable(existing, &io::Error::from(io::ErrorKind::NotADirectory))];
+    let mut problems = Vec::new();
+    if let Err((place, error)) = writable(path) {
+        problems.push(unusable(&place, &error));
+        if !path.is_dir() {
+            return problems;
+        }
     }
-    // An unnamed file is the one honest test of "may I write here": permission bits do not know of root, ACLs or read-only mounts.
-    let probe = tempfile_probe(existing);
-    let mut problems: Vec<Problem> = probe.err().map(|error| unusable(existing, &error)).into_iter().collect();
     match read_secret(path) {
         Ok(_) => problems.extend(secret_is_open(path)),
         Err(problem) => problems.push(problem),
     }
     problems
+}
+
+/// Whether files can be made in a directory, which may be missing as long as it can be made; finds out without leaving anything.
+///
+/// # Errors
+/// What is in the way, and why.
+pub fn writable(path: &Path) -> Result<(), (PathBuf, io::Error)> {
+    let existing = path.ancestors().find(|ancestor| ancestor.as_os_str().is_empty() || ancestor.exists());
+    let existing = existing.filter(|ancestor| !ancestor.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !existing.is_dir() {
+        return Err((existing.to_path_buf(), io::Error::from(io::ErrorKind::NotADirectory)));
+    }
+    // A file is the one honest test of "may I write here": permission bits do not know of root, ACLs or read-only mounts.
+    probe(existing).map_err(|error| (existing.to_path_buf(), error))
 }
 
 /// A warning when others may read the secret.
@@ -188,7 +201,7 @@ pub fn secret_is_open(path: &Path) -> Option<Problem> {
 }
 
 /// Makes and removes a file in a directory.
-fn tempfile_probe(directory: &Path) -> io::Result<()> {
+fn probe(directory: &Path) -> io::Result<()> {
     let path = directory.join(format!(".corelane-check-{}", std::process::id()));
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
     fs::remove_file(&path)

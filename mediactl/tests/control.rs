@@ -144,6 +144,10 @@ struct Seen {
     go_on: bool,
     ended: Vec<u64>,
     unreachable: u32,
+    /// The nodes of the last that was told of them, and which of them take calls.
+    nodes: Vec<(u32, bool)>,
+    /// A node that holds something.
+    holds: Option<u32>,
 }
 
 /// Asks the first node that is known and enabled; panics where the SDP, or the number of an ended call, says so, and stands still where it
@@ -163,6 +167,8 @@ impl Machine {
 
 impl MediaMachine for Machine {
     fn configure(&mut self, _: Instant, nodes: Vec<NodeConfig>) {
+        let told = nodes.iter().map(|node| (node.id, node.admin == Admin::Enabled)).collect();
+        self.seen.lock().expect("no panic holds it").nodes = told;
         self.nodes = nodes;
     }
     fn on_request(&mut self, _: Instant, shard: u16, request: &MediaRequest<'_>, out: &mut impl Outputs) {
@@ -204,6 +210,15 @@ impl MediaMachine for Machine {
     fn on_timeout(&mut self, _: Instant, _: &mut impl Outputs) {}
     fn next_timeout(&self) -> Instant {
         Instant::NEVER
+    }
+    fn holds(&self, node: u32) -> bool {
+        self.seen.lock().expect("no panic holds it").holds == Some(node)
+    }
+    fn answers(&self, _: u32) -> bool {
+        true
+    }
+    fn pays(&self, _: Instant) -> bool {
+        false
     }
     fn counters(&mut self, each: &mut dyn FnMut(&'static str, u64)) {
         each("test_asked", self.asked.len() as u64);
@@ -346,26 +361,46 @@ fn a_dead_node_is_told_by_the_kernel_and_delays_no_shard() {
     let port = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port nobody has").port();
     let silent = UdpSocket::bind("127.0.0.1:0").expect("loopback");
     let silent_port = silent.local_addr().expect("bound").port();
-    let world = World::start(directory.path(), vec![row(1, "127.0.0.1", port), row(2, "127.0.0.1", silent_port)]);
-    for node in [1, 2] {
+    let mut rows = vec![row(1, "127.0.0.1", port), row(2, "127.0.0.1", silent_port)];
+    let world = World::start(directory.path(), rows.clone());
+    for node in 0..2 {
         for number in 0..100 {
             world.say("ask sdp");
             world.say(&format!("{number}"));
             assert_eq!(world.hear(), format!("{number}"), "what needs no media waits for nobody");
         }
-        world.until(|world| world.media.enable(node, false));
+        rows[node].enabled = false;
+        world.until(|world| world.media.take_nodes(rows.clone()));
     }
     world.until(|world| world.seen.lock().expect("no panic").unreachable > 0);
     world.until(|world| {
         world.say("ask sdp");
         world.hear() == "NoNode 0 "
     });
-    world.until(|world| world.media.enable(2, true));
+    rows[1].enabled = true;
+    world.until(|world| world.media.take_nodes(rows.clone()));
     silent.set_read_timeout(Some(Duration::from_secs(30))).expect("a timeout");
     let mut buffer = [0; 64];
     while silent.recv(&mut buffer).is_ok_and(|length| !buffer[..length].ends_with(b"again")) {
         world.say("ask again");
     }
+    world.stop();
+}
+
+#[test]
+fn a_node_without_a_row_is_forgotten_when_nothing_is_owed_there() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let rows = [row(1, "127.0.0.1", echo_node()), row(2, "127.0.0.1", echo_node())];
+    let world = World::start(directory.path(), rows.to_vec());
+    let told = |nodes: &[(u32, bool)]| world.until(|world| world.seen.lock().expect("no panic").nodes == nodes);
+    told(&[(1, true), (2, true)]);
+    world.seen.lock().expect("no panic").holds = Some(1);
+    assert!(world.media.take_nodes(vec![rows[1].clone()]));
+    told(&[(2, true), (1, false)]);
+    world.say("ask sdp");
+    assert_eq!(world.hear(), "Done 2 sdp");
+    world.seen.lock().expect("no panic").holds = None;
+    told(&[(2, true)]);
     world.stop();
 }
 
@@ -457,6 +492,11 @@ type Asked = Arc<Mutex<Vec<(String, String)>>>;
 
 /// A media node that speaks ng, as far as these tests need it.
 fn ng_node() -> (u16, Asked) {
+    ng_node_deaf_to("")
+}
+
+/// The same, but for a verb that it hears and never answers.
+fn ng_node_deaf_to(deaf: &'static str) -> (u16, Asked) {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback");
     let port = socket.local_addr().expect("bound").port();
     let asked: Asked = Arc::default();
@@ -477,7 +517,11 @@ fn ng_node() -> (u16, Asked) {
                 "offer" | "answer" => "d6:result2:ok3:sdp7:relayede",
                 _ => "d6:result2:oke",
             };
+            let answers = verb != deaf;
             heard.lock().expect("no panic").push((verb, after("7:call-id").unwrap_or_default()));
+            if !answers {
+                continue;
+            }
             let _ = socket.send_to(format!("{cookie} {reply}").as_bytes(), from);
         }
     });
@@ -489,21 +533,60 @@ fn asked(asked: &Asked, verb: &str) -> Vec<String> {
     asked.iter().filter(|(asked, _)| asked == verb).map(|(_, session)| session.clone()).collect()
 }
 
+/// A world with the product's client, whose one node is at this port.
+fn with_client(directory: &Path, port: u16, boot: u64) -> World {
+    let settings = ClientSettings {
+        origin: Origin { node: 5, boot },
+        sockets: 4,
+        deadline: Duration::from_secs(2),
+        orphan_age: Duration::from_secs(60),
+    };
+    let client = ClientSpec::new(directory, 100, settings);
+    World::with(directory, vec![row(9, "127.0.0.1", port)], Box::new(move |now| client.make(now)))
+}
+
+/// The call of these tests on its node, in a boot.
+fn session(boot: u64) -> String {
+    format!("5-{boot:016x}-{:016x}-{:08x}", REQUEST.call.call_hash, REQUEST.call.pass)
+}
+
+/// Ends the call and stops the world at once; what the next one finds owed.
+fn ended_and_stopped(port: u16) -> u64 {
+    let directory = tempfile::tempdir().expect("a directory");
+    let world = with_client(directory.path(), port, 100);
+    world.say("ask v=0");
+    assert_eq!(world.hear(), "Done 9 relayed");
+    world.say("end 1");
+    world.say("last");
+    assert_eq!(world.hear(), "last", "the end lies in the journal");
+    world.stop();
+    let world = with_client(directory.path(), port, 101);
+    let owed = |world: &World| world.media.counters().iter().find(|(name, _)| *name == "media_records_owed").copied();
+    world.until(|world| owed(world).is_some());
+    let owed = owed(&world).expect("just seen").1;
+    world.stop();
+    owed
+}
+
+#[test]
+fn the_end_waits_for_deletes_that_are_due() {
+    let (port, node) = ng_node();
+    assert_eq!(ended_and_stopped(port), 0, "nothing is left to the next start");
+    assert_eq!(asked(&node, "delete"), [session(100)]);
+}
+
+#[test]
+fn what_no_node_acknowledges_stays_owed_over_the_end() {
+    let (port, node) = ng_node_deaf_to("delete");
+    assert_eq!(ended_and_stopped(port), 1);
+    assert!(asked(&node, "delete").len() >= 2, "by both of them");
+}
+
 #[test]
 fn the_ng_client_relays_and_pays_what_a_call_owes_over_restarts_too() {
     let directory = tempfile::tempdir().expect("a directory");
     let (port, node) = ng_node();
-    let start = |boot| {
-        let settings = ClientSettings {
-            origin: Origin { node: 5, boot },
-            sockets: 4,
-            deadline: Duration::from_secs(2),
-            orphan_age: Duration::from_secs(60),
-        };
-        let client = ClientSpec::new(directory.path(), 100, settings);
-        World::with(directory.path(), vec![row(9, "127.0.0.1", port)], Box::new(move |now| client.make(now)))
-    };
-    let session = |boot| format!("5-{boot:016x}-{:016x}-{:08x}", REQUEST.call.call_hash, REQUEST.call.pass);
+    let start = |boot| with_client(directory.path(), port, boot);
 
     // A call that ends: `end 1` is the record of the very call that asks.
     let world = start(100);

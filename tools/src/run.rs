@@ -39,7 +39,7 @@ fn serve(config: corelane_mediactl::config::Config) -> Result<ExitCode, Vec<Prob
     let _ = writeln!(out, "corelane {}", env!("CARGO_PKG_VERSION"));
     let _ = prepared.write_summary(&mut out);
     let control = ControlCore::start(control_cpu).map_err(|problem| vec![problem])?;
-    let (running, warnings) = prepared.start(&control).map_err(|problem| vec![problem])?;
+    let (mut running, warnings) = prepared.start(&control).map_err(|problem| vec![problem])?;
     output::problems(&warnings);
     output::problems(running.steering_warning().as_slice());
     let _ = running.write_ready(&mut out);
@@ -49,21 +49,28 @@ fn serve(config: corelane_mediactl::config::Config) -> Result<ExitCode, Vec<Prob
                 let _ = report::write_control(&mut out, control.counters(), &running.media().counters());
                 let _ = report::write_counters(&mut out, &running.counters());
             }
+            Some(Request::Reload) => match running.reload() {
+                Ok(reloaded) => {
+                    output::problems(&reloaded.warnings);
+                    let _ = writeln!(out, "reload: {}", reloaded.summary);
+                }
+                Err(problems) => {
+                    output::problems(&problems);
+                    let _ = writeln!(out, "reload: refused, media nodes stay as they were");
+                }
+            },
             Some(Request::Stop(signal)) => break Some(signal),
             None => break None,
         }
     };
     let _ = writeln!(out, "stopping: {}", signal.unwrap_or("the control core was lost"));
-    let media = running.media().clone();
-    let stopped = running.stop();
-    // After the shards: it reads their last records.
-    let counters = control.stop();
-    let _ = report::write_control(&mut out, &counters, &media.counters());
-    match &stopped {
+    let stopped = running.stop(control);
+    let _ = report::write_control(&mut out, &stopped.control, &stopped.media);
+    match &stopped.shards {
         Ok(counters) => drop(report::write_counters(&mut out, counters)),
         Err(failed) => output::problems(&[Problem::error(Place::Machine, failed.to_string(), "")]),
     }
     let _ = writeln!(out, "stopped");
-    let good = signal.is_some() && stopped.is_ok();
+    let good = signal.is_some() && stopped.shards.is_ok();
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -7,7 +7,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::UdpSocket;
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio};
 
 use corelane_core::routing::build::Builder;
 use tempfile::TempDir;
@@ -89,6 +89,8 @@ struct Started {
     child: Child,
     out: BufReader<ChildStdout>,
     said: Vec<String>,
+    err: BufReader<ChildStderr>,
+    complained: String,
 }
 
 impl Started {
@@ -96,7 +98,8 @@ impl Started {
     fn start(mut command: Command) -> Started {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary runs");
         let out = BufReader::new(child.stdout.take().expect("piped"));
-        let mut started = Started { child, out, said: Vec::new() };
+        let err = BufReader::new(child.stderr.take().expect("piped"));
+        let mut started = Started { child, out, said: Vec::new(), err, complained: String::new() };
         started.read_until("ready");
         started
     }
@@ -107,12 +110,24 @@ impl Started {
         loop {
             let mut line = String::new();
             if self.out.read_line(&mut line).expect("text") == 0 {
-                let mut err = String::new();
-                let _ = self.child.stderr.take().map(|mut stderr| stderr.read_to_string(&mut err));
-                panic!("it ended before it said `{last}`:\n{}\n{err}", self.said.join("\n"));
+                let _ = self.err.read_to_string(&mut self.complained);
+                panic!("it ended before it said `{last}`:\n{}\n{}", self.said.join("\n"), self.complained);
             }
             self.said.push(line.trim_end().to_owned());
             if self.said.last().is_some_and(|line| line == last) {
+                return;
+            }
+        }
+    }
+
+    /// Reads what it complains of, up to a line that has `text`.
+    #[track_caller]
+    fn complains(&mut self, text: &str) {
+        loop {
+            let from = self.complained.len();
+            let length = self.err.read_line(&mut self.complained).expect("text");
+            assert_ne!(length, 0, "it ended before it complained of `{text}`:\n{}", self.complained);
+            if self.complained[from..].contains(text) {
                 return;
             }
         }
@@ -133,10 +148,9 @@ impl Started {
     fn stop(mut self) -> String {
         self.signal("-TERM");
         self.read_until("stopped");
-        let mut err = String::new();
-        self.child.stderr.take().expect("piped").read_to_string(&mut err).expect("text");
-        assert_eq!(self.child.wait().expect("a child").code(), Some(0), "{err}");
-        err
+        self.err.read_to_string(&mut self.complained).expect("text");
+        assert_eq!(self.child.wait().expect("a child").code(), Some(0), "{}", self.complained);
+        std::mem::take(&mut self.complained)
     }
 }
 
@@ -414,6 +428,140 @@ fn starts_from_tables_and_advertises() {
     let node = Started::start(place.corelane(NODE_ON_A_FREE_PORT));
     assert!(node.said[1].starts_with("routes: generation 2"), "compiled anew at each start: {:?}", node.said);
     node.stop();
+}
+
+/// The lines of the memory bill.
+fn bill(out: &str) -> Vec<&str> {
+    let from = out.lines().skip_while(|line| !line.starts_with("memory: "));
+    from.take_while(|line| line.starts_with("memory: ") || line.starts_with("  ")).collect()
+}
+
+#[test]
+fn check_and_run_have_one_bill() {
+    let place = Place::with_tables();
+    for media in ["", "1,192.0.2.20,2223\n"] {
+        place.write("routes/media_node.csv", format!("id,host,port\n{media}").as_bytes());
+        let told = place.output(&NODE_ON_A_FREE_PORT.replace("run", "check"));
+        let node = Started::start(place.corelane(NODE_ON_A_FREE_PORT));
+        let said = node.said.join("\n");
+        assert_eq!(bill(&told.out), bill(&said), "{}", told.err);
+        for line in ["  caps ", "  media sessions (a file) ", "  their SDP, at most "] {
+            let there = said.lines().any(|said| said.starts_with(line));
+            assert_eq!(there, line == "  caps " || !media.is_empty(), "{line}\n{said}");
+        }
+        node.stop();
+    }
+}
+
+/// A node that is not there keeps nobody from starting: it is told, and not used.
+#[test]
+fn media_nodes_that_are_not_there_are_told() {
+    let place = Place::with_tables();
+    let port = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port nobody has").port();
+    place.write(
+        "routes/media_node.csv",
+        format!("id,host,port\n1,no.such.name.invalid,2223\n2,127.0.0.1,{port}\n").as_bytes(),
+    );
+    let silent =
+        format!("corelane: media node 2 at 127.0.0.1:{port} does not answer: no new call is given to it until it does");
+    let unknown = "corelane: media node 1: `no.such.name.invalid` does not resolve";
+    for text in [&silent, unknown] {
+        let mut node = Started::start(place.corelane(NODE_ON_A_FREE_PORT));
+        node.complains(text);
+        node.stop();
+    }
+
+    // Somebody comes to be there.
+    let mut node = Started::start(place.corelane(NODE_ON_A_FREE_PORT));
+    node.complains(&silent);
+    let ng = UdpSocket::bind(("127.0.0.1", port)).expect("still nobody has it");
+    std::thread::spawn(move || {
+        let mut buffer = [0; 2048];
+        while let Ok((length, from)) = ng.recv_from(&mut buffer) {
+            let blank = buffer[..length].iter().position(|byte| *byte == b' ').expect("a cookie");
+            let reply = [&buffer[..=blank], b"d6:result4:ponge"].concat();
+            let _ = ng.send_to(&reply, from);
+        }
+    });
+    node.complains(&format!("corelane: media node 2 at 127.0.0.1:{port} answers again"));
+    node.stop();
+}
+
+#[test]
+fn a_place_where_no_journal_can_be_is_named_with_its_cure() {
+    let place = Place::with_tables();
+    place.write("a-file", b"");
+    place.write("routes/media_node.csv", b"id,host,port\n1,127.0.0.1,2223\n");
+    let expected = ["the journal of ended calls cannot be kept here: ", "or name another with `--journal-dir`"];
+    // Nobody may make a file in /proc, root or not: as on a disk that is mounted read-only.
+    for (journals, named) in [("a-file/journals", "error: a-file"), ("/proc/journals", "error: /proc")] {
+        for command in ["run", "check"] {
+            let command = NODE_ON_A_FREE_PORT.replacen("run", command, 1);
+            let told = place.output(&format!("{command} --journal-dir {journals}"));
+            told.fails_with(&expected);
+            told.fails_with(&[named]);
+            assert!(!told.out.contains("listening"), "{}", told.out);
+        }
+    }
+    let told = place.output(&format!("{} --journal-dir not/yet", NODE_ON_A_FREE_PORT.replacen("run", "check", 1)));
+    assert!(told.code == Some(0) && !place.path().join("not").exists(), "it can be made: {}", told.err);
+    // Where the table of sessions should be is something else.
+    fs::create_dir_all(place.path().join("state/media.sessions")).expect("a directory in the way");
+    place.output(NODE_ON_A_FREE_PORT).fails_with(&[
+        "error: state/media.sessions: the table of media sessions cannot be kept here: ",
+        "--journal-dir",
+    ]);
+}
+
+/// Debts that nobody can read are told; those that can be read are not lost with them.
+#[test]
+fn a_table_of_sessions_that_cannot_be_read_is_told() {
+    let place = Place::with_tables();
+    place.write("routes/media_node.csv", b"id,host,port,enabled\n1,127.0.0.1,2223,0\n");
+    let sessions = place.path().join("state/media.sessions");
+    let err = Started::start(place.corelane(NODE_ON_A_FREE_PORT)).stop();
+    assert!(!err.contains("media.sessions"), "it is new: {err}");
+    let fresh = fs::read(&sessions).expect("it was made");
+    assert!(fresh.iter().all(|byte| *byte == 0));
+
+    let another = b"what another program has left here, longer than the records of this one are";
+    place.write("state/media.sessions", another);
+    let err = Started::start(place.corelane(NODE_ON_A_FREE_PORT)).stop();
+    assert!(
+        err.contains("warning: state/media.sessions.other: the table of media sessions was no table of this version"),
+        "{err}"
+    );
+    assert!(err.contains("the file may be removed"), "{err}");
+    let aside = fs::read(place.path().join("state/media.sessions.other")).expect("put aside");
+    assert_eq!(aside[..another.len()], another[..]);
+
+    // A record of ours (docs/operating.md does not say how it looks: rtpengine/sessions.rs does), of which a byte was lost.
+    let mut torn = fresh;
+    torn[..4].copy_from_slice(b"CLM1");
+    torn[20] = 1;
+    place.write("state/media.sessions", &torn);
+    let err = Started::start(place.corelane(NODE_ON_A_FREE_PORT)).stop();
+    assert!(err.contains("warning: state/media.sessions: 1 records of media sessions are damaged"), "{err}");
+    assert!(err.contains("listen-tcp-ng"), "{err}");
+}
+
+/// Media that nobody would serve, and flags that nobody would understand, are found before a call finds them.
+#[test]
+fn media_of_the_tables_is_checked() {
+    let place = Place::with_tables();
+    place.write("routes/media_node.csv", b"id,set,host,port\n1,1,192.0.2.20,2223\n");
+    place.write(
+        "routes/provider.csv",
+        b"id,name,routing_group,media_set,media_flags\n7,north,1,2,ICE=maybe\n8,south,1,,call-id=1 symmetric\n",
+    );
+    let expected = [
+        "error: routes/provider.csv:2: media_set `2`: no media node is of this set",
+        "error: routes/provider.csv:2: media_flags `ICE=maybe`: `ICE` cannot be `maybe`",
+        "error: routes/provider.csv:3: media_flags `call-id=1 symmetric`: unknown key `call-id`",
+        "cure: add one to media_node.csv, or name one of the sets that there are (1), or none for any node",
+    ];
+    place.output("check --state-dir state --routes routes").fails_with(&expected);
+    place.output(NODE_ON_A_FREE_PORT).fails_with(&expected);
 }
 
 #[test]

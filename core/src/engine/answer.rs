@@ -8,6 +8,7 @@ use super::records::{ServerEvent, ServerRef};
 use super::{Engine, SHORT, Turn};
 use crate::counter::Counter;
 use crate::flow::{Endpoint, Flow};
+use crate::limits::TAG_MAX;
 use crate::memory::{BufferRef, Full, Resource};
 use crate::message::{Answer, Message, StartLine, Via, parse_ip, write_answer};
 use crate::siphash::Hasher;
@@ -161,6 +162,7 @@ impl Engine {
         status: u16,
         lines: &[u8],
     ) {
+        let rang = if status == 487 { self.ringing_tag(at) } else { None };
         let Some(transaction) = self.servers.find_mut(at) else { return };
         // A final answer replaces the provisional one. Its buffer is given back first, and the request's where that is at hand,
         // so that a refusal for want of memory finds the memory to be told.
@@ -176,14 +178,15 @@ impl Engine {
         {
             self.counters.count(counter);
         }
-        let tag = self.own_tag(call_hash, status);
+        let own = self.own_tag(call_hash, status);
+        let tag = rang.as_deref().unwrap_or(&own);
         let buffer = match (incoming, held) {
-            (Some(incoming), _) => self.compose_answer(incoming.message, incoming.source, status, &tag, lines),
+            (Some(incoming), _) => self.compose_answer(incoming.message, incoming.source, status, tag, lines),
             (None, Some(held)) => {
                 let mut writer = crate::message::Writer::new(&mut self.scratch);
                 let written = Message::parse(self.pool.bytes(held)).ok().and_then(|request| {
                     let source = Source::new(&request.via(), &request, flow);
-                    write_answer(&request, &answer(source, status, &tag, lines), &mut writer);
+                    write_answer(&request, &answer(source, status, tag, lines), &mut writer);
                     writer.finish().ok()
                 });
                 written.and_then(|bytes| self.pool.store(bytes).ok())
@@ -192,6 +195,35 @@ impl Engine {
         };
         // Without a buffer the answer is lost and not repeated; the state changes all the same, so that Timer H or J ends it.
         self.drive_server(turn, at, ServerEvent::Response(status), buffer);
+    }
+
+    /// 200 to the CANCEL of an INVITE, under the tag that the INVITE's final response will most probably have (RFC 3261 §9.2): that of its
+    /// ringing, which is the gateway's own, else ours. Without a transaction it is not repeated.
+    pub(crate) fn answer_cancel(
+        &mut self,
+        turn: &mut Turn<'_>,
+        incoming: &Incoming<'_, '_>,
+        invite: ServerRef,
+        server: Option<ServerRef>,
+    ) {
+        let own = self.own_tag(incoming.call_hash, 200);
+        let rang = self.ringing_tag(invite);
+        let tag = rang.as_deref().unwrap_or(&own);
+        let buffer = self.compose_answer(incoming.message, incoming.source, 200, tag, b"");
+        match (server, buffer) {
+            (Some(server), buffer) => {
+                self.drive_server(turn, server, ServerEvent::Response(200), buffer);
+            }
+            (None, Some(buffer)) => self.send(turn, incoming.source.reply, buffer),
+            (None, None) => {}
+        }
+    }
+
+    /// The To tag of the response that a server transaction sent last: of an INVITE that rings, the gateway's. Where there is none, or one
+    /// of immoderate length, answers have our own.
+    fn ringing_tag(&self, at: ServerRef) -> Option<ArrayVec<u8, TAG_MAX>> {
+        let last = Message::parse(self.pool.bytes(self.servers.find(at)?.last?)).ok()?;
+        ArrayVec::try_from(last.text(last.to().tag?)).ok()
     }
 
     fn compose_answer(
@@ -205,8 +237,8 @@ impl Engine {
         self.compose(SHORT, |writer| write_answer(request, &answer(source, status, tag, lines), writer)).ok()
     }
 
-    /// The tag of our own answers within a Call-ID: the same for a CANCEL as for its INVITE (RFC 3261 §9.2), and the same again when a
-    /// request comes again. A 100 has none.
+    /// The tag of our own answers within a Call-ID: the same for a CANCEL as for its INVITE where that did not ring, and the same again
+    /// when a request comes again. A 100 has none.
     fn own_tag(&self, call_hash: u64, status: u16) -> [u8; 16] {
         if status == 100 {
             return [0; 16];

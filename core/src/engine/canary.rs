@@ -61,10 +61,16 @@ impl Engine {
     }
 
     /// Called where an exchange is over and has given back all that it held.
-    pub(super) fn leak_exchange(&mut self, over: Exchange) {
+    pub(super) fn leak_exchange(&mut self, over: &Exchange) {
         if self.forgets(&[Leak::Exchange]).is_some() {
             // Where there is no room left to leak, this end leaks none.
-            let _ = self.exchanges.insert(Exchange { asked: false, held: None, timeout_at: Instant::NEVER, ..over });
+            let _ = self.exchanges.insert(Exchange {
+                asked: false,
+                held: None,
+                timeout_at: Instant::NEVER,
+                next: None,
+                ..*over
+            });
         }
     }
 

@@ -23,10 +23,8 @@ impl Engine {
             return self.refuse_unknown_dialog(turn, incoming);
         }
         // A CANCEL is obeyed also where there is no room to remember that it was.
-        match self.open_server(turn, incoming, Method::Cancel, None) {
-            Ok(server) => self.answer_server(turn, server, Some(incoming), 200, b""),
-            Err(_) => self.answer_stateless(turn, incoming, 200, b""),
-        }
+        let server = self.open_server(turn, incoming, Method::Cancel, None).ok();
+        self.answer_cancel(turn, incoming, invite, server);
         let Some(transaction) = self.servers.find(invite) else { return };
         if !transaction.state.pending() {
             return; // RFC 3261 §9.2: a final response was sent, the CANCEL changes nothing.

@@ -129,9 +129,10 @@ impl Engine {
         }
     }
 
-    /// What was agreed last holds again: an offer that a node has taken was refused.
-    fn restore(&mut self, turn: &mut Turn<'_>, at: CallRef, attempt: u8) {
-        let ask = Ask { verb: Verb::Restore, attempt, candidate: None, from_tag: b"", to_tag: b"", sdp: b"" };
+    /// What these two sides agreed on last holds again: an offer that a node has taken was refused. Of several forks each has agreed on
+    /// its own; without tags it is what anybody agreed on last.
+    fn restore(&mut self, turn: &mut Turn<'_>, at: CallRef, attempt: u8, (from_tag, to_tag): (&[u8], &[u8])) {
+        let ask = Ask { verb: Verb::Restore, attempt, candidate: None, from_tag, to_tag, sdp: b"" };
         self.tell(turn, at, &ask);
     }
 
@@ -190,7 +191,7 @@ impl Engine {
     }
 }
 
-/// The flags of a call's provider and of its gateway. What does not fit is left out whole.
+/// The flags of a call's provider and of its gateway. They fit: the image was verified.
 fn flags(turn: &Turn<'_>, call: &Call, candidate: Option<Candidate>) -> Flags {
     let provider = turn.image.provider(call.provider).map_or("", |provider| provider.media_flags);
     let gateway = candidate.or(call.candidate).and_then(|candidate| turn.image.gateway(candidate.gateway));
@@ -198,11 +199,15 @@ fn flags(turn: &Turn<'_>, call: &Call, candidate: Option<Candidate>) -> Flags {
     let mut flags = Flags::new();
     for part in [provider, gateway].into_iter().filter(|part| !part.is_empty()) {
         let blank = usize::from(!flags.is_empty());
-        if flags.remaining_capacity() >= part.len() + blank {
-            flags.extend(core::iter::repeat_n(b' ', blank).chain(part.bytes()));
-        }
+        flags.extend(core::iter::repeat_n(b' ', blank).chain(part.bytes()));
     }
     flags
+}
+
+/// The tags of a message: From, To.
+fn tags<'m>(message: &'m Message<'_>) -> (&'m [u8], &'m [u8]) {
+    let tag = |address: crate::message::NameAddr| address.tag.map(|tag| message.text(tag)).unwrap_or_default();
+    (tag(message.from()), tag(message.to()))
 }
 
 /// Whether a message has SDP, or may have.

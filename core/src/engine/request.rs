@@ -187,6 +187,10 @@ impl Engine {
         if let Some(refusal) = self.check(message) {
             return self.answer_stateless(turn, incoming, refusal.status, &refusal.lines);
         }
+        // RFC 3261 §8.1.1.3: a From has a tag. It names the caller's side of the dialog, and of the session at a media node.
+        if message.from().tag.is_none_or(|tag| tag.start == tag.end) {
+            return self.answer_stateless(turn, incoming, 400, b"");
+        }
         // RFC 3261 §16.3 step 2; sips: cannot be honoured before TLS exists (RFC 5630 §4).
         if !matches!(target.scheme, Scheme::Sip | Scheme::Tel) {
             return self.answer_stateless(turn, incoming, 416, b"");

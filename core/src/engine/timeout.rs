@@ -63,9 +63,12 @@ impl Engine {
                 transaction.timers.timeout_at = Instant::NEVER;
                 self.on_ring_timeout(turn, at);
             } else {
-                let role = transaction.role;
+                let (role, figure) = (transaction.role, transaction.media);
                 if self.drive_client(turn, at, ClientEvent::Timeout, None) == Some(Tell::Timeout) {
                     self.on_request_timeout(turn, role);
+                    if role.attempt != 0 {
+                        self.on_offer_unanswered(turn, role, figure);
+                    }
                 } else if let Some(server) = role.server {
                     self.forget_unanswered(server);
                 }
@@ -80,13 +83,16 @@ impl Engine {
     /// Timer C of a re-INVITE (RFC 3261 §16.8), or 64·T1 after a CANCEL that nothing came back for (§9.1).
     fn on_ring_timeout(&mut self, turn: &mut Turn<'_>, at: ClientRef) {
         let Some(transaction) = self.clients.find(at) else { return };
-        let role = transaction.role;
+        let (role, figure) = (transaction.role, transaction.media);
         if role.cancel == Cancel::No {
             self.cancel(turn, at, Cancel::ByTimer);
             return;
         }
         self.remove_client(at);
         self.on_request_timeout(turn, role);
+        if role.attempt != 0 {
+            self.on_offer_unanswered(turn, role, figure);
+        }
     }
 
     /// A branch is gone that answered, and its answer never reached the server transaction for want of memory: nothing else

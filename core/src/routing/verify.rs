@@ -5,7 +5,7 @@ use rkyv::Archived;
 use rkyv::option::ArchivedOption;
 use rkyv::string::ArchivedString;
 
-use crate::limits::HOST_MAX;
+use crate::limits::{HOST_MAX, MEDIA_FLAGS_COLUMN_MAX};
 use crate::routing::digits::Digits;
 use crate::routing::image::{Image, ImageError};
 use crate::routing::layout::{
@@ -32,18 +32,21 @@ impl Image<'_> {
         if sound { Ok(()) } else { Err(ImageError::Malformed) }
     }
 
-    /// What records give to be written: numbers of number symbols, hosts of host symbols, statuses that refuse.
+    /// What records give to be written: numbers of number symbols, hosts of host symbols, statuses that refuse, flags that fit.
     fn records_are_sound(&self) -> bool {
         let tables = self.tables;
         tables.listeners.iter().filter_map(taken).all(|record| record.advertise_host.as_ref().is_none_or(is_host))
             && tables.providers.iter().filter_map(taken).all(|record| {
-                Digits::parse(record.prepend.as_bytes()).is_ok() && (400..700).contains(&record.refuse_code.to_native())
+                Digits::parse(record.prepend.as_bytes()).is_ok()
+                    && (400..700).contains(&record.refuse_code.to_native())
+                    && record.media_flags.len() <= MEDIA_FLAGS_COLUMN_MAX
             })
             && tables.gateways.iter().filter_map(taken).all(|record| {
                 let prepend = record.prepend.strip_prefix('+').unwrap_or(&record.prepend);
                 Digits::parse(prepend.as_bytes()).is_ok()
                     && record.port.to_native() != 0
                     && record.from_host.as_ref().is_none_or(is_host)
+                    && record.media_flags.len() <= MEDIA_FLAGS_COLUMN_MAX
             })
     }
 

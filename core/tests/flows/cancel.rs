@@ -115,17 +115,31 @@ fn timer_c_cancels_and_gives_408() {
     world.settle();
 }
 
-/// RFC 3261 §9.2: one tag for the answer to the CANCEL and the 487 of its INVITE.
+/// RFC 3261 §9.2: one tag for the answer to the CANCEL and the 487 of its INVITE: ours where nothing rang, else that of who rings, whether his
+/// 487 comes or Corelane's own instead of it.
 #[test]
 fn cancel_and_invite_are_answered_under_one_tag() {
-    let mut world = World::new();
-    let request = invite("4930123456", "tag");
-    world.deliver(CALLER, &request.text());
-    let cancelled = world.deliver(CALLER, &request.hop("CANCEL").text())[0].header("To").to_owned();
-    let sent = world.advance(Duration::from_secs(33));
-    let terminated = sent.iter().find(|sent| sent.to == CALLER).expect("a 487");
-    assert_eq!((terminated.status(), terminated.header("To")), (487, cancelled.as_str()));
-    world.settle();
+    for (rings, answers) in [(false, false), (true, false), (true, true)] {
+        let mut world = World::new();
+        let request = invite("4930123456", "tag");
+        let forwarded = world.deliver(CALLER, &request.text())[1].clone();
+        if rings {
+            world.deliver(GATEWAY, &response(&forwarded, 180, "theirs", &[]));
+        }
+        let cancelled = world.deliver(CALLER, &request.hop("CANCEL").text())[0].clone();
+        assert_eq!((cancelled.status(), cancelled.header("CSeq")), (200, "1 CANCEL"));
+        assert_eq!(cancelled.header("To").ends_with(";tag=theirs"), rings);
+        let again = world.deliver(CALLER, &request.hop("CANCEL").text());
+        assert_eq!((again.len(), again[0].text.as_str()), (1, cancelled.text.as_str()), "repeated as it was");
+        let sent = if answers {
+            world.deliver(GATEWAY, &response(&forwarded, 487, "theirs", &[]))
+        } else {
+            world.advance(Duration::from_secs(33))
+        };
+        let terminated = sent.iter().find(|sent| sent.to == CALLER).expect("a 487");
+        assert_eq!((terminated.status(), terminated.header("To")), (487, cancelled.header("To")));
+        world.settle();
+    }
 }
 
 /// The caller's CANCEL after Timer C: he gets the 487 that he asked for.

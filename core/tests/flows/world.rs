@@ -167,7 +167,11 @@ impl World {
             self.records.push(record);
         }
         if let Effect::Media { buffer } = effect {
-            self.wishes.push_back(super::media::node::Wish::read(self.engine.buffer(buffer)));
+            let wish = super::media::node::Wish::read(self.engine.buffer(buffer));
+            // What a node does for it now is never deleted: the deletes of a record are paid once (I9).
+            let over = |record: &CallRecord| (record.call_hash, record.pass) == (wish.call.call_hash, wish.call.pass);
+            assert!(!self.records.iter().any(over), "{} of a call that has ended", wish.word());
+            self.wishes.push_back(wish);
             self.engine.release(buffer);
         }
         let Effect::Send { flow, buffer } = effect else { return None };

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use corelane_core::Instant;
 use corelane_core::bus::{ExchangeId, MediaOutcome, MediaReply, MediaRequest};
 use corelane_core::call::CallRecord;
+use corelane_core::routing::layout::MediaNodeRecord;
 
 use crate::rtpengine::node::NodeConfig;
 
@@ -27,6 +28,13 @@ pub struct MediaNode {
     pub enabled: bool,
 }
 
+impl From<MediaNodeRecord> for MediaNode {
+    fn from(row: MediaNodeRecord) -> MediaNode {
+        let MediaNodeRecord { id, set, host, port, weight, max_sessions, enabled } = row;
+        MediaNode { id, set, host, port, weight, max_sessions, enabled }
+    }
+}
+
 pub use crate::rtpengine::client::Outputs;
 
 /// What decides about media: sans-IO, as the engine is.
@@ -47,6 +55,12 @@ pub trait MediaMachine {
     fn on_timeout(&mut self, now: Instant, out: &mut impl Outputs);
     /// A time not later than the next due timer; [`Instant::NEVER`] where none runs.
     fn next_timeout(&self) -> Instant;
+    /// Whether it holds sessions at a node, or owes deletes there.
+    fn holds(&self, node: u32) -> bool;
+    /// Whether a node is not given up: it answers, or has not been silent for long.
+    fn answers(&self, node: u32) -> bool;
+    /// Whether a delete is to be paid until then to a node that answers: one that is on its way, or waits for its turn.
+    fn pays(&self, until: Instant) -> bool;
     /// Its counters by name.
     fn counters(&mut self, each: &mut dyn FnMut(&'static str, u64));
 }
@@ -70,6 +84,15 @@ impl MediaMachine for NoNodes {
     fn on_timeout(&mut self, _: Instant, _: &mut impl Outputs) {}
     fn next_timeout(&self) -> Instant {
         Instant::NEVER
+    }
+    fn holds(&self, _: u32) -> bool {
+        false
+    }
+    fn answers(&self, _: u32) -> bool {
+        true
+    }
+    fn pays(&self, _: Instant) -> bool {
+        false
     }
     fn counters(&mut self, _: &mut dyn FnMut(&'static str, u64)) {}
 }

@@ -35,15 +35,16 @@ use corelane_shard::clock::Clock;
 use corelane_shard::{ControlBus, JournalReader};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::unix::pipe;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::{spawn_local, yield_now};
 use tokio::time::sleep;
 
 use super::counter::{Counter, Shared};
 use super::machine::{MediaMachine, MediaNode, Outputs};
+use super::nodes::Nodes;
 use super::sockets::{Heard, REPLY_MAX, Sent, Sockets};
 use super::{lists, names};
-use crate::rtpengine::node::{Admin, NodeConfig};
+use crate::rtpengine::node::NodeConfig;
 
 /// What one turn takes from each side.
 const BATCH: usize = 256;
@@ -58,6 +59,10 @@ const JOURNAL_INTERVAL: Duration = Duration::from_millis(50);
 const COPY_INTERVAL: Duration = Duration::from_secs(1);
 /// From a panic to the next start of the task.
 const RESTART_PAUSE: Duration = Duration::from_millis(100);
+/// How long the end of the task waits for deletes that are due.
+const STOP_DELETES: Duration = Duration::from_secs(2);
+/// How often it looks meanwhile.
+const STOP_LOOK: Duration = Duration::from_millis(2);
 /// Names found and orders of the operator that may wait.
 const NEWS_MAX: usize = 64;
 /// Lists of sessions that may wait: they are large.
@@ -82,36 +87,16 @@ pub struct MediaParts<M> {
 /// What the rest of the node has of the task.
 #[derive(Clone, Debug)]
 pub struct MediaHandle {
-    news: mpsc::Sender<News>,
+    news: mpsc::Sender<Vec<MediaNode>>,
     /// The machine's counters, at most a second old.
     pub(super) counters: Arc<Mutex<Vec<(&'static str, u64)>>>,
 }
 
 impl MediaHandle {
-    /// Takes a node out of new calls, or back in. Its calls go on. `false`: too many such orders wait; try again.
+    /// Has these nodes from now on. Calls on a node that is drained, or gone, go on there. `false`: too many such orders wait; try again.
     #[must_use]
-    pub fn enable(&self, node: u32, enabled: bool) -> bool {
-        self.news.try_send(News::Enable { node, enabled }).is_ok()
-    }
-}
-
-#[derive(Debug)]
-enum News {
-    Enable { node: u32, enabled: bool },
-}
-
-/// A node as it is known now.
-struct Known {
-    row: MediaNode,
-    address: Option<SocketAddr>,
-    /// The same, for who asks it for its list.
-    shown: watch::Sender<Option<SocketAddr>>,
-}
-
-impl Known {
-    fn new(row: MediaNode) -> Known {
-        let address = names::literal(&row.host, row.port);
-        Known { row, address, shown: watch::Sender::new(address) }
+    pub fn take_nodes(&self, nodes: Vec<MediaNode>) -> bool {
+        self.news.try_send(nodes).is_ok()
     }
 }
 
@@ -140,7 +125,7 @@ pub(super) struct Media<M> {
     count: u8,
     make: Box<dyn FnMut(Instant) -> io::Result<M> + Send>,
     machine: Option<M>,
-    nodes: Vec<Known>,
+    nodes: Nodes,
     ways: Ways,
     bell: pipe::Receiver,
     clock: Clock,
@@ -148,7 +133,7 @@ pub(super) struct Media<M> {
     request: Box<[u8]>,
     found: mpsc::Receiver<names::Found>,
     listed: mpsc::Receiver<lists::Listed>,
-    news: mpsc::Receiver<News>,
+    news: mpsc::Receiver<Vec<MediaNode>>,
     shared: Arc<Shared>,
     copied: Arc<Mutex<Vec<(&'static str, u64)>>>,
     copy_at: Instant,
@@ -158,6 +143,8 @@ pub(super) struct Media<M> {
     next_socket: usize,
     /// A node has an address and no sockets.
     unconnected: bool,
+    /// The shards have gone: what lies in their rings is asked for nobody.
+    ending: bool,
 }
 
 /// The ways out: what the machine wants done goes there at once.
@@ -199,7 +186,7 @@ pub(super) fn handle() -> (MediaHandle, MediaOrders) {
 
 /// The task's end of its handle.
 pub(super) struct MediaOrders {
-    news: mpsc::Receiver<News>,
+    news: mpsc::Receiver<Vec<MediaNode>>,
     counters: Arc<Mutex<Vec<(&'static str, u64)>>>,
 }
 
@@ -208,14 +195,10 @@ impl<M: MediaMachine + 'static> Media<M> {
     pub(super) fn new(parts: MediaParts<M>, orders: MediaOrders, shared: Arc<Shared>) -> io::Result<Media<M>> {
         let (found_in, found) = mpsc::channel(NEWS_MAX);
         let MediaParts { bus, journals, nodes, sockets: count, reconcile_interval, make } = parts;
-        let nodes: Vec<Known> = nodes.into_iter().map(Known::new).collect();
         let (listed_in, listed) = mpsc::channel(LISTS_MAX);
-        for Known { row, shown, .. } in &nodes {
-            drop(spawn_local(lists::follow(row.id, reconcile_interval, shown.subscribe(), listed_in.clone())));
-        }
-        for Known { row, .. } in nodes.iter().filter(|known| known.address.is_none()) {
-            drop(spawn_local(names::follow(row.id, row.host.clone(), row.port, found_in.clone())));
-        }
+        let rows = nodes;
+        let mut nodes = Nodes::new(reconcile_interval, found_in, listed_in);
+        nodes.take(rows);
         // An eventfd is no pipe, but is read like one: eight bytes, or "not yet".
         let bell = pipe::Receiver::from_owned_fd_unchecked(bus.bell()?)?;
         let kept = (0..bus.shards()).map(|_| VecDeque::new()).collect();
@@ -242,6 +225,7 @@ impl<M: MediaMachine + 'static> Media<M> {
             handling: None,
             next_socket: 0,
             unconnected: false,
+            ending: false,
         })
     }
 
@@ -261,16 +245,9 @@ impl<M: MediaMachine + 'static> Media<M> {
     fn configure(&mut self, now: Instant) {
         self.unconnected = false;
         self.connect();
-        let configs = self.nodes.iter().map(|Known { row, address, .. }| NodeConfig {
-            id: row.id,
-            set: row.set,
-            address: *address,
-            weight: row.weight,
-            max_sessions: row.max_sessions,
-            admin: if row.enabled { Admin::Enabled } else { Admin::Draining },
-        });
+        let configs = self.nodes.configs();
         if let Some(machine) = &mut self.machine {
-            machine.configure(now, configs.collect());
+            machine.configure(now, configs);
         }
     }
 
@@ -279,12 +256,12 @@ impl<M: MediaMachine + 'static> Media<M> {
     fn connect(&mut self) {
         let told = self.unconnected;
         self.unconnected = false;
-        for Known { row, address, shown } in &self.nodes {
-            shown.send_replace(*address);
-            if let Err(error) = self.ways.sockets.point(row.id, *address, usize::from(self.count)) {
+        self.nodes.show();
+        for NodeConfig { id, address, .. } in &self.nodes.configs() {
+            if let Err(error) = self.ways.sockets.point(*id, *address, usize::from(self.count)) {
                 self.unconnected = true;
                 if !told {
-                    eprintln!("corelane: media node {}: no socket towards it: {error}", row.id);
+                    eprintln!("corelane: media node {id}: no socket towards it: {error}");
                 }
             }
         }
@@ -315,6 +292,8 @@ impl<M: MediaMachine + 'static> Media<M> {
             self.shared.add(Counter::Turns, 1);
         }
         if now >= self.copy_at {
+            self.forget_nodes(now);
+            self.tell_silent(now);
             self.copy_counters();
             if self.unconnected {
                 self.connect();
@@ -326,13 +305,13 @@ impl<M: MediaMachine + 'static> Media<M> {
 
     fn hear_news(&mut self, now: Instant) -> usize {
         let mut heard = 0;
-        while let Ok((id, address)) = self.found.try_recv() {
+        while let Ok(found) = self.found.try_recv() {
             heard += 1;
-            self.change(now, id, |known| known.address = Some(address));
+            self.on_found(now, found);
         }
-        while let Ok(News::Enable { node, enabled }) = self.news.try_recv() {
+        while let Ok(rows) = self.news.try_recv() {
             heard += 1;
-            self.change(now, node, |known| known.row.enabled = enabled);
+            self.on_rows(now, rows);
         }
         if let Some(machine) = &mut self.machine
             && let Ok((node, list)) = self.listed.try_recv()
@@ -343,10 +322,34 @@ impl<M: MediaMachine + 'static> Media<M> {
         heard
     }
 
-    fn change(&mut self, now: Instant, id: u32, change: impl FnOnce(&mut Known)) {
-        if let Some(place) = self.nodes.iter().position(|known| known.row.id == id) {
-            change(&mut self.nodes[place]);
+    fn on_found(&mut self, now: Instant, found: names::Found) {
+        if self.nodes.on_found(found) {
             self.configure(now);
+        }
+    }
+
+    fn on_rows(&mut self, now: Instant, rows: Vec<MediaNode>) {
+        self.nodes.take(rows);
+        self.configure(now);
+    }
+
+    /// Forgets nodes whose rows are gone, once nothing is held or owed there.
+    fn forget_nodes(&mut self, now: Instant) {
+        let Some(machine) = self.machine.as_ref().filter(|_| self.nodes.any_leaves()) else { return };
+        let gone = self.nodes.forget(|node| machine.holds(node));
+        for node in &gone {
+            // Nothing is opened, so nothing fails.
+            let _ = self.ways.sockets.point(*node, None, 0);
+        }
+        if !gone.is_empty() {
+            self.configure(now);
+        }
+    }
+
+    fn tell_silent(&mut self, now: Instant) {
+        let Some(machine) = &self.machine else { return };
+        for line in self.nodes.tell(now, |node| machine.answers(node)) {
+            eprintln!("corelane: {line}");
         }
     }
 
@@ -391,6 +394,7 @@ impl<M: MediaMachine + 'static> Media<M> {
             let gate = &mut self.gates[usize::from(shard.0)];
             gate.requests = gate.requests.saturating_sub(1);
             match MediaRequest::read(bytes) {
+                Some(_) if self.ending => {}
                 Some(request) => machine.on_request(now, shard.0.into(), &request, &mut self.ways),
                 None => self.shared.add(Counter::RequestsMalformed, 1),
             }
@@ -473,14 +477,12 @@ impl<M: MediaMachine + 'static> Media<M> {
         let mut rung = [0; 8];
         heard |= Pin::new(&mut self.bell).poll_read(context, &mut ReadBuf::new(&mut rung)).is_ready();
         // What these say is taken by the turn: they are only asked to wake.
-        if let Poll::Ready(Some((id, address))) = self.found.poll_recv(context) {
-            let now = self.clock.monotonic();
-            self.change(now, id, |known| known.address = Some(address));
+        if let Poll::Ready(Some(found)) = self.found.poll_recv(context) {
+            self.on_found(self.clock.monotonic(), found);
             heard = true;
         }
-        if let Poll::Ready(Some(News::Enable { node, enabled })) = self.news.poll_recv(context) {
-            let now = self.clock.monotonic();
-            self.change(now, node, |known| known.row.enabled = enabled);
+        if let Poll::Ready(Some(rows)) = self.news.poll_recv(context) {
+            self.on_rows(self.clock.monotonic(), rows);
             heard = true;
         }
         // A list can wait for its turn, which is never a second away; its answer is deletes.
@@ -488,15 +490,35 @@ impl<M: MediaMachine + 'static> Media<M> {
     }
 
     /// Takes what the shards have left behind, at the end.
-    pub(super) fn finish(&mut self) {
+    fn read_all(&mut self, now: Instant) {
+        self.ending = true;
         if self.machine.is_some() {
-            let now = self.clock.monotonic();
             // Requests that nobody has taken leave no debts.
             self.gates.fill(Gate { ends: u64::MAX, requests: 0 });
             while self.read_journals(now) > 0 {}
         }
-        self.copy_counters();
     }
+}
+
+/// The end of the task, after that of the shards: takes what they have left behind, and stays until the deletes that are due are acknowledged;
+/// no longer than [`STOP_DELETES`], and not for nodes that are given up. What is left then stays in the table for the next start.
+pub(super) async fn finish<M: MediaMachine + 'static>(media: Rc<RefCell<Media<M>>>) {
+    let began = media.borrow().clock.monotonic();
+    let until = began.after(STOP_DELETES);
+    media.borrow_mut().read_all(began);
+    loop {
+        let pays = {
+            let media = media.borrow();
+            let pays = media.machine.as_ref().is_some_and(|machine| machine.pays(until));
+            pays && media.clock.monotonic() < until
+        };
+        if !pays {
+            break;
+        }
+        // The task itself goes on meanwhile: it hears the nodes, and asks again.
+        sleep(STOP_LOOK).await;
+    }
+    media.borrow_mut().copy_counters();
 }
 
 /// Runs the task, and again whenever it panics.

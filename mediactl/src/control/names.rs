@@ -4,6 +4,7 @@
 //! does not resolve is a node that cannot be used, not a node that cannot start: it is told once, and again when it comes back. The last
 //! address stays in use while the name service is silent.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -18,8 +19,16 @@ const AGAIN_FAILED: Duration = Duration::from_secs(2);
 /// How long one may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A node's address is known, or is another one.
-pub(super) type Found = (u32, SocketAddr);
+/// A name has an address; whoever hears of it decides whether that is news.
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    /// Whose.
+    pub(super) id: u32,
+    /// The name that was looked up.
+    pub(super) host: String,
+    /// Its address, with the port that was asked for.
+    pub(super) address: SocketAddr,
+}
 
 /// The address that a host says itself.
 pub(super) fn literal(host: &str, port: u16) -> Option<SocketAddr> {
@@ -29,10 +38,21 @@ pub(super) fn literal(host: &str, port: u16) -> Option<SocketAddr> {
 
 /// Looks a name up for as long as somebody listens.
 pub(super) async fn follow(id: u32, host: String, port: u16, found: mpsc::Sender<Found>) {
+    let look_up = async |host: &str| Ok(lookup_host((host, port)).await?.collect());
+    follow_by(look_up, id, host, found).await;
+}
+
+/// The same with another way to look up.
+async fn follow_by(
+    mut look_up: impl AsyncFnMut(&str) -> io::Result<Vec<SocketAddr>>,
+    id: u32,
+    host: String,
+    found: mpsc::Sender<Found>,
+) {
     let (mut told, mut current) = (false, None);
     while !found.is_closed() {
-        let address = match timeout(PATIENCE, lookup_host((host.as_str(), port))).await {
-            Ok(Ok(addresses)) => choose(current, addresses).ok_or_else(|| "it has no address".to_owned()),
+        let address = match timeout(PATIENCE, look_up(&host)).await {
+            Ok(Ok(addresses)) => choose(current, addresses.into_iter()).ok_or_else(|| "it has no address".to_owned()),
             Ok(Err(error)) => Err(error.to_string()),
             Err(_) => Err("no answer".to_owned()),
         };
@@ -42,13 +62,13 @@ pub(super) async fn follow(id: u32, host: String, port: u16, found: mpsc::Sender
                 if told {
                     eprintln!("corelane: media node {id}: `{host}` resolves again");
                 }
-                if current.replace(address) != Some(address) {
-                    let _ = found.send((id, address)).await;
-                }
+                current = Some(address);
+                let _ = found.send(Found { id, host: host.clone(), address }).await;
             }
             Err(error) if !told => {
                 eprintln!(
-                    "corelane: media node {id}: `{host}` does not resolve: {error}; the node is not used until it does"
+                    "corelane: media node {id}: `{host}` does not resolve: {error}; the node is not used until it does (correct `host` in \
+                     media_node.csv and send SIGHUP, or look at this machine's name service)"
                 );
             }
             Err(_) => {}
@@ -92,12 +112,48 @@ mod tests {
         assert_eq!(choose(Some(addresses[0]), std::iter::empty()), None);
     }
 
+    /// The node of such a name joins as soon as the name resolves, and stays where it was while nobody answers.
+    #[tokio::test(start_paused = true)]
+    async fn a_name_that_does_not_resolve_is_looked_up_until_it_does() {
+        let (sender, mut found) = mpsc::channel(1);
+        let addresses = ["192.0.2.1:2223", "192.0.2.2:2223"].map(|text| text.parse::<SocketAddr>().unwrap());
+        let mut looks = 0;
+        let look_up = async move |host: &str| {
+            assert_eq!(host, "media.example");
+            looks += 1;
+            match looks {
+                1 => Err(io::Error::other("no such name")),
+                2 => Ok(Vec::new()),
+                3 => std::future::pending().await,
+                4 => Ok(vec![addresses[0]]),
+                5 => Err(io::Error::other("nobody answers")),
+                _ => Ok(vec![addresses[1]]),
+            }
+        };
+        let looking = follow_by(look_up, 7, "media.example".to_owned(), sender);
+        let hearing = async {
+            let began = tokio::time::Instant::now();
+            let first = found.recv().await.expect("it resolves in the end");
+            let waited = began.elapsed();
+            let second = found.recv().await.expect("it moves");
+            assert_eq!((first.id, first.address, second.address), (7, addresses[0], addresses[1]));
+            assert_eq!(waited, 3 * AGAIN_FAILED + PATIENCE, "in virtual time");
+        };
+        tokio::select! {
+            () = looking => unreachable!("somebody listens"),
+            () = hearing => {}
+        }
+    }
+
     #[tokio::test]
     async fn a_name_becomes_an_address() {
         let (sender, mut found) = mpsc::channel(1);
-        let looking = tokio::spawn(follow(7, "localhost".to_owned(), 2223, sender));
-        let (id, address) = found.recv().await.expect("every machine has this name");
-        assert!(id == 7 && address.ip().is_loopback() && address.port() == 2223);
-        looking.abort();
+        tokio::select! {
+            () = follow(7, "localhost".to_owned(), 2223, sender) => unreachable!("somebody listens"),
+            found = found.recv() => {
+                let Found { id, address, .. } = found.expect("every machine has this name");
+                assert!(id == 7 && address.ip().is_loopback() && address.port() == 2223);
+            }
+        }
     }
 }

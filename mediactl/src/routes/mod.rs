@@ -16,6 +16,7 @@ mod compile;
 mod fields;
 mod file;
 mod lookup;
+mod media;
 mod problem;
 mod references;
 mod sheet;
@@ -26,6 +27,7 @@ mod zones;
 
 pub use compile::{compile, compile_at, wall_now};
 pub use lookup::{Lookup, Outcome, Source, lookup};
+pub use media::{idle, media_nodes, serves};
 pub use problem::Problem;
 pub use references::warnings;
 pub use stat::Stat;

@@ -7,11 +7,12 @@ use std::hash::Hash;
 use corelane_core::limits::LISTENERS_MAX;
 use corelane_core::routing::layout::{GATEWAYS_PER_CARRIER_MAX, ROWS_PER_WINDOW_MAX, SLOTS_MAX};
 
+use crate::routes::media;
 use crate::routes::problem::Problem;
 use crate::routes::tables::{Gateway, Provider, Row, Tables};
 
 /// Complains about the second of two rows with the same key.
-fn unique<T, K: Hash + Eq>(
+pub(super) fn unique<T, K: Hash + Eq>(
     file: &str,
     column: &'static str,
     rows: &[Row<T>],
@@ -70,7 +71,6 @@ pub(super) fn check(tables: &Tables, problems: &mut Vec<Problem>) {
     unique("provider.csv", "id", providers, |row| row.record.id, |row| id(row.record.id), problems);
     unique("gateway.csv", "id", gateways, |row| row.record.id, |row| id(row.record.id), problems);
     unique("carrier.csv", "id", carriers, |row| row.id, |row| id(row.id), problems);
-    unique("media_node.csv", "id", &tables.media_nodes, |row| row.id, |row| id(row.id), problems);
     unique(
         "carrier_gateway.csv",
         "gateway_id",
@@ -98,6 +98,8 @@ pub(super) fn check(tables: &Tables, problems: &mut Vec<Problem>) {
     let capped = tables.addresses.iter().filter(|row| row.row.max_cps.is_some()).count();
     at_most("provider_address.csv", "rows with max_cps", capped, SLOTS_MAX, problems);
     references(tables, problems);
+    media::keys(&tables.media_nodes, problems);
+    media::check(tables, problems);
 }
 
 fn references(tables: &Tables, problems: &mut Vec<Problem>) {
@@ -193,7 +195,6 @@ pub fn warnings(tables: &Tables) -> Vec<Problem> {
     let groups: HashSet<u32> =
         tables.routes.iter().filter(|row| row.row.enabled).map(|row| row.row.routing_group).collect();
     let sources: HashSet<u32> = tables.addresses.iter().map(|row| row.row.provider_id).collect();
-    let sets: HashSet<u32> = tables.media_nodes.iter().filter(|row| row.row.enabled).map(|row| row.row.set).collect();
     for Row { line, row: provider } in tables.providers.iter().filter(|row| row.row.record.enabled) {
         let record = &provider.record;
         let mut warn = |column, value, reason: &str| {
@@ -206,10 +207,8 @@ pub fn warnings(tables: &Tables) -> Vec<Problem> {
         if !sources.contains(&record.id) {
             warn("id", record.id, "has no address, so no call is recognised as his; add one to provider_address.csv");
         }
-        if let Some(set) = record.media_set.filter(|set| !sets.contains(set)) {
-            warn("media_set", set, "has no enabled media node; add one to media_node.csv");
-        }
     }
+    media::warnings(tables, &mut warnings);
     capacity(tables, &mut warnings);
     warnings
 }

@@ -8,6 +8,9 @@ use std::path::Path;
 
 use crate::routes::problem::Problem;
 
+/// The longest text of a field, in bytes.
+pub(super) const TEXT_MAX: usize = 255;
+
 /// A table's file name, its columns, and which of them a file must have.
 pub(super) struct Shape {
     pub(super) file: &'static str,
@@ -111,9 +114,10 @@ impl<'a> Fields<'a> {
             return None;
         }
         match std::str::from_utf8(bytes) {
-            Ok(text) if text.len() <= 255 && !text.chars().any(char::is_control) => Some(text),
+            Ok(text) if text.len() <= TEXT_MAX && !text.chars().any(char::is_control) => Some(text),
             _ => {
-                self.complain(column, "is no text of at most 255 bytes without control characters; correct it");
+                let reason = format!("is no text of at most {TEXT_MAX} bytes without control characters; correct it");
+                self.complain(column, reason);
                 None
             }
         }

@@ -158,8 +158,15 @@ pub(super) fn read_all(dir: &Path, problems: &mut Vec<Problem>) -> Tables {
     });
     read(dir, &route::SHAPE, problems, |fields| push(&mut tables.routes, fields, read_route));
     read(dir, &time_window::SHAPE, problems, |fields| push(&mut tables.windows, fields, read_window));
-    read(dir, &media_node::SHAPE, problems, |fields| push(&mut tables.media_nodes, fields, read_media_node));
+    tables.media_nodes = read_media_nodes(dir, problems);
     tables
+}
+
+/// Reads `media_node` alone.
+pub(super) fn read_media_nodes(dir: &Path, problems: &mut Vec<Problem>) -> Vec<Row<MediaNodeRecord>> {
+    let mut rows = Vec::new();
+    read(dir, &media_node::SHAPE, problems, |fields| push(&mut rows, fields, read_media_node));
+    rows
 }
 
 /// Rows with a complaint are kept as well, so that what refers to them is not complained about too.
@@ -384,13 +391,14 @@ fn read_window(fields: &mut Fields<'_>) -> Window {
 
 fn read_media_node(fields: &mut Fields<'_>) -> MediaNodeRecord {
     use media_node as at;
-    for column in [at::host, at::port] {
+    for column in [at::id, at::host, at::port] {
         if fields.bytes(column).is_empty() {
             fields.complain(column, "is empty; every row needs it");
         }
     }
     MediaNodeRecord {
-        id: fields.required(at::id),
+        // 0 means none where a node is named.
+        id: fields.number(at::id, 1, u32::MAX).unwrap_or(0),
         set: fields.number(at::set, 0, u32::MAX).unwrap_or(1),
         host: fields.parsed(at::host, fields::host).unwrap_or_default(),
         port: fields.number(at::port, 1, u16::MAX).unwrap_or(0),

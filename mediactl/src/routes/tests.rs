@@ -387,6 +387,28 @@ fn each_bad_row_is_named_with_its_cure() {
             "time_window.csv:2: date_to 2026-01-01: is before date_from",
         ),
         ("media_node.csv", "id,host,port\n1,,2223\n", "media_node.csv:2: host: is empty"),
+        ("media_node.csv", "id,host,port\n,192.0.2.20,2223\n", "media_node.csv:2: id: is empty"),
+        (
+            "media_node.csv",
+            "id,host,port\n0,192.0.2.20,2223\n",
+            "media_node.csv:2: id 0: must be a whole number from 1",
+        ),
+        (
+            "provider.csv",
+            "id,routing_group,media_set\n1,1,\n2,2,4\n",
+            "provider.csv:3: media_set 4: no media node is of this set, and every call of the provider would get 503; add one to \
+             media_node.csv, or name one of the sets that there are (1)",
+        ),
+        (
+            "provider.csv",
+            "id,routing_group,media_flags\n1,1,ICE=remove symmetric\n2,2,ICE=perhaps\n",
+            "provider.csv:3: media_flags ICE=perhaps: `ICE` cannot be `perhaps`",
+        ),
+        (
+            "gateway.csv",
+            "id,host,media_flags\n1,203.0.113.1,call-id=x\n2,203.0.113.2,\n3,203.0.113.3,\n",
+            "gateway.csv:2: media_flags call-id=x: unknown key `call-id`",
+        ),
     ];
     for (file, text, expected) in cases {
         let complaints = Set::with(file, text).complaints();
@@ -517,7 +539,8 @@ fn an_unusable_image_is_replaced_and_said_so() {
 #[test]
 fn what_looks_wrong_is_warned_about() {
     let set = Set::good();
-    set.write("provider.csv", "id,routing_group,max_calls,media_set\n1,1,100,4\n2,5,200,\n3,1,50,\n");
+    set.write("provider.csv", "id,routing_group,max_calls,media_set\n1,1,100,4\n2,5,200,0\n3,1,50,1\n");
+    set.write("media_node.csv", "id,set,host,port,enabled\n1,1,192.0.2.20,2223,1\n2,4,192.0.2.21,2223,0\n");
     set.write(
         "gateway.csv",
         "id,host,max_calls,enabled\n1,203.0.113.1,60,1\n2,203.0.113.2,30,1\n3,203.0.113.3,500,0\n",
@@ -527,7 +550,7 @@ fn what_looks_wrong_is_warned_about() {
     for expected in [
         "gateway.csv:3: id 2: is in no carrier",
         "carrier.csv:3: id 2: has no enabled gateway",
-        "provider.csv:2: media_set 4: has no enabled media node",
+        "media_node.csv: has no enabled node of set 4, so calls of provider 1 get 503; enable one",
         "provider.csv:3: routing_group 5: has no enabled route",
         "provider.csv:4: id 3: has no address",
         "provider.csv: providers' max_calls of routing_group 1 add up to 150, the gateways take 60",
@@ -614,4 +637,43 @@ fn a_lookup_explains_itself() {
     assert!(alice.outcome == Outcome::Unknown && alice.to_string().contains("'alice': not a number: 404"), "{alice}");
     assert!(told(Source::Group(1), "33").to_string().contains("no prefix of '33' is routed: 404"));
     assert_eq!(told(Source::Peer(peer("203.0.113.1:5060"), None), "44").outcome, Outcome::Unknown);
+}
+
+#[test]
+fn media_that_nobody_serves_is_warned_about() {
+    let warned = |provider: &str, nodes: &str| {
+        let set = Set::good();
+        set.write("provider.csv", &format!("id,routing_group,media_set\n1,1,{provider}\n2,2,\n"));
+        set.write("media_node.csv", &format!("id,set,host,port,enabled\n{nodes}"));
+        let warnings = set.compiled().warnings;
+        warnings.iter().map(ToString::to_string).filter(|warning| warning.contains("media")).collect::<Vec<_>>()
+    };
+    let none = [] as [String; 0];
+    assert_eq!(warned("1", "1,1,192.0.2.20,2223,1\n2,1,192.0.2.21,2223,0\n"), none, "one of the set is enough");
+    assert_eq!(warned("0", "1,1,192.0.2.20,2223,1\n"), none, "0 is any");
+    assert_eq!(warned("", ""), none, "without media nodes");
+    assert_eq!(
+        warned("", "1,1,192.0.2.20,2223,0\n"),
+        ["media_node.csv: has no enabled node, so every call gets 503; enable one"]
+    );
+    assert!(
+        warned("1", "")[0]
+            .starts_with("provider.csv:2: media_set 1: there is no media node at all, so calls of the provider")
+    );
+}
+
+/// A text that is too long is told, and not cut: at run time there is no bound left that it could break.
+#[test]
+fn flags_that_are_too_long_are_refused() {
+    let flags = |bytes: usize| {
+        let text = "symmetric ".repeat(60)[..bytes].trim_end().to_owned();
+        Set::with("provider.csv", &format!("id,routing_group,media_flags\n1,1,{text}\n2,2,\n")).complaints()
+    };
+    assert_eq!(flags(255), [] as [String; 0]);
+    let told = flags(256);
+    assert!(
+        told[0].starts_with("provider.csv:2: media_flags symmetric")
+            && told[0].contains("is no text of at most 255 bytes"),
+        "{told:?}"
+    );
 }

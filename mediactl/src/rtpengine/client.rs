@@ -24,6 +24,7 @@
 mod call;
 mod debts;
 mod exchange;
+mod kept;
 mod questions;
 mod walk;
 mod wish;
@@ -38,6 +39,7 @@ use corelane_core::bus::{MediaCall, MediaOutcome, MediaReply, MediaRequest};
 
 use self::call::Call;
 use self::debts::{Owing, pause};
+use self::kept::Room;
 use self::questions::{Purpose, Question};
 use self::wish::Wish;
 use super::bencode::Value;
@@ -49,6 +51,7 @@ use super::reconcile::Reconciler;
 use super::reply::{self, Meaning, NoReply};
 use super::sessions::{Debt, Records, Sessions};
 
+pub use self::kept::SESSION_BYTES;
 pub use self::walk::QUERIES;
 
 /// Questions that may wait for replies.
@@ -87,6 +90,8 @@ pub struct Client<R> {
     sessions: Sessions<R>,
     reconciler: Reconciler,
     calls: HashMap<MediaCall, Call>,
+    /// Room for the SDP that calls keep.
+    room: Room,
     questions: HashMap<u64, Question>,
     timers: BinaryHeap<Reverse<(Instant, u64)>>,
     debts: BinaryHeap<Reverse<Owing>>,
@@ -104,7 +109,9 @@ impl<R: Records> Client<R> {
     pub fn new(now: Instant, settings: ClientSettings, nodes: Vec<NodeConfig>, table: R) -> Client<R> {
         let sessions = Sessions::open(table, settings.origin);
         let settings = ClientSettings { sockets: settings.sockets.max(1), ..settings };
+        let room = Room::new((sessions.capacity() as usize).saturating_mul(SESSION_BYTES));
         let mut client = Client {
+            room,
             settings,
             nodes: Vec::new(),
             sessions,
@@ -126,6 +133,12 @@ impl<R: Records> Client<R> {
         }
         client.configure(now, nodes);
         client
+    }
+
+    /// The same, with room for that many bytes of SDP instead of [`SESSION_BYTES`] for each record of the table.
+    #[must_use]
+    pub fn with_room(self, bytes: usize) -> Client<R> {
+        Client { room: Room::new(bytes), ..self }
     }
 
     /// Takes another list of nodes, also a drained or enabled one. Debts of nodes that are gone stay.
@@ -316,6 +329,7 @@ impl<R: Records> Client<R> {
         self.counters.set(Counter::SessionsHeld, held);
         self.counters.set(Counter::SessionsDue, due);
         self.counters.set(Counter::SessionsStranded, stranded);
+        self.counters.set(Counter::SdpKept, self.room.used() as u64);
         self.counters.set(Counter::InFlight, self.questions.len() as u64);
         &self.counters
     }

@@ -34,9 +34,11 @@ corelane_core::counters! {
     OrphansFound, "media_orphans_found", "total", "Sessions of this node on a media node that no record knew.";
     Queries, "media_queries", "total", "Sessions asked for one by one, of nodes that give no list.";
     RecordsGone, "media_records_gone", "total", "Sessions of calls in progress that their node no longer had.";
+    SdpUnkept, "media_sdp_unkept", "total", "Offers and answers that were not kept for want of room.";
     RecordsDamaged, "media_records_damaged", "total", "Records of the table of sessions that were torn and are left to the reconciler.";
     RecordsFull, "media_records_full", "total", "Offers refused because the table of sessions was full.";
     RecordsOwed, "media_records_owed", "total", "Sessions of earlier starts found in the table, and owed.";
+    SdpKept, "media_sdp_kept", "now", "Bytes of the offers and answers that are kept for calls in progress.";
     InFlight, "media_in_flight", "now", "Questions that wait for replies.";
     SessionsHeld, "media_sessions_held", "now", "Sessions of calls in progress.";
     SessionsDue, "media_sessions_due", "now", "Sessions whose delete is owed and not yet acknowledged.";

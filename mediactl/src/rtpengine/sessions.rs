@@ -288,6 +288,33 @@ impl<R: Records> Sessions<R> {
     }
 }
 
+/// What bytes hold, as they are.
+#[derive(Copy, Clone, PartialEq, Eq, Default, Debug)]
+pub struct Survey {
+    /// Records that can be read.
+    pub sound: u64,
+    /// Records that begin as ours do and cannot be read.
+    pub torn: u64,
+    /// Records that begin otherwise.
+    pub foreign: u64,
+}
+
+/// Looks at every record and changes none.
+#[must_use]
+pub fn survey(bytes: &[u8]) -> Survey {
+    let mut survey = Survey::default();
+    for record in bytes.as_chunks::<RECORD>().0.iter().filter(|record| record.iter().any(|byte| *byte != 0)) {
+        if read(record).is_some() {
+            survey.sound += 1;
+        } else if record.starts_with(&MAGIC.to_le_bytes()) {
+            survey.torn += 1;
+        } else {
+            survey.foreign += 1;
+        }
+    }
+    survey
+}
+
 fn record((node, session): Debt, due: bool) -> [u8; RECORD] {
     let mut new = [0; RECORD];
     let mut put = |at: usize, bytes: &[u8]| new[at..at + bytes.len()].copy_from_slice(bytes);
@@ -344,6 +371,8 @@ mod tests {
         let mut torn = table.records.clone();
         let place = table.find(4, session(1)).unwrap() as usize;
         torn[place * RECORD + 20] ^= 1;
+        assert_eq!(survey(&torn), Survey { sound: 2, torn: 1, foreign: 0 });
+        assert_eq!(survey(b"some other file, and long enough that it could hold more than one record").foreign, 1);
         let next = Sessions::open(torn, Origin { boot: 2, ..BEFORE });
         assert_eq!((next.owed().count(), next.damaged()), (2, 1));
         assert!(next.has(3, session(1)) && !next.has(4, session(1)));

@@ -305,11 +305,6 @@ impl World<'_> {
         true
     }
 
-    /// Whether the INVITE that a gateway answered had an offer.
-    fn was_invited_with_offer(&mut self, at: LegIndex) -> bool {
-        self.leg(at).servers.first().is_some_and(|server| sdp::find(&server.request).is_some())
-    }
-
     fn asks_invite(&mut self, at: LegIndex) -> bool {
         self.leg(at).clients.iter().any(|client| {
             client.method == Method::Invite

@@ -15,6 +15,7 @@
 use std::collections::{HashMap, HashSet};
 
 use corelane_core::bus::{ExchangeId, MEDIA_REQUEST_MAX, MediaCall, MediaOutcome, MediaReply, MediaRequest, Verb};
+use corelane_core::engine::Command;
 use corelane_core::{BufferRef, Input};
 
 use super::ladder::{End, Fate, Line, NO_CALL};
@@ -26,15 +27,9 @@ use super::sdp::{self, Origin, Seen};
 use super::world::World;
 use crate::wire::{Message, Start};
 
-<<<<<<< HEAD
-=======
-/// Nodes of the relay.
-const NODES: u64 = 3;
-
 /// How often a call is said to have RTP at most: each one ends.
 pub(super) const HEARD_MAX: u8 = 5;
 
->>>>>>> refs/heads/life
 /// Bytes of a description that is large and fits all the same.
 const LARGE: usize = 3000;
 
@@ -142,9 +137,7 @@ struct Reply {
     sdp: Vec<u8>,
     /// The call that it is about, and its session.
     call: u32,
-<<<<<<< HEAD
     of: MediaCall,
-=======
     /// It says whether RTP of this call flows.
     heard: Option<MediaCall>,
 }
@@ -155,7 +148,6 @@ pub(super) struct Asked {
     /// How often it was said to have RTP, and when an engine heard so last.
     times: u8,
     pub(super) heard_us: Option<u64>,
->>>>>>> refs/heads/life
 }
 
 /// The host.
@@ -165,12 +157,9 @@ pub(super) struct Relay {
     replies: Vec<Option<Reply>>,
     /// Calls that have offered something and not ended.
     pub(super) owed: HashSet<MediaCall>,
-<<<<<<< HEAD
     pub(super) nodes: Nodes,
-=======
     /// Calls that it was asked about whether RTP flows, until they end.
     pub(super) asked: HashMap<MediaCall, Asked>,
->>>>>>> refs/heads/life
 }
 
 impl Relay {
@@ -180,9 +169,7 @@ impl Relay {
             frozen_until: 0,
             replies: Vec::new(),
             owed: HashSet::new(),
-<<<<<<< HEAD
             nodes: Nodes::default(),
-=======
             asked: HashMap::new(),
         }
     }
@@ -197,7 +184,6 @@ impl Relay {
             MediaOutcome::Done
         } else {
             MediaOutcome::Silent
->>>>>>> refs/heads/life
         }
     }
 }
@@ -256,19 +242,16 @@ impl World<'_> {
             self.tally.lies += u64::from(lie.is_some());
             self.calls.get_mut(call as usize).into_iter().for_each(|call| call.lied_to = true);
         }
-<<<<<<< HEAD
-        let mut reply = Reply { exchange: request.exchange, outcome, node, sdp: Vec::new(), call, of: request.call };
-=======
-        self.tally.lies += u64::from(lie.is_some());
         let mut reply =
-            Reply { exchange: request.exchange, outcome: MediaOutcome::Done, node, sdp: Vec::new(), call, heard: None };
->>>>>>> refs/heads/life
+            Reply { exchange: request.exchange, outcome, node, sdp: Vec::new(), call, of: request.call, heard: None };
         // What no endpoint of the world wrote comes from mischief; the relay has something to say all the same.
         let nobody = Origin { call: NO_CALL, leg: 0, number: 0 };
         let of = sdp::find(request.sdp).map_or(nobody, |seen: Seen| seen.of);
         if request.verb == Verb::Query {
             reply.heard = Some(request.call);
-            reply.outcome = self.relay.hears(request.call, plan.rtp_permille);
+            if outcome == MediaOutcome::Done {
+                reply.outcome = self.relay.hears(request.call, plan.rtp_permille);
+            }
             self.tally.queries += 1;
         } else {
             sdp::relay(&mut reply.sdp, of, node as u8);
@@ -277,7 +260,7 @@ impl World<'_> {
             (reply.outcome, reply.node) = (outcome, request.node);
             reply.sdp.clear();
         };
-        if outcome != MediaOutcome::Done {
+        if reply.outcome != MediaOutcome::Done {
             reply.sdp.clear();
         }
         let timeout_us = self.plan.timers.media_timeout.as_micros() as u64;
@@ -327,11 +310,7 @@ impl World<'_> {
             self.relay.replies[place as usize] = Some(reply);
             return self.network.schedule(frozen_until, Event::Media { shard, reply: place });
         }
-<<<<<<< HEAD
-        let Reply { exchange, outcome, node, ref sdp, call, of } = reply;
-=======
-        let Reply { exchange, outcome, node, ref sdp, call, heard } = reply;
->>>>>>> refs/heads/life
+        let Reply { exchange, outcome, node, ref sdp, call, of, heard } = reply;
         self.last_call = call;
         if outcome == MediaOutcome::Done
             && let Some(asked) = heard.and_then(|heard| self.relay.asked.get_mut(&heard))
@@ -356,5 +335,20 @@ impl World<'_> {
         let lasts = self.relay.random.pick(&[SECOND / 2, 3 * SECOND, 20 * SECOND]);
         self.relay.frozen_until = self.relay.frozen_until.max(self.now_us + lasts);
         self.tally.freezes += 1;
+    }
+
+    /// The control core wants something of a shard: drain, or drain no more, and now and then the end of all its calls.
+    pub(super) fn command(&mut self) {
+        let shard = self.random.below(self.nodes.len() as u64) as usize;
+        let command = match self.random.below(5) {
+            0 => Command::HangUpAll,
+            1 => Command::Drain(true),
+            _ => Command::Drain(false),
+        };
+        self.tally.commands += 1;
+        if command == Command::HangUpAll {
+            self.calls.iter_mut().for_each(|call| call.closing = true);
+        }
+        self.handle(shard, Input::Command(command));
     }
 }

@@ -193,6 +193,7 @@ mod tests {
             exchange: ExchangeId { index: 0, generation: 1 },
             call: CALL,
             started_us: 0,
+            since_us: 0,
             set: 1,
             node,
             verb,

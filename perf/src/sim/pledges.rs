@@ -81,18 +81,16 @@ impl World<'_> {
                 call.unwrap_or(NO_CALL),
             );
         }
-<<<<<<< HEAD
         let ended = MediaCall { call_hash: record.call_hash, pass: record.pass };
         if record.media
             && let Some(id) = self.relay.nodes.end(ended)
         {
             self.break_promise(&format!("node {id} was told twice of the end of a call"), call.unwrap_or(NO_CALL));
         }
-=======
-        let asked = self.relay.asked.remove(&MediaCall { call_hash: record.call_hash, pass: record.pass });
->>>>>>> refs/heads/life
+        let asked = self.relay.asked.remove(&ended);
         let Some(number) = call else { return };
-        self.watch_kept(number, record, asked);
+        self.watch_kept(number, record);
+        self.watch_expiry(number, record, asked);
         let call = &self.calls[number as usize];
         if record.reason == EndReason::Lost
             && self.obliged
@@ -103,7 +101,7 @@ impl World<'_> {
     }
 
     /// `default_timeout` ends no call of mode `media` that a node hears RTP of, or was not asked about.
-    fn watch_kept(&mut self, number: u32, record: &CallRecord, asked: Option<Asked>) {
+    fn watch_expiry(&mut self, number: u32, record: &CallRecord, asked: Option<Asked>) {
         let call = &self.calls[number as usize];
         if !self.keeps(number)
             || record.reason != EndReason::Expired

@@ -101,6 +101,11 @@ impl World<'_> {
         }
         Sdp { party: self.leg(at).party, of: Origin { call: at.call, leg: at.leg, number: fork.into() } }
     }
+
+    /// Whether the INVITE that a gateway answered had an offer.
+    pub(super) fn was_invited_with_offer(&mut self, at: LegIndex) -> bool {
+        self.leg(at).servers.first().is_some_and(|server| find(&server.request).is_some())
+    }
 }
 
 #[cfg(test)]

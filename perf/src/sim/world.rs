@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use corelane_core::admission::{Caps, CapsSize};
 use corelane_core::call::CallRecord;
-use corelane_core::engine::{Command, Listener, Settings};
+use corelane_core::engine::{Listener, Settings};
 use corelane_core::routing::ListenerSlot;
 use corelane_core::siphash::Key;
 use corelane_core::steering::{ShardIndex, Steering};
@@ -318,21 +318,6 @@ impl<'i> World<'i> {
                 self.again(self.plan.command_every, event);
             }
         }
-    }
-
-    /// The control core wants something of a shard: drain, or drain no more, and now and then the end of all its calls.
-    fn command(&mut self) {
-        let shard = self.random.below(self.nodes.len() as u64) as usize;
-        let command = match self.random.below(5) {
-            0 => Command::HangUpAll,
-            1 => Command::Drain(true),
-            _ => Command::Drain(false),
-        };
-        self.tally.commands += 1;
-        if command == Command::HangUpAll {
-            self.calls.iter_mut().for_each(|call| call.closing = true);
-        }
-        self.handle(shard, Input::Command(command));
     }
 
     /// A call has ended.

@@ -20,6 +20,9 @@ pub(crate) const T1_MS: u64 = 50;
 /// The image is compiled and the shards are pinned well within this on a busy machine.
 const START: Duration = Duration::from_secs(30);
 
+/// What an operator asks for comes, and works, well within this on a busy machine.
+const ANSWER: Duration = Duration::from_secs(20);
+
 /// 64 × T1 with room for a busy machine.
 const LINGER: Duration = Duration::from_secs(30);
 
@@ -140,6 +143,27 @@ impl Corelane {
         format!("{}\n{complaints}", self.lines_from(0).join("\n"))
     }
 
+    /// Has it read its media nodes again (SIGHUP); what it says of that.
+    pub(crate) fn reload(&mut self) -> String {
+        let from = self.lines_from(0).len();
+        self.process.signal("HUP");
+        wait_until("corelane says what it reloaded", ANSWER, || {
+            self.lines_from(from).into_iter().find(|line| line.starts_with("reload: "))
+        })
+    }
+
+    /// Waits until a counter of its control core has this value.
+    pub(crate) fn await_control(&mut self, name: &str, wanted: u64) {
+        let (mut last, wanted) = (Vec::new(), format!("counter control {name}={wanted}"));
+        let come = poll(ANSWER, || {
+            let from = self.lines_from(0).len();
+            drop(self.counters());
+            last = self.lines_from(from);
+            last.contains(&wanted).then_some(())
+        });
+        assert!(come.is_some(), "waited {ANSWER:?} in vain for `{wanted}`:\n{}", last.join("\n"));
+    }
+
     /// A fresh dump of its counters.
     pub(crate) fn counters(&mut self) -> Counters {
         let from = self.lines_from(0).len();
@@ -186,6 +210,13 @@ impl Corelane {
         assert!(counters.slots_are_empty(), "slots in use at exit: {:?}\n{}", counters.slots(), self.log());
         assert_eq!(counters.node("calls_started"), counters.node("calls_ended"), "the ledger of calls\n{}", self.log());
         counters
+    }
+
+    /// Ends it at once (SIGTERM), whatever is going on.
+    pub(crate) fn stop(mut self) {
+        self.process.signal("TERM");
+        let status = self.process.finish(Duration::from_secs(10));
+        assert!(status.is_some_and(|status| status.success()), "SIGTERM: {status:?}\n{}", self.log());
     }
 
     /// Kills it at once (SIGKILL): it gets to say and write nothing more.

@@ -8,6 +8,7 @@
 //! Every SDP that an end sends names that end's own socket, so a test that looks at an SDP which arrived sees at once whether it came
 //! through a relay (invariant I2). Each test ends with no session left on any node.
 
+mod drain;
 mod faults;
 mod positions;
 mod reconcile;

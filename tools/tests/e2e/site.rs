@@ -72,7 +72,14 @@ pub(crate) struct Tables {
     gateways: Vec<Gateway>,
     routes: Vec<(String, usize)>,
     /// Media nodes of set 1, which the provider then has.
-    media_nodes: Vec<SocketAddr>,
+    media_nodes: Vec<MediaNode>,
+}
+
+/// A row of `media_node`.
+struct MediaNode {
+    id: usize,
+    ng: SocketAddr,
+    enabled: bool,
 }
 
 /// A row of `gateway`, and its place with its carrier.
@@ -141,8 +148,19 @@ impl Tables {
         if self.media_nodes.is_empty() {
             self.provider.push(("media_set", 1));
         }
-        self.media_nodes.push(ng);
+        self.media_nodes.push(MediaNode { id: self.media_nodes.len() + 1, ng, enabled: true });
         self
+    }
+
+    /// Takes the media node with this id out of new calls, or back in, once the tables are written again.
+    pub(crate) fn enable_node(&mut self, id: usize, enabled: bool) {
+        let mut nodes = self.media_nodes.iter_mut();
+        nodes.find(|node| node.id == id).expect("a media node to drain").enabled = enabled;
+    }
+
+    /// Takes the row of the media node with this id out.
+    pub(crate) fn remove_node(&mut self, id: usize) {
+        self.media_nodes.retain(|node| node.id != id);
     }
 
     /// Writes the directory and says where it is.
@@ -205,10 +223,12 @@ impl Tables {
             ),
             (
                 "media_node",
-                numbered("id,set,host,port,weight,max_sessions,enabled", self.media_nodes.len(), &|n| {
-                    let ng = self.media_nodes[n - 1];
-                    format!("{n},1,{},{},100,1000,1", ng.ip(), ng.port())
-                }),
+                rows(
+                    "id,set,host,port,weight,max_sessions,enabled",
+                    &mut self.media_nodes.iter().map(|MediaNode { id, ng, enabled }| {
+                        format!("{id},1,{},{},100,1000,{enabled}", ng.ip(), ng.port())
+                    }),
+                ),
             ),
         ];
         let directory = site.path().join("routes");

@@ -8,6 +8,8 @@
 //! A final failure waits for nothing: what is held before it is provisional, and of no use any more. A response that comes again while it
 //! waits is absorbed; one that comes again later has the relay's SDP that the branch has kept.
 
+use core::time::Duration;
+
 use arrayvec::ArrayVec;
 
 use super::super::hunt::Final;
@@ -15,7 +17,7 @@ use super::super::records::{Cancel, ClientRef, Role, ShortTag};
 use super::super::response::Came;
 use super::super::{Engine, Turn};
 use super::exchange::{Exchange, Result, Subject};
-use super::{Ask, Given, carries_sdp, with_body};
+use super::{Ask, Given, carries_sdp, tags, with_body};
 use crate::bus::Verb;
 use crate::call::media::{Act, Event, State as Figure, step};
 use crate::call::{CallRef, EndReason, State};
@@ -23,6 +25,9 @@ use crate::counter::Counter;
 use crate::limits::{TAG_MAX, WAITING_RESPONSES_MAX};
 use crate::message::{Body, Message, Method, Name, StartLine, find_sdp};
 use crate::time::Instant;
+
+/// How much longer than what it waits for a branch is kept.
+const PARKED: Duration = Duration::from_millis(500);
 
 impl Engine {
     /// A response of a call that goes through a node; true: it is dealt with here, or comes back later.
@@ -33,7 +38,7 @@ impl Engine {
             return false;
         }
         if status >= 300 {
-            self.on_offer_refused(turn, at, role);
+            self.on_offer_refused(turn, at, role, message);
             return false;
         }
         self.note_held(turn, at, came);
@@ -165,8 +170,7 @@ impl Engine {
         sdp: &[u8],
     ) {
         let Came { message, role, status, .. } = came;
-        let tag = |address: crate::message::NameAddr| address.tag.map(|tag| message.text(tag)).unwrap_or_default();
-        let (asker, answerer) = (tag(message.from()), tag(message.to()));
+        let (asker, answerer) = tags(message);
         let print = self.print(answerer, sdp);
         let Some(transaction) = self.clients.find(at) else { return };
         let (flow, figure) = (transaction.flow, transaction.media);
@@ -212,9 +216,15 @@ impl Engine {
             self.close_exchange(exchange);
             return self.without_room(turn, at, came);
         }
+        let deadline = self.media_deadline(turn);
         if let Some(transaction) = self.clients.find_mut(at) {
             transaction.media = then;
             transaction.parked = Some(exchange);
+            // Timer K is short: the branch of an UPDATE or PRACK must be there when the node has answered.
+            if status >= 200 && transaction.timers.timeout_at <= deadline {
+                transaction.timers.timeout_at = deadline.after(PARKED);
+                self.wheel_client(at);
+            }
         }
         if let Some(media) = self.calls.find_mut(call).and_then(|call| call.media.as_mut())
             && role.opens()
@@ -348,7 +358,7 @@ impl Engine {
             self.answer_server(turn, server, None, 500, b"");
         }
         if let Some(call) = role.call {
-            self.restore(turn, call, role.attempt);
+            self.restore(turn, call, role.attempt, tags(message));
         }
     }
 
@@ -372,7 +382,7 @@ impl Engine {
     }
 
     /// A final failure: what waits before it is of no use any more, and an offer inside a dialog is off.
-    fn on_offer_refused(&mut self, turn: &mut Turn<'_>, at: ClientRef, role: &Role) {
+    fn on_offer_refused(&mut self, turn: &mut Turn<'_>, at: ClientRef, role: &Role, message: &Message<'_>) {
         let Some(transaction) = self.clients.find_mut(at) else { return };
         let parked = transaction.parked.take();
         let refused = step(transaction.media, Event::Refused);
@@ -383,7 +393,15 @@ impl Engine {
         }
         self.close_queue(parked);
         if let Some(call) = role.call.filter(|call| !role.opens() && refused.is_some() && self.speaks(*call)) {
-            self.restore(turn, call, role.attempt);
+            self.restore(turn, call, role.attempt, tags(message));
+        }
+    }
+
+    /// A request inside a dialog got no final response at all: its offer is off too, where the call goes on without it.
+    #[inline(never)]
+    pub(crate) fn on_offer_unanswered(&mut self, turn: &mut Turn<'_>, role: Role, figure: Figure) {
+        if let Some(call) = role.call.filter(|_| !role.opens() && step(figure, Event::Refused).is_some()) {
+            self.restore(turn, call, role.attempt, (b"", b""));
         }
     }
 

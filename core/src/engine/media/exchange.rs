@@ -203,7 +203,7 @@ impl Engine {
             self.resume_waiting(turn, branch);
         }
         #[cfg(feature = "canary")]
-        self.leak_exchange(exchange);
+        self.leak_exchange(&exchange);
     }
 
     /// Goes on with the responses of a branch that waited, up to one that has to be asked for itself. Where the effects are full the wheel goes on.

@@ -4,16 +4,19 @@
 //! A request is held by its server transaction, an ACK in a buffer. What a node does not take is refused to who asked, and the call goes
 //! on as it was.
 
+use arrayvec::ArrayVec;
+
 use super::super::answer::{Incoming, Source};
 use super::super::forward::Forward;
 use super::super::records::{ClientRef, ServerRef};
 use super::super::{Engine, Turn};
 use super::exchange::{Exchange, Result, Subject};
-use super::{Ask, Given, carries_sdp, with_body};
+use super::{Ask, Given, carries_sdp, tags, with_body};
 use crate::bus::{MediaOutcome, Verb};
 use crate::call::media::{Act, Event, Media, State as Figure, start, step};
 use crate::call::{CallRef, EndReason, State};
 use crate::counter::Counter;
+use crate::limits::TAG_MAX;
 use crate::message::{Body, Message, Method, StartLine, find_sdp};
 
 impl Engine {
@@ -33,10 +36,17 @@ impl Engine {
         step(self.clients.find(media.invite?)?.media, Event::Prack)
     }
 
-    /// The INVITE of a dialog was sent: PRACK and ACK are for its responses from now on.
+    /// The INVITE of a dialog was sent: PRACK and ACK are for its responses from now on. Not where the ACK of the other side's INVITE, which
+    /// answers what its 2xx offered, is still on its way: until then this one has no offer of its own (RFC 3264 §4).
     #[inline(never)]
     pub(crate) fn note_reinvite(&mut self, call: Option<CallRef>, client: ClientRef) {
-        if let Some(media) = call.and_then(|call| self.calls.find_mut(call)).and_then(|call| call.media.as_mut()) {
+        let side = |at| self.clients.find(at).map(|transaction| (transaction.role.sender, transaction.media));
+        let sender = side(client).map(|(sender, _)| sender);
+        let last = call.and_then(|call| self.calls.find(call)?.media.as_ref()?.invite).and_then(side);
+        let awaited = last.is_some_and(|(other, figure)| Some(other) != sender && figure == Figure::Returned);
+        if let Some(media) = call.and_then(|call| self.calls.find_mut(call)).and_then(|call| call.media.as_mut())
+            && !awaited
+        {
             media.invite = Some(client);
         }
     }
@@ -62,8 +72,7 @@ impl Engine {
             }
             Body::Sdp(span) => span,
         };
-        let tag = |address: crate::message::NameAddr| address.tag.map(|tag| message.text(tag)).unwrap_or_default();
-        let (sender, other) = (tag(message.from()), tag(message.to()));
+        let (sender, other) = tags(message);
         let (verb, from_tag, to_tag) =
             if figure == Figure::Offered { (Verb::Offer, sender, other) } else { (Verb::Answer, other, sender) };
         let exchange = Exchange {
@@ -109,6 +118,16 @@ impl Engine {
         }
     }
 
+    /// The answer of a PRACK did not get through: the INVITE's offer still stands.
+    fn note_unanswered(&mut self, call: CallRef) {
+        let invite = self.calls.find(call).and_then(|call| call.media.as_ref()?.invite);
+        if let Some(transaction) = invite.and_then(|invite| self.clients.find_mut(invite))
+            && transaction.media == Figure::Settled
+        {
+            transaction.media = Figure::Returned;
+        }
+    }
+
     /// A node has answered for a request inside a dialog, or none has.
     pub(super) fn on_request_back(
         &mut self,
@@ -125,6 +144,15 @@ impl Engine {
             transaction.exchange = None;
             Some((transaction.request?, transaction.source, transaction.key, transaction.call_hash))
         });
+        // Of whom something is to be restored: what holds the request goes with its final response.
+        let mut sides = (ArrayVec::<u8, TAG_MAX>::new(), ArrayVec::<u8, TAG_MAX>::new());
+        if let Some((held, ..)) = held.filter(|_| offers)
+            && let Ok(request) = Message::parse(self.pool.bytes(held))
+            && let (from, to) = tags(&request)
+            && let (Ok(from), Ok(to)) = (from.try_into(), to.try_into())
+        {
+            sides = (from, to);
+        }
         let gone_on = match (held, result) {
             // It was cancelled, or its call has ended.
             (None, _) => false,
@@ -160,7 +188,10 @@ impl Engine {
             }
         };
         if offers && !gone_on {
-            self.restore(turn, exchange.call, attempt);
+            self.restore(turn, exchange.call, attempt, (&sides.0, &sides.1));
+        } else if exchange.verb == Verb::Answer && !gone_on {
+            // It comes again as a new PRACK, and answers then.
+            self.note_unanswered(exchange.call);
         }
     }
 
@@ -190,8 +221,7 @@ impl Engine {
             return true;
         }
         let (attempt, invite) = (media.attempt, media.invite);
-        let tag = |address: crate::message::NameAddr| address.tag.map(|tag| message.text(tag)).unwrap_or_default();
-        let (sender, other, sdp) = (tag(message.from()), tag(message.to()), message.text(span));
+        let ((sender, other), sdp) = (tags(message), message.text(span));
         let print = self.print(sender, sdp);
         let transaction = invite.and_then(|invite| self.clients.find(invite));
         let kept = transaction.and_then(|transaction| transaction.kept[1]);
@@ -298,7 +328,7 @@ impl Engine {
             self.drive_call(turn, call, crate::call::state::Event::HangUp, EndReason::Lost);
         } else if !opens {
             let attempt = self.calls.find(call).and_then(|call| call.media.as_ref()).map_or(0, |media| media.attempt);
-            self.restore(turn, call, attempt);
+            self.restore(turn, call, attempt, tags(incoming.message));
         }
     }
 }

@@ -9,6 +9,7 @@ use corelane_core::{Counter, Input, Settings};
 
 use super::node::{sdp, session};
 use super::through::{answer, bare, called, image, offer, talking, the, with_sdp, world};
+use crate::refusals::untagged;
 use crate::world::{Answered, CALLER, GATEWAY, Request, World, invite, ladder, response, settings};
 
 /// The node refuses the offer: 488, and no gateway hears of the call.
@@ -19,6 +20,17 @@ fn an_offer_that_the_node_refuses() {
     let sent = world.deliver(CALLER, &offer("no").text());
     assert_eq!(ladder(&sent), [format!("{CALLER} 100"), format!("{CALLER} 488")]);
     assert_eq!((world.last_record().status, world.last_record().media), (488, true));
+    world.settle();
+}
+
+/// RFC 3261 §8.1.1.3: at a node a side has the name of its tag. Nobody is asked for one without.
+#[test]
+fn an_offer_without_a_from_tag() {
+    let mut world = world();
+    for (bad, answers) in untagged(&offer("untagged")) {
+        assert_eq!(ladder(&world.deliver(CALLER, &bad)), vec![format!("{CALLER} 400"); answers], "{bad}");
+    }
+    assert_eq!((world.count(Counter::MediaAsked), world.count(Counter::CallsStarted)), (0, 0));
     world.settle();
 }
 
@@ -198,7 +210,7 @@ fn the_answer_of_a_reinvites_ack_fails() {
     let sent = world.deliver(CALLER, &with_sdp(&call.caller_sends("ACK", "reack-ack", 2), "answer").text());
     assert_eq!(ladder(&sent), [format!("{GATEWAY} ACK")]);
     assert_eq!(session(&sent[0]), "");
-    assert_eq!(world.asked(), ["Offer 1 callee>caller", "Answer 1 callee>caller", "Restore 1 >"]);
+    assert_eq!(world.asked(), ["Offer 1 callee>caller", "Answer 1 callee>caller", "Restore 1 caller>callee"]);
     assert_eq!(world.count(Counter::CallsLive), 1);
     world.settle();
 }
@@ -214,6 +226,10 @@ fn the_answer_of_a_prack_fails() {
     world.node().says.push((Verb::Answer, MediaOutcome::Failed));
     let sent = world.deliver(CALLER, &with_sdp(&call.caller_sends("PRACK", "prack-1", 2), "answer").text());
     assert_eq!(ladder(&sent), [format!("{CALLER} 503")]);
+    // The offer of the 183 still stands: what comes in the next PRACK is its answer, and no offer.
+    let sent = world.deliver(CALLER, &with_sdp(&call.caller_sends("PRACK", "prack-2", 3), "answer").text());
+    assert_eq!(session(&the(&sent, "PRACK")), "relay-answer");
+    assert_eq!(world.asked(), ["Offer 1 callee>caller", "Answer 1 callee>caller", "Answer 1 callee>caller"]);
     world.deliver(GATEWAY, &response(&call.forwarded, 486, "callee", &[]));
     world.settle();
 }

@@ -155,3 +155,20 @@ fn an_ack_that_answers_nothing() {
     assert_eq!(world.count(Counter::MediaRefused), 1);
     world.settle();
 }
+
+/// Two forks have agreed on something each: where an UPDATE in one of them is refused, that fork's own is restored.
+#[test]
+fn a_refused_update_restores_its_own_fork() {
+    let mut world = world();
+    let (invite, forwarded) = called(&mut world, "each");
+    let forks =
+        ["a", "b"].map(|tag| the(&world.deliver(GATEWAY, &answer(&forwarded, 183, tag, tag, &[])), "SIP/2.0 183"));
+    world.asked();
+    let call = Answered { invite, forwarded: forwarded.clone(), ok: forks[0].clone() };
+    let mut update = call.caller_sends("UPDATE", "each-u", 2);
+    update.to_tag = "a".into();
+    let sent = the(&world.deliver(CALLER, &with_sdp(&update, "hold").text()), "UPDATE");
+    assert_eq!(ladder(&world.deliver(GATEWAY, &response(&sent, 488, "", &[]))), [format!("{CALLER} 488")]);
+    assert_eq!(world.asked(), ["Offer 1 caller>a", "Restore 1 caller>a"]);
+    world.settle();
+}

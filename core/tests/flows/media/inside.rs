@@ -1,11 +1,13 @@
 //! Re-INVITE and UPDATE of a call that stands: hold, another codec, and what is refused (RFC 3261 §14, RFC 3264 §8).
 
+use std::time::Duration;
+
 use corelane_core::Counter;
 use corelane_core::bus::{MediaOutcome, Verb};
 
 use super::node::session;
-use super::through::{answer, talking, the, with_sdp, world};
-use crate::world::{CALLER, GATEWAY, ladder, response};
+use super::through::{answer, image, talking, the, with_sdp, world};
+use crate::world::{CALLER, GATEWAY, World, ladder, response, settings};
 
 /// A re-INVITE of either side; the offer is its sender's.
 #[test]
@@ -61,7 +63,7 @@ fn a_refused_reinvite_is_restored() {
         let forwarded = the(&sent, "INVITE");
         let sent = world.deliver(GATEWAY, &response(&forwarded, status, "", &[]));
         assert_eq!(ladder(&sent), [format!("{GATEWAY} ACK"), format!("{CALLER} {status}")]);
-        assert_eq!(world.asked(), ["Offer 1 caller>callee", "Restore 1 >"]);
+        assert_eq!(world.asked(), ["Offer 1 caller>callee", "Restore 1 caller>callee"]);
         assert_eq!(world.count(Counter::CallsLive), 1);
         world.settle();
     }
@@ -75,7 +77,7 @@ fn a_refused_update_is_restored() {
     let sent = world.deliver(GATEWAY, &with_sdp(&call.callee_sends("UPDATE", "upd-1", 5), "video").text());
     let sent = world.deliver(CALLER, &response(&the(&sent, "UPDATE"), 488, "", &[]));
     assert_eq!(ladder(&sent), [format!("{GATEWAY} 488")]);
-    assert_eq!(world.asked(), ["Offer 1 callee>caller", "Restore 1 >"]);
+    assert_eq!(world.asked(), ["Offer 1 callee>caller", "Restore 1 callee>caller"]);
     world.settle();
 }
 
@@ -86,7 +88,7 @@ fn a_reinvite_that_no_node_takes() {
     for (outcome, status, then) in [
         (MediaOutcome::Refused, 488, vec!["Offer 1 caller>callee"]),
         (MediaOutcome::NoNode, 503, vec!["Offer 1 caller>callee"]),
-        (MediaOutcome::Failed, 503, vec!["Offer 1 caller>callee", "Restore 1 >"]),
+        (MediaOutcome::Failed, 503, vec!["Offer 1 caller>callee", "Restore 1 caller>callee"]),
     ] {
         let mut world = world();
         let call = talking(&mut world, "bad");
@@ -118,7 +120,7 @@ fn the_answer_of_a_reinvite_fails() {
     assert_eq!(ladder(&sent), [format!("{GATEWAY} ACK"), format!("{CALLER} 500")]);
     assert_eq!(sent[0].header("CSeq"), "2 ACK");
     assert_eq!(ladder(&world.deliver(GATEWAY, &ok)), [format!("{GATEWAY} ACK")]);
-    assert_eq!(world.asked(), ["Offer 1 caller>callee", "Answer 1 caller>callee", "Restore 1 >"]);
+    assert_eq!(world.asked(), ["Offer 1 caller>callee", "Answer 1 caller>callee", "Restore 1 caller>callee"]);
     assert_eq!(world.count(Counter::CallsLive), 1);
     world.settle();
 }
@@ -132,7 +134,7 @@ fn the_answer_of_an_update_fails() {
     world.node().says.push((Verb::Answer, MediaOutcome::Refused));
     let sent = world.deliver(GATEWAY, &answer(&the(&sent, "UPDATE"), 200, "", "yes", &[]));
     assert_eq!(ladder(&sent), [format!("{CALLER} 500")]);
-    assert_eq!(world.asked(), ["Offer 1 caller>callee", "Answer 1 caller>callee", "Restore 1 >"]);
+    assert_eq!(world.asked(), ["Offer 1 caller>callee", "Answer 1 caller>callee", "Restore 1 caller>callee"]);
     world.settle();
 }
 
@@ -180,5 +182,64 @@ fn a_cancelled_reinvite_is_answered_at_once() {
     assert!(world.answer_wish().is_empty());
     assert_eq!(world.wishes.pop_front().map(|wish| wish.word()), Some("Restore 1 >".into()));
     assert_eq!(world.count(Counter::CallsLive), 1);
+    world.settle();
+}
+
+/// A re-INVITE that is cancelled and never answered, after a 180 or in silence: 487 after 64·T1, its offer is off, and the call goes on.
+#[test]
+fn a_cancelled_reinvite_that_nobody_answers() {
+    for rings in [true, false] {
+        let mut world = world();
+        let call = talking(&mut world, "lost");
+        let reinvite = with_sdp(&call.caller_sends("INVITE", "lost-inv", 2), "video");
+        let forwarded = the(&world.deliver(CALLER, &reinvite.text()), "INVITE");
+        if rings {
+            world.deliver(GATEWAY, &response(&forwarded, 180, "", &[]));
+        }
+        world.deliver(CALLER, &reinvite.hop("CANCEL").text());
+        let sent = world.advance(Duration::from_millis(32_100));
+        assert!(ladder(&sent).contains(&format!("{CALLER} 487")), "{:?}", ladder(&sent));
+        assert_eq!(world.asked(), ["Offer 1 caller>callee", "Restore 1 >"]);
+        assert_eq!(world.count(Counter::CallsLive), 1);
+        world.settle();
+    }
+}
+
+/// A node may take longer than Timer K: the branch of an UPDATE is there when its answer comes back.
+#[test]
+fn a_node_that_is_slower_than_timer_k() {
+    let mut settings = settings();
+    settings.timers.media_timeout = Duration::from_secs(20);
+    let mut world = World::with(settings).with_routing(image(|_| {})).with_node();
+    let call = talking(&mut world, "slow");
+    let update = with_sdp(&call.caller_sends("UPDATE", "slow-u", 2), "hold");
+    let forwarded = the(&world.deliver(CALLER, &update.text()), "UPDATE");
+    world.hold();
+    world.deliver(GATEWAY, &answer(&forwarded, 200, "", "held", &[]));
+    assert!(world.advance(Duration::from_secs(15)).is_empty());
+    let ok = the(&world.answer_wish(), "SIP/2.0 200");
+    assert_eq!((ok.to.as_str(), session(&ok)), (CALLER, "relay-held"));
+    world.settle();
+}
+
+/// The callee offers in his 200, and asks anew before the ACK that answers has come: that answers all the same.
+#[test]
+fn an_ack_that_crosses_a_reinvite() {
+    let mut world = world();
+    let call = talking(&mut world, "past");
+    let forwarded = the(&world.deliver(CALLER, &call.caller_sends("INVITE", "cross-1", 2).text()), "INVITE");
+    the(&world.deliver(GATEWAY, &answer(&forwarded, 200, "", "offer", &[])), "SIP/2.0 200");
+    let back = the(&world.deliver(GATEWAY, &call.callee_sends("INVITE", "cross-2", 5).text()), "INVITE");
+    let ack = with_sdp(&call.caller_sends("ACK", "cross-3", 2), "answer");
+    assert_eq!(session(&the(&world.deliver(CALLER, &ack.text()), "ACK")), "relay-answer");
+    // Then the other one goes on as any without an offer: the caller offers, the callee's ACK answers.
+    let ok = the(&world.deliver(CALLER, &answer(&back, 200, "", "again", &[])), "SIP/2.0 200");
+    assert_eq!(session(&ok), "relay-again");
+    let ack = with_sdp(&call.callee_sends("ACK", "cross-4", 5), "agreed");
+    assert_eq!(session(&the(&world.deliver(GATEWAY, &ack.text()), "ACK")), "relay-agreed");
+    assert_eq!(
+        world.asked(),
+        ["Offer 1 callee>caller", "Answer 1 callee>caller", "Offer 1 caller>callee", "Answer 1 caller>callee"]
+    );
     world.settle();
 }

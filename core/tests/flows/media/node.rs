@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use corelane_core::Input;
-use corelane_core::bus::{ExchangeId, MediaOutcome, MediaReply, MediaRequest, Verb};
+use corelane_core::bus::{ExchangeId, MediaCall, MediaOutcome, MediaReply, MediaRequest, Verb};
 
 use crate::world::{Sent, World};
 
@@ -15,6 +15,7 @@ pub(crate) const ENDPOINT: &str = "endpoint";
 pub(crate) struct Wish {
     pub(crate) exchange: ExchangeId,
     pub(crate) since_us: u64,
+    pub(crate) call: MediaCall,
     pub(crate) verb: Verb,
     pub(crate) attempt: u8,
     pub(crate) set: u32,
@@ -32,6 +33,7 @@ impl Wish {
         Wish {
             exchange: request.exchange,
             since_us: request.since_us,
+            call: request.call,
             verb: request.verb,
             attempt: request.attempt,
             set: request.set,

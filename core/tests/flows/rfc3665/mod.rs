@@ -19,5 +19,6 @@
 
 mod changes;
 mod established;
+mod figure;
 mod stage;
 mod unsuccessful;

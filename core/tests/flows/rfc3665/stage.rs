@@ -1,10 +1,12 @@
 //! The stage of a flow: user agents that are text, one or two Corelanes between them, and messages that are compared line by line.
 //!
 //! ```text
-//!   sends("alice", "…")  ──►  Corelane  ──► wire ──►  gets("bob", "…")     the next message to Bob, compared as a whole
-//!                                │                    gets(P2, "…")        compared, and handed on to the second Corelane
-//!                                └──────────────────► answers("bob", …)    Bob's response to what he got
+//!   sends(ALICE, …)  ──►  Corelane  ──► wire ──►  gets(BOB, …)       the next message to Bob, compared as a whole
+//!                            │                    gets(P2, …)        compared, and handed on to the second Corelane
+//!                            └──────────────────► answers(BOB, …)    Bob's response to what he got
 //! ```
+//!
+//! What is sent and expected a flow's figure says ([`figure`](super::figure)).
 //!
 //! A `{name}` stands for text: it is bound where it is first met in a message that came, and must be the same from then on. So a
 //! branch, a token or a tag is named once and followed through the flow, and no two names are the same thing. `Content-Length` is the one
@@ -21,16 +23,25 @@ use corelane_core::routing::build::{Builder, ImageBytes};
 use corelane_core::siphash::Key;
 use corelane_core::steering::Steering;
 
+use super::figure::Play;
 use crate::world::{Sent, World, endpoint, response, settings};
 
-/// Alice's address.
-pub(super) const ALICE: &str = "192.0.2.101:5060";
-/// Bob's, a gateway in our eyes.
-pub(super) const BOB: &str = "192.0.2.201:5060";
-/// The first Corelane.
-pub(super) const P1: &str = "10.0.0.1:5060";
-/// The second one.
-pub(super) const P2: &str = "10.0.0.2:5060";
+/// Who is where. All but Alice are gateways in our eyes, where they are no Corelane.
+const HOSTS: [(&str, &str); 7] = [
+    ("alice", "192.0.2.101:5060"),
+    ("p1", "10.0.0.1:5060"),
+    ("p2", "10.0.0.2:5060"),
+    ("bob", "192.0.2.201:5060"),
+    ("moved", "192.0.2.202:5060"),
+    ("first", "198.51.100.1:5060"),
+    ("second", "198.51.100.2:5060"),
+];
+
+/// The address of a host.
+pub(super) fn address(host: &str) -> &'static str {
+    let known = HOSTS.iter().find(|(name, _)| *name == host);
+    known.map(|(_, address)| *address).unwrap_or_else(|| panic!("nobody is called {host}"))
+}
 
 struct Packet {
     from: String,
@@ -46,6 +57,11 @@ pub(super) struct Stage {
     met: BTreeMap<String, String>,
     /// The last request of each method that somebody got, and who sent it.
     requests: BTreeMap<(String, String), Packet>,
+    pub(super) play: Play,
+    /// The row of the figure that is played.
+    pub(super) row: String,
+    /// Where Bob is reached within the dialog.
+    pub(super) target: String,
 }
 
 /// A Corelane at `address` with one provider and these gateways, one after the other.
@@ -86,12 +102,19 @@ fn with_body(lines: &str, body: &str) -> String {
 impl Stage {
     /// Alice, one Corelane, and who it calls.
     pub(super) fn one(gateways: &[&str]) -> Stage {
-        Stage::with(vec![place(P1, ALICE, gateways)])
+        let gateways: Vec<&str> = gateways.iter().map(|host| address(host)).collect();
+        Stage::with(vec![place(address("p1"), address("alice"), &gateways)])
     }
 
     /// Alice, two Corelanes, Bob.
     pub(super) fn two() -> Stage {
-        Stage::with(vec![place(P1, ALICE, &[P2]), place(P2, P1, &[BOB])])
+        let [alice, p1, p2, bob] = ["alice", "p1", "p2", "bob"].map(address);
+        Stage::with(vec![place(p1, alice, &[p2]), place(p2, p1, &[bob])])
+    }
+
+    /// Whether a host of this stage is a Corelane.
+    pub(super) fn is_corelane(&self, host: &str) -> bool {
+        self.places.iter().any(|(place, _)| *place == address(host))
     }
 
     fn with(places: Vec<(&'static str, World)>) -> Stage {
@@ -101,17 +124,24 @@ impl Stage {
             names: BTreeMap::new(),
             met: BTreeMap::new(),
             requests: BTreeMap::new(),
+            play: Play::default(),
+            row: String::new(),
+            target: "sip:bob@192.0.2.201".into(),
         };
-        let call =
-            "From: Alice <sip:alice@atlanta.example.com>;tag=alice-1\nTo: Bob <sip:+4930123456@biloxi.example.com>";
-        let call_id = "Call-ID: 2xTb9vxSit55XU7p8@atlanta.example.com";
-        stage.name("call", &format!("{call}\n{call_id}"));
-        stage.name("dialog", &format!("{call};tag=bob-1\n{call_id}"));
+        let (alice, bob) = ("Alice <sip:alice@atlanta.example.com>", "Bob <sip:+4930123456@biloxi.example.com>");
+        let (from, to) = (format!("From: {alice};tag=alice-1"), format!("To: {bob}"));
+        let id = "Call-ID: 2xTb9vxSit55XU7p8@atlanta.example.com";
+        stage.name("call", &format!("{from}\n{to}\n{id}"));
+        stage.name("dialog", &format!("{from}\n{to};tag=bob-1\n{id}"));
+        stage.name("reversed", &format!("From: {bob};tag=bob-1\nTo: {alice};tag=alice-1\n{id}"));
+        for (name, text) in [("from", from.as_str()), ("to", &to), ("id", id)] {
+            stage.name(name, text);
+        }
         stage
     }
 
     /// Gives text a name.
-    pub(super) fn name(&mut self, name: &str, text: &str) {
+    fn name(&mut self, name: &str, text: &str) {
         self.names.insert(name.into(), text.into());
     }
 
@@ -134,103 +164,19 @@ impl Stage {
         self.deliver(from, &to, &text);
     }
 
-    /// Alice's INVITE with these last lines (and body) at the first Corelane, its 100, and the INVITE as `gateway` gets it: under
-    /// `{branch}` and `{token}`.
-    pub(super) fn invites(&mut self, gateway: &str, rest: &str) {
-        self.name("rest", rest);
-        self.name("gateway", gateway);
-        self.sends(
-            ALICE,
-            P1,
-            "INVITE sip:+4930123456@10.0.0.1 SIP/2.0
-             Via: SIP/2.0/UDP 192.0.2.101:5060;branch=z9hG4bK74bf9
-             Max-Forwards: 70
-             {call}
-             CSeq: 1 INVITE
-             {rest}",
-        );
-        self.gets(
-            ALICE,
-            "SIP/2.0 100 Trying
-             Via: SIP/2.0/UDP 192.0.2.101:5060;branch=z9hG4bK74bf9
-             {call}
-             CSeq: 1 INVITE",
-        );
-        self.gets(
-            gateway,
-            "INVITE sip:+4930123456@{gateway} SIP/2.0
-             Via: SIP/2.0/UDP 10.0.0.1:5060;branch={branch}
-             Via: SIP/2.0/UDP 192.0.2.101:5060;branch=z9hG4bK74bf9
-             Record-Route: <sip:10.0.0.1:5060;lr;cl={token}>
-             Max-Forwards: 69
-             Max-Breadth: 60
-             {call}
-             CSeq: 1 INVITE
-             {rest}",
-        );
-    }
-
-    /// `gateway` answers the INVITE, and Alice gets that with our Via off and nothing else changed.
-    pub(super) fn answer_reaches_alice(&mut self, gateway: &str, status: &str, rest: &str) {
-        self.answers(gateway, "INVITE", status, rest);
-        self.alice_gets_answer(status, rest);
-    }
-
-    /// Alice gets the answer to her INVITE.
-    pub(super) fn alice_gets_answer(&mut self, status: &str, rest: &str) {
-        self.name("status", status);
-        self.name("rest", rest);
-        self.gets(
-            ALICE,
-            "SIP/2.0 {status}
-             Via: SIP/2.0/UDP 192.0.2.101:5060;branch=z9hG4bK74bf9
-             Record-Route: <sip:10.0.0.1:5060;lr;cl={token}>
-             {dialog}
-             CSeq: 1 INVITE
-             {rest}",
-        );
-    }
-
-    /// Alice's request inside the dialog as she sends it and as `gateway` gets it, under a branch named as the method.
-    pub(super) fn alice_sends(&mut self, gateway: &str, method: &str, number: u32, rest: &str) {
-        self.name("method", method);
-        self.name("number", &number.to_string());
-        self.name("rest", rest);
-        self.sends(
-            ALICE,
-            P1,
-            "{method} sip:bob@192.0.2.201 SIP/2.0
-             Via: SIP/2.0/UDP 192.0.2.101:5060;branch=z9hG4bK-{method}-{number}
-             Max-Forwards: 70
-             Route: <sip:10.0.0.1:5060;lr;cl={token}>
-             {dialog}
-             CSeq: {number} {method}
-             {rest}",
-        );
-        let expected = "{method} sip:bob@192.0.2.201 SIP/2.0
-             Via: SIP/2.0/UDP 10.0.0.1:5060;branch={own}
-             Via: SIP/2.0/UDP 192.0.2.101:5060;branch=z9hG4bK-{method}-{number}
-             Max-Forwards: 69
-             Max-Breadth: 60
-             {dialog}
-             CSeq: {number} {method}
-             {rest}";
-        self.gets(gateway, &expected.replace("{own}", &format!("{{{method}-{number}}}")));
-    }
-
     /// The next message to `to` is this one, line by line. A Corelane gets it then.
     pub(super) fn gets(&mut self, to: &str, expected: &str) {
         let at = self.wire.iter().position(|packet| packet.sent.to == to);
         let packet = at.and_then(|at| self.wire.remove(at));
-        let packet = packet.unwrap_or_else(|| panic!("nothing came for {to}, expected:\n{expected}"));
+        let packet = packet.unwrap_or_else(|| panic!("{}: nothing came for {to}, expected:\n{expected}", self.row));
         let (head, body) = packet.sent.text.split_once("\r\n\r\n").expect("a head");
         let came: Vec<String> =
             head.lines().filter(|line| !line.starts_with("Content-Length:")).map(str::to_owned).collect();
         let (expected_head, expected_body) = self.fill(expected);
         let lines: Vec<&str> = expected_head.lines().collect();
         let matched = came.len() == lines.len() && came.iter().zip(&lines).all(|(came, line)| self.matches(came, line));
-        assert!(matched, "{to} got\n{}\nand expected was\n{expected_head}", came.join("\n"));
-        assert_eq!(body.replace("\r\n", "\n"), expected_body, "the body");
+        assert!(matched, "{}: {to} got\n{}\nand expected was\n{expected_head}", self.row, came.join("\n"));
+        assert_eq!(body.replace("\r\n", "\n"), expected_body, "{}: the body", self.row);
         let start = packet.sent.start_line().to_owned();
         if self.places.iter().any(|(address, _)| *address == to) {
             self.deliver(&packet.from, to, &packet.sent.text);

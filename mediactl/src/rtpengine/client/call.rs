@@ -1,7 +1,7 @@
 //! A call in progress, as the client knows it: what is asked for it, and what both sides agreed on last.
 //!
 //! A refused offer is undone by playing the agreed pair again (SPEC §5), so the pairs are kept as they came: one for each pair of tags, as
-//! many as an INVITE may have early dialogs.
+//! many as an INVITE may have early dialogs. What there was no room for is not known: then nothing older is taken for it.
 //!
 //! One question of a call is out at a time. rtpengine serves its questions from several threads: the delete of a branch and the offer of the
 //! next gateway, sent one right after the other, may come to pass in the other order, and then the session is gone when the answer comes.
@@ -12,7 +12,8 @@ use std::rc::Rc;
 use corelane_core::bus::MediaRequest;
 use corelane_core::limits::EARLY_DIALOGS_MAX;
 
-use super::wish::{Request, Wish};
+use super::kept::Kept;
+use super::wish::Wish;
 
 /// What is known of a call in progress.
 #[derive(Debug, Default)]
@@ -24,7 +25,7 @@ pub(super) struct Call {
     /// What is asked next.
     pub(super) next: VecDeque<Wish>,
     /// The offer that was rewritten last. It may be answered more than once.
-    offered: Option<Rc<Request>>,
+    offered: Option<Rc<Kept>>,
     /// Offer and answer that were agreed last, for each pair of tags.
     agreed: Vec<Agreed>,
 }
@@ -32,8 +33,8 @@ pub(super) struct Call {
 /// An offer and its answer.
 #[derive(Debug)]
 pub(super) struct Agreed {
-    pub(super) offer: Rc<Request>,
-    pub(super) answer: Request,
+    pub(super) offer: Rc<Kept>,
+    pub(super) answer: Kept,
 }
 
 impl Call {
@@ -43,14 +44,14 @@ impl Call {
         self.agreed.iter().rev().find(same).or(self.agreed.last())
     }
 
-    /// An offer was rewritten.
-    pub(super) fn offer(&mut self, offer: Request) {
-        self.offered = Some(Rc::new(offer));
+    /// An offer was rewritten; `None`: there is no room to keep it.
+    pub(super) fn offer(&mut self, offer: Option<Kept>) {
+        self.offered = offer.map(Rc::new);
     }
 
-    /// An answer was rewritten: with its offer it is what holds between its two tags.
-    pub(super) fn agree(&mut self, answer: Request) {
-        let Some(offer) = self.offered.clone() else { return };
+    /// An answer was rewritten: with its offer it is what holds between its two tags. Without both of them, nothing is known to hold.
+    pub(super) fn agree(&mut self, answer: Option<Kept>) {
+        let (Some(offer), Some(answer)) = (self.offered.clone(), answer) else { return self.agreed.clear() };
         self.agreed.retain(|known| !same_sides(&known.answer.view(), &answer.view()));
         if self.agreed.len() >= EARLY_DIALOGS_MAX {
             self.agreed.remove(0);

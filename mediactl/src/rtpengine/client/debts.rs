@@ -17,7 +17,7 @@ use super::super::command::Command;
 use super::super::counter::Counter;
 use super::super::id::{Origin, SessionId};
 use super::super::sessions::Records;
-use super::questions::Purpose;
+use super::questions::{Purpose, Question};
 use super::{Client, DELETE_PAUSE, DELETES_WINDOW, Outputs};
 
 /// A delete that waits: until when, how often it was tried, the node, and the session in words that have an order.
@@ -30,6 +30,16 @@ impl<R: Records> Client<R> {
             self.counters.count(Counter::OrphansFound);
             self.owe(now, 0, node, session);
         }
+    }
+
+    /// Whether a delete is on its way, or is sent until then, to a node that answers.
+    #[must_use]
+    pub fn pays(&self, until: Instant) -> bool {
+        let answers = |id: u32| self.nodes.iter().any(|node| node.config.id == id && node.is_reachable());
+        let asked = |question: &Question| matches!(question.purpose, Purpose::Delete(..)) && answers(question.node);
+        self.ready.iter().any(|(id, sessions)| !sessions.is_empty() && answers(*id))
+            || self.debts.iter().any(|Reverse((at, _, id, _))| *at <= until && answers(*id))
+            || self.questions.values().any(asked)
     }
 
     /// Queues a delete.

@@ -173,10 +173,12 @@ impl<R: Records> Client<R> {
         self.answer(&wish, outcome, node, sdp, out);
         let Some(known) = self.calls.get_mut(&call) else { return };
         known.waiting = None;
-        match verb {
-            Verb::Offer if outcome == MediaOutcome::Done => known.offer(wish.request),
-            Verb::Answer if outcome == MediaOutcome::Done => known.agree(wish.request),
-            _ => {}
+        if outcome == MediaOutcome::Done && matches!(verb, Verb::Offer | Verb::Answer) {
+            let kept = self.room.keep(wish.request);
+            if kept.is_none() {
+                self.counters.count(Counter::SdpUnkept);
+            }
+            if verb == Verb::Offer { known.offer(kept) } else { known.agree(kept) }
         }
         if let Some(next) = known.next.pop_front() {
             self.go_on(now, next, out);

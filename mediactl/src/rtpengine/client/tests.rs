@@ -95,6 +95,10 @@ impl World {
     }
 
     fn ask(&mut self, call: u64, verb: Verb, node: u32, to_tag: &[u8]) -> ExchangeId {
+        self.ask_with(call, verb, node, to_tag, b"v=0\r\n")
+    }
+
+    fn ask_with(&mut self, call: u64, verb: Verb, node: u32, to_tag: &[u8], sdp: &[u8]) -> ExchangeId {
         self.exchange += 1;
         let exchange = ExchangeId { index: self.exchange, generation: 1 };
         let request = MediaRequest {
@@ -109,7 +113,7 @@ impl World {
             from_tag: b"a",
             to_tag,
             flags: b"",
-            sdp: b"v=0\r\n",
+            sdp,
         };
         let shard = (call % 3) as u16;
         self.client.submit(Instant::from_micros(self.now), shard, &request, &mut self.out);
@@ -284,6 +288,33 @@ fn loss_costs_retransmissions_and_no_call_and_no_debt() {
     world.run(60_000);
     assert_eq!(world.client.sessions().live(), 0);
     assert!(world.client.counters().value(Counter::Retransmissions) > 0);
+}
+
+/// What there is no room for is not restored, and nothing older in its place; all else goes on, and the room comes back with the end of calls.
+#[test]
+fn the_room_for_sdp_is_bounded() {
+    let mut world = World::new(1, vec![0; 2 * RECORD]);
+    let count = |world: &mut World, counter| world.client.counters().value(counter);
+    let exchange = |world: &mut World, sdp: &[u8]| {
+        let offer = world.ask_with(5, Verb::Offer, 1, b"", sdp);
+        world.run(3);
+        let answer = world.ask_with(5, Verb::Answer, 1, b"b", sdp);
+        world.run(3);
+        assert_eq!([offer, answer].map(|asked| world.outcome(asked)), [Some((MediaOutcome::Done, 1)); 2]);
+        let restore = world.ask(5, Verb::Restore, 1, b"b");
+        world.run(6);
+        world.outcome(restore).expect("an answer").0
+    };
+    assert_eq!(exchange(&mut world, b"v=0\r\n"), MediaOutcome::Done);
+    let most = 2 * SESSION_BYTES as u64;
+    for (bytes, outcome) in [(3 * SESSION_BYTES / 2, MediaOutcome::Failed), (100, MediaOutcome::Done)] {
+        assert_eq!(exchange(&mut world, &vec![b's'; bytes]), outcome, "{bytes}");
+        let kept = count(&mut world, Counter::SdpKept);
+        assert!(0 < kept && kept <= most, "{kept} of {most}");
+    }
+    assert_eq!(count(&mut world, Counter::SdpUnkept), 1, "the answer that had no room beside its offer");
+    world.ended(5);
+    assert_eq!(count(&mut world, Counter::SdpKept), 0);
 }
 
 /// A node may serve its questions in any order, so the next one of a call waits for the reply; those of other calls do not.

@@ -41,6 +41,11 @@ impl Request {
         Request { head, texts: texts.concat().into(), ends }
     }
 
+    /// Bytes of its texts.
+    pub(super) fn size(&self) -> usize {
+        self.texts.len()
+    }
+
     /// The request as it came.
     pub(super) fn view(&self) -> MediaRequest<'_> {
         let [from_tag, to_tag, flags, sdp] = self.ends;

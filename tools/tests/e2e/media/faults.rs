@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::Stage;
 use super::rtpengine::Rtpengine;
+use crate::corelane::Corelane;
 use crate::peer::{Dialog, Message, Request};
 use crate::process::wait_until;
 use crate::serial;
@@ -124,6 +125,24 @@ fn the_sessions_of_a_killed_corelane_are_deleted_by_the_next_one() {
     }
     let nodes: Vec<_> = stage.nodes.drain(..).map(Rtpengine::kill).collect();
     assert_eq!(nodes.len(), 2);
+    stage.end();
+}
+
+/// A call that ends just before Corelane does: its delete is paid, and nobody has to start again for it. A call that stands is left to the next start.
+#[test]
+fn deletes_that_are_due_are_paid_before_a_clean_end() {
+    let _serial = serial();
+    let mut stage = Stage::new(2);
+    let standing = stage.call();
+    let ended: Vec<Dialog> = (0..CALLS).map(|_| stage.call().0).collect();
+    for dialog in &ended {
+        stage.hang_up(dialog);
+    }
+    stage.corelane.take().expect("it runs").stop();
+    assert_eq!(stage.sessions(), 1, "that of the call that stands");
+    stage.corelane = Some(Corelane::start(&stage.site, &stage.tables, &stage.options));
+    stage.nodes.iter().for_each(|node| node.await_sessions(0));
+    drop(standing);
     stage.end();
 }
 

@@ -19,8 +19,11 @@ macro_rules! positions {
     ($( $name:ident, )*) => { [$( (stringify!($name), $name) ),*] };
 }
 
+/// A call on a stage, and what it is called.
+type Position = (&'static str, fn(&Stage));
+
 /// All positions.
-const POSITIONS: [(&str, fn(&Stage)); 11] = positions![
+const POSITIONS: [Position; 11] = positions![
     offer_in_the_invite_and_answer_in_the_200_let_audio_flow,
     a_200_may_answer_otherwise_than_the_183_before_it,
     a_delayed_offer_is_answered_in_the_ack,
