@@ -56,6 +56,8 @@ struct World {
     /// Replies under way: when, from whom, to which socket.
     wire: Vec<(u64, u32, u8, Vec<u8>)>,
     deleted: Vec<(u32, String)>,
+    /// Sessions that each node says it has.
+    reported: u32,
     /// Sessions that the nodes have lost.
     gone: HashSet<String>,
     /// What was asked under each cookie, and what it asks for.
@@ -89,6 +91,7 @@ impl World {
             out: Outbox::default(),
             wire: Vec::new(),
             deleted: Vec::new(),
+            reported: 0,
             gone: HashSet::new(),
             asked: HashMap::new(),
             order: Vec::new(),
@@ -145,6 +148,8 @@ impl World {
             assert!(before.is_none_or(|before| before == bytes), "a cookie is one question: {}", bytes.escape_ascii());
             self.order.push(text("command"));
             let is_exchange = matches!(&*text("command"), "offer" | "answer");
+            let statistics =
+                format!("d6:result2:ok10:statisticsd17:currentstatisticsd13:sessionstotali{}eeee", self.reported);
             let answer: &[u8] = match (self.modes[&node], &*text("command")) {
                 (Mode::Frozen, _) => continue,
                 (Mode::Deaf, _) if is_exchange => continue,
@@ -156,6 +161,7 @@ impl World {
                     b"d6:result5:error12:error-reason15:Unknown call-ide"
                 }
                 (_, "ping") => b"d6:result4:ponge",
+                (_, "statistics") => statistics.as_bytes(),
                 (Mode::BadSdp, "query") => b"d6:result5:error12:error-reason15:Unknown call-ide",
                 (Mode::Full, "query") => b"d4:tagsde6:result2:oke",
                 (_, "query") => b"d4:tagsd1:ad6:mediasld7:streamsld11:last packeti9eeeeeee6:result2:oke",

@@ -121,3 +121,18 @@ fn a_session_that_was_offered_again_since_it_was_asked_for_stays() {
     world.list(1, None);
     assert_eq!(world.value(Counter::Queries), 1, "nor when it is owed");
 }
+
+/// A node that was full when it died is not full any more when it is back, and is not taken for it until its next count is due.
+#[test]
+fn a_node_that_is_back_says_at_once_how_many_sessions_it_has() {
+    let mut world = World::new(1, table());
+    world.reported = 1000;
+    world.run(10_100);
+    assert_eq!(world.value(Counter::NodesUsable), 0, "others have filled it");
+    world.modes.insert(1, Mode::Frozen);
+    world.run(2000);
+    world.reported = 3;
+    world.modes.insert(1, Mode::Alive);
+    world.run(1000);
+    assert_eq!((world.value(Counter::BreakersClosed), world.value(Counter::NodesUsable)), (1, 1));
+}
