@@ -47,6 +47,9 @@ const MESSAGES: [(&str, &str); 4] = [
 /// A world with room, and one without.
 const ROOMY: [u8; 3] = [0xff, 0, 1];
 const CRAMPED: [u8; 3] = [0x00, 1, 2];
+// With a media node that the script answers for, and with one that answers at once.
+const NODES: [u8; 3] = [0xff, 0x80, 0];
+const PROMPT_NODES: [u8; 3] = [0xff, 0x80, 1];
 
 // Steps as `corelane_fuzz::engine` reads them.
 const INVITE: [u8; 4] = [0x00, 0, 0, 4];
@@ -67,6 +70,16 @@ const NEXT_TIMER: [u8; 1] = [0x0f];
 const NO_HOST: [u8; 1] = [0x07];
 const SLOW_RING: [u8; 1] = [0x08];
 const SWAP: [u8; 1] = [0x1b];
+const OFFER: [u8; 4] = [0x00, 0, 0, 4];
+const RING_WITH_SDP: [u8; 3] = [0x01, 2, 0x10];
+const ANSWER_WITH_SDP: [u8; 3] = [0x01, 4, 0x10];
+const REOFFER: [u8; 3] = [0x03, 2, 0x21];
+const CALLEE_REOFFERS: [u8; 3] = [0x24, 2, 0x21];
+const RELAYED: [u8; 1] = [0x0d];
+const RELAY_REFUSES: [u8; 1] = [0x8d];
+const NO_NODE: [u8; 1] = [0x9d];
+const RELAY_FAILS: [u8; 1] = [0xad];
+const RELAYED_AGAIN: [u8; 1] = [0xfd];
 
 /// Name, world, steps.
 type Flow = (&'static str, [u8; 3], &'static [&'static [u8]]);
@@ -101,6 +114,30 @@ const FLOWS: &[Flow] = &[
         &[&INVITE, &[0x10, 0, 0, 4], &[0x20, 0, 0, 4], &[0x30, 0, 0, 4], &RING, &ANSWER, &AN_HOUR],
     ),
     ("clock-steps", ROOMY, &[&INVITE, &[0xad], &ANSWER, &ACK, &[0xfd], &HANG_UP, &[0x5d], &ANSWER]),
+    ("media", NODES, &[&OFFER, &RELAYED, &RING, &ANSWER_WITH_SDP, &RELAYED, &ACK, &HANG_UP, &ANSWER, &AN_HOUR]),
+    (
+        "media-order",
+        NODES,
+        &[&OFFER, &RELAYED, &RING_WITH_SDP, &RING, &ANSWER_WITH_SDP, &RELAYED, &RELAYED, &ACK, &AN_HOUR],
+    ),
+    ("media-refused", NODES, &[&OFFER, &RELAY_REFUSES, &[0x10, 0, 0, 4], &NO_NODE, &RELAYED_AGAIN, &AN_HOUR]),
+    (
+        "media-cancelled",
+        NODES,
+        &[&OFFER, &CANCEL, &RELAYED, &[0x10, 0, 0, 4], &RELAYED, &RING_WITH_SDP, &CANCEL, &AN_HOUR],
+    ),
+    ("media-silent", NODES, &[&OFFER, &NEXT_TIMER, &NEXT_TIMER, &RELAYED, &AN_HOUR]),
+    (
+        "media-reinvite",
+        PROMPT_NODES,
+        &[&OFFER, &ANSWER_WITH_SDP, &ACK, &REOFFER, &ANSWER_WITH_SDP, &ACK, &CALLEE_REOFFERS, &BUSY, &AN_HOUR],
+    ),
+    (
+        "media-answer-fails",
+        NODES,
+        &[&OFFER, &RELAYED, &ANSWER_WITH_SDP, &RELAY_FAILS, &ANSWER, &ANSWER_WITH_SDP, &RELAYED, &AN_HOUR],
+    ),
+    ("media-delayed", PROMPT_NODES, &[&[0x00, 0, 0, 0x0c], &ANSWER_WITH_SDP, &[0x03, 0, 0x20], &HANG_UP, &AN_HOUR]),
     ("strict-router", ROOMY, &[&INVITE, &ANSWER, &ACK, &[0x03, 5, 0x11], &ANSWER, &[0x03, 4, 9], &[0x03, 1, 5]]),
 ];
 

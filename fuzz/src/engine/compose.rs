@@ -49,6 +49,9 @@ const NUMBERS: [&str; 12] = [
     "sip:0000000000000000000000000000000000000000000004@10.0.0.1",
 ];
 
+/// A description that an endpoint gives.
+const SDP: &[u8] = b"v=0\r\ns=endpoint\r\n";
+
 /// Fields that an INVITE may have besides.
 const LINES: [&str; 16] = [
     "",
@@ -101,7 +104,7 @@ impl Invite {
             },
             branch: (which >> 2) as u8,
             rport: how & 4 != 0,
-            body: [4, 0, 1300, 7600][usize::from(how >> 3 & 3)],
+            body: [SDP.len(), 0, 1300, 7600][usize::from(how >> 3 & 3)],
         }
     }
 
@@ -125,7 +128,9 @@ impl Invite {
                 self.body
             ),
         );
-        text.resize(text.len() + self.body, b'v');
+        let end = text.len() + self.body;
+        text.extend_from_slice(SDP);
+        text.resize(end, b'v');
         text
     }
 }
@@ -148,9 +153,9 @@ pub(super) fn response(request: &[u8], status: u16, tag: &str, extra: u8) -> Vec
     if extra & 4 == 0 {
         text.extend_from_slice(b"Content-Length: 0\r\n\r\n");
     } else {
-        text.extend_from_slice(
-            b"Session-Expires: 1800;refresher=uas\r\nRequire: timer\r\nRSeq: 7\r\nContent-Length: 5\r\n\r\nv=0\r\n",
-        );
+        text.extend_from_slice(b"Session-Expires: 1800;refresher=uas\r\nRequire: timer\r\nRSeq: 7\r\n");
+        put(&mut text, format_args!("Content-Length: {}\r\n\r\n", SDP.len()));
+        text.extend_from_slice(SDP);
     }
     text
 }
@@ -177,7 +182,8 @@ pub(super) fn hop(invite: &[u8], method: &str, tag: Option<&str>) -> Vec<u8> {
 }
 
 /// A request inside the dialog that `base` belongs to: a response that the caller got, or a request that the callee got. `how`: CSeq 0–3 up
-/// (bits 0, 1), another tag (2), no Route (3), strict routing (4), session timer (5).
+/// (bits 0, 1), another tag (2), no Route (3), strict routing (4), session timer and a
+/// body (5).
 pub(super) fn in_dialog(base: &[u8], by_caller: bool, method: &str, branch: &str, how: u8) -> Vec<u8> {
     let mut text = Vec::with_capacity(1024);
     let mut routes: Vec<&[u8]> = fields(base, "Record-Route").collect();
@@ -222,7 +228,9 @@ pub(super) fn in_dialog(base: &[u8], by_caller: bool, method: &str, branch: &str
     if how & 0x20 != 0 {
         text.extend_from_slice(b"Supported: timer\r\nSession-Expires: 5;refresher=uas\r\n");
     }
-    text.extend_from_slice(b"Contact: <sip:moved@192.0.2.10:6060>\r\nContent-Length: 0\r\n\r\n");
+    let body = if how & 0x20 != 0 { SDP } else { b"" };
+    put(&mut text, format_args!("Contact: <sip:moved@192.0.2.10:6060>\r\nContent-Length: {}\r\n\r\n", body.len()));
+    text.extend_from_slice(body);
     text
 }
 

@@ -1,7 +1,7 @@
 //! The engine under a script: calls and what may happen to them, in any order.
 //!
 //! ```text
-//!   3 bytes   the world: budget, ring, shards, unknown sources, seed
+//!   3 bytes   the world: budget, ring, shards, unknown sources, media node, seed
 //!   then      step byte = what (low 4 bits) and which (high 4 bits), and the bytes that the step reads
 //! ```
 //!
@@ -13,6 +13,7 @@
 
 mod bend;
 mod compose;
+mod relay;
 mod site;
 mod world;
 
@@ -55,12 +56,16 @@ const STATUSES: [u16; 24] = [
     699,
 ];
 
-/// Runs a script against the two images of [`images`].
+/// In the second byte: the images have a media node.
+const RELAYED: u8 = 0x80;
+
+/// Runs a script against the two images of [`images`], or the two with a media node.
 ///
 /// # Panics
 /// When the engine breaks a promise.
 pub fn check(bytes: &[u8]) {
-    run(images(), bytes);
+    let relayed = bytes.get(1).is_some_and(|how| how & RELAYED != 0);
+    run(if relayed { site::relayed_images() } else { images() }, bytes);
 }
 
 /// Runs a script against other images: `step 11` changes between them.
@@ -101,11 +106,13 @@ fn step(world: &mut World<'_>, script: &mut Script<'_>) {
         9 => world.edit_next(which, script),
         10 => {
             let length = usize::from(script.byte());
+            world.go_astray();
             world.deliver(site::peer(which), 0, script.slice(length).to_vec());
         }
         11 if which < 2 => world.swap_image(which),
         11 => world.command(which, script),
         12 => world.transplant_next(which, script),
+        13 if world.has_relay() => world.reply(which),
         13 => world.step_wall(which),
         14 => come_back(world, which, script),
         _ => world.advance_to_next_timer(),

@@ -52,12 +52,21 @@ pub(super) fn endpoint(text: &str) -> Endpoint {
 #[must_use]
 pub fn images() -> &'static [ImageBytes; 2] {
     static BUILT: OnceLock<[ImageBytes; 2]> = OnceLock::new();
-    BUILT.get_or_init(|| [routes(1), routes(2)])
+    BUILT.get_or_init(|| [routes(1, false), routes(2, false)])
+}
+
+/// The same with a media node.
+pub(super) fn relayed_images() -> &'static [ImageBytes; 2] {
+    static BUILT: OnceLock<[ImageBytes; 2]> = OnceLock::new();
+    BUILT.get_or_init(|| [routes(1, true), routes(2, true)])
 }
 
 /// Generation 1 has everything; in generation 2 the first provider and a gateway are switched off, and one route is gone.
-fn routes(generation: u64) -> ImageBytes {
+fn routes(generation: u64, relayed: bool) -> ImageBytes {
     let mut builder = Builder::new();
+    if relayed {
+        builder.media_node(0);
+    }
     builder.generation(generation);
     builder.listener(LISTENERS[0]);
     let far = builder.listener(LISTENERS[1]);

@@ -25,6 +25,7 @@ use corelane_core::{
 
 use super::bend::Bend;
 use super::compose;
+use super::relay::Relay;
 use super::site::{self, GATEWAYS, LISTENERS, endpoint, peer};
 use crate::script::Script;
 
@@ -59,6 +60,8 @@ pub(super) struct World<'i> {
     heard: Vec<Endpoint>,
     bends: Vec<Bend>,
     branches: u32,
+    /// The control core, where the images have a media node.
+    pub(super) relay: Option<Relay>,
     /// The images are those of [`images`]: what they say is right.
     ours: bool,
     /// The images were verified: what they say can be written into a message.
@@ -100,7 +103,8 @@ impl<'i> World<'i> {
         };
         let now = Now { monotonic: Instant::from_micros(1_000_000), wall: WallTime(1_800_000_000_000_000) };
         let opened = [0, 1].map(|place| Image::open(&images[place]).expect("only images that open are tried"));
-        let ours = core::ptr::eq(images, site::images());
+        let relayed = core::ptr::eq(images, site::relayed_images());
+        let ours = relayed || core::ptr::eq(images, site::images());
         World {
             ours,
             verified: ours || opened.iter().all(|image| image.verify().is_ok()),
@@ -117,6 +121,7 @@ impl<'i> World<'i> {
             delivered: VecDeque::new(),
             heard: Vec::new(),
             bends: Vec::new(),
+            relay: relayed.then(|| Relay::new(seed & 1 != 0)),
             branches: 0,
             sends: 0,
             records: 0,
@@ -126,6 +131,9 @@ impl<'i> World<'i> {
     /// A datagram arrives, bent as the script wanted it.
     pub(super) fn deliver(&mut self, from: Endpoint, listener: u8, mut bytes: Vec<u8>) {
         let mut truncated = false;
+        if !self.bends.is_empty() {
+            self.go_astray();
+        }
         for bend in self.bends.drain(..) {
             match bend {
                 Bend::Cut => truncated = true,
@@ -141,7 +149,7 @@ impl<'i> World<'i> {
             self.heard.push(from);
         }
         self.ladder("<-", from, &bytes);
-        self.handle(Input::Datagram { flow, received_at: self.now.monotonic, bytes: &bytes, truncated });
+        self.handle_promptly(Input::Datagram { flow, received_at: self.now.monotonic, bytes: &bytes, truncated });
         remember(&mut self.delivered, Datagram { flow, bytes });
     }
 
@@ -150,7 +158,7 @@ impl<'i> World<'i> {
         let anybody = Flow { peer: peer(which), listener: ListenerIndex(0), transport: Transport::Udp };
         let lost = self.sent(which & 7, |_| true).unwrap_or(Datagram { flow: anybody, bytes: Vec::new() });
         let length = if which < 8 { lost.bytes.len() } else { lost.bytes.len() * (which & 7) / 8 };
-        self.handle(Input::Unreachable { flow: lost.flow, sent: &lost.bytes[..length] });
+        self.handle_promptly(Input::Unreachable { flow: lost.flow, sent: &lost.bytes[..length] });
     }
 
     /// The control core drains, takes calls again, ends one call or all.
@@ -165,7 +173,7 @@ impl<'i> World<'i> {
                 Command::HangUp { call_hash: self.steering.hash_call_id(call_id), pass: u32::from(script.byte()) }
             }
         };
-        self.handle(Input::Command(command));
+        self.handle_promptly(Input::Command(command));
     }
 
     /// The ring is slow from now on, or fast again, or takes some of what waits.
@@ -267,7 +275,7 @@ impl<'i> World<'i> {
     /// As the shard's loop does it: until no timer is due.
     fn work_off(&mut self, turns: &mut u32) {
         while self.engine.next_timeout().is_some_and(|due| due <= self.now.monotonic) {
-            self.handle(Input::Timeout);
+            self.handle_promptly(Input::Timeout);
             *turns += 1;
             assert!(*turns < TURNS_MAX, "timers that never come to an end");
         }
@@ -279,7 +287,23 @@ impl<'i> World<'i> {
         self.now.wall.0 = self.now.wall.0.saturating_add(span);
     }
 
-    fn handle(&mut self, input: Input<'_>) {
+    /// Whether calls go through a media node.
+    pub(super) fn has_relay(&self) -> bool {
+        self.relay.is_some()
+    }
+
+    /// From now on there are messages that no endpoint wrote.
+    pub(super) fn go_astray(&mut self) {
+        self.relay.iter_mut().for_each(|relay| relay.astray = true);
+    }
+
+    /// One input; then what a prompt control core answers to it.
+    fn handle_promptly(&mut self, input: Input<'_>) {
+        self.handle(input);
+        self.be_prompt();
+    }
+
+    pub(super) fn handle(&mut self, input: Input<'_>) {
         let mut effects = Effects::new();
         self.engine.handle(self.now, &self.images[self.image], input, &mut effects);
         let count = effects.len();
@@ -288,8 +312,11 @@ impl<'i> World<'i> {
                 self.on_send(flow, buffer);
             }
             if let Effect::Media { buffer } = effect {
-                // Nobody answers: media_timeout does.
+                let bytes = self.engine.buffer(buffer).to_vec();
                 self.engine.release(buffer);
+                if self.ours {
+                    self.wish(&bytes);
+                }
             }
             if let Effect::Ended(_) = effect {
                 self.records += 1;
@@ -311,6 +338,7 @@ impl<'i> World<'i> {
         }
         self.sends += 1;
         self.ladder("->", flow.peer, &bytes);
+        self.look_at_description(&bytes);
         assert!(!bytes.is_empty() && bytes.len() <= MESSAGE_SIZE_MAX, "{} bytes", bytes.len());
         assert!(usize::from(flow.listener.0) < LISTENERS.len(), "no such listener");
         if compose::is_response(&bytes) {
@@ -388,6 +416,7 @@ impl<'i> World<'i> {
             Counter::CallRecordsLive,
             Counter::ServerTransactionsLive,
             Counter::ClientTransactionsLive,
+            Counter::ExchangesLive,
             Counter::BuffersLive,
             Counter::TimersLive,
         ] {

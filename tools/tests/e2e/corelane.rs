@@ -230,6 +230,28 @@ impl Corelane {
     }
 }
 
+impl Drop for Corelane {
+    /// A test that fails shows what Corelane had counted by then, and what it complained of.
+    fn drop(&mut self) {
+        if !thread::panicking() || self.process.exited().is_some() {
+            return;
+        }
+        let since = Instant::now();
+        // What is dumped at once may be a second old.
+        let counters = poll(2 * PUBLISHED, || {
+            let from = self.lines_from(0).len();
+            self.process.signal("USR1");
+            let counters = poll(PUBLISHED, || Counters::parse(&self.lines_from(from)))?;
+            (since.elapsed() >= PUBLISHED).then_some(counters)
+        });
+        let complaints = fs::read_to_string(&self.complaints).unwrap_or_default();
+        eprintln!(
+            "corelane counted:\n{}{complaints}",
+            counters.map(|counters| counters.not_zero()).unwrap_or_default()
+        );
+    }
+}
+
 /// A dump of counters: `counter control media_lists=0` … `counter shard=0 calls_live=0` … `counter node calls_live=0`.
 #[derive(Debug)]
 pub(crate) struct Counters(BTreeMap<String, BTreeMap<String, u64>>);
@@ -279,6 +301,15 @@ impl Counters {
     /// The slots in use, slab by slab.
     fn slots(&self) -> [(&'static str, u64); SLOTS.len()] {
         SLOTS.map(|slot| (slot, self.node(slot)))
+    }
+
+    /// What there is to see of them, a line for each scope.
+    fn not_zero(&self) -> String {
+        let line = |(scope, counters): (&String, &BTreeMap<String, u64>)| {
+            let seen = counters.iter().filter(|(_, value)| **value > 0);
+            seen.fold(format!("  {scope}"), |line, (name, value)| format!("{line} {name}={value}")) + "\n"
+        };
+        self.0.iter().map(line).collect()
     }
 
     fn slots_are_empty(&self) -> bool {
