@@ -201,3 +201,26 @@ fn the_first_ack_again_after_a_reinvite() {
     );
     world.settle();
 }
+
+/// The callee asks in a dialog whose first response is with the node: the caller knows no such dialog yet, and it is not lost either. Later it
+/// passes.
+#[test]
+fn a_request_that_overtakes_its_dialog_comes_again() {
+    for status in [183, 200] {
+        let mut world = world();
+        let (invite, forwarded) = called(&mut world, "over");
+        world.hold();
+        assert!(world.deliver(GATEWAY, &answer(&forwarded, status, "callee", "early", &[])).is_empty());
+        let call = Answered { invite, ok: forwarded.clone(), forwarded };
+        let sent = world.deliver(GATEWAY, &call.callee_sends("UPDATE", "over-1", 1).text());
+        assert_eq!(ladder(&sent), [format!("{GATEWAY} 500")]);
+        assert!((1..=5).contains(&sent[0].header("Retry-After").parse().expect("seconds")));
+        let mut stranger = call.callee_sends("UPDATE", "over-2", 1);
+        stranger.to_tag = "nobody".into();
+        assert_eq!(ladder(&world.deliver(GATEWAY, &stranger.text())), [format!("{GATEWAY} 481")]);
+        assert_eq!(ladder(&world.answer_wish()), [format!("{CALLER} {status}")]);
+        let sent = world.deliver(GATEWAY, &call.callee_sends("UPDATE", "over-3", 2).text());
+        assert_eq!(ladder(&sent), [format!("{CALLER} UPDATE")]);
+        world.settle();
+    }
+}
