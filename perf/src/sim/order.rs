@@ -30,9 +30,11 @@ pub(super) struct Order {
 
 impl Order {
     fn leaves(&mut self, number: u32) -> bool {
-        let Some(ahead) = self.came[self.left..].iter().position(|came| *came == number) else {
-            return self.left > 0 && self.came[self.left - 1] == number;
-        };
+        // The engine repeats it, whether or not another copy of it waits.
+        if self.left > 0 && self.came[self.left - 1] == number {
+            return true;
+        }
+        let Some(ahead) = self.came[self.left..].iter().position(|came| *came == number) else { return false };
         self.left += ahead + 1;
         true
     }
@@ -107,6 +109,7 @@ mod tests {
         assert!(all_leave(&[1, 2, 2, 3], &[1, 3]), "absorbed");
         assert!(all_leave(&[1, 2, 1], &[1, 2, 1]), "it came again");
         assert!(all_leave(&[1, 2], &[1, 1, 2]), "the engine repeats what left last");
+        assert!(all_leave(&[1, 2, 1], &[1, 1, 2]), "also where it came again");
         assert!(!all_leave(&[1, 2], &[2, 1]), "overtaken");
         assert!(!all_leave(&[1, 2, 3], &[1, 3, 2]), "overtaken");
         assert!(!all_leave(&[1], &[2]), "nobody sent it");

@@ -46,10 +46,14 @@ impl<R: Records> Client<R> {
                 return false;
             }
         };
-        let call = wish.request.view().call;
+        let request = wish.request.view();
+        let (call, verb) = (request.call, request.verb);
         let socket = self.socket_of(call);
         let number = self.send(now, Purpose::Media(wish), (place, socket), bytes, out);
         let call = self.calls.entry(call).or_default();
+        if verb == Verb::Offer {
+            call.settle();
+        }
         (call.waiting, call.asked) = (Some(number), number);
         true
     }
@@ -74,6 +78,11 @@ impl<R: Records> Client<R> {
         };
         let none = if movable { MediaOutcome::NoNode } else { MediaOutcome::Failed };
         let (node, place) = node.and_then(|node| Some((node, self.place(node)?))).ok_or((none, 0))?;
+        if verb == Verb::Restore
+            && let Some(known) = self.calls.get_mut(&request.call)
+        {
+            known.take_back(&request);
+        }
         // No command: there is nothing to restore.
         let command = self.command(wish, session).ok_or((MediaOutcome::Failed, node))?;
         let bytes = self.datagram(&command);

@@ -58,6 +58,8 @@ struct World {
     deleted: Vec<(u32, String)>,
     /// Sessions that each node says it has.
     reported: u32,
+    /// Offers and answers that nodes were asked for.
+    said: Vec<String>,
     /// Sessions that the nodes have lost.
     gone: HashSet<String>,
     /// What was asked under each cookie, and what it asks for.
@@ -92,6 +94,7 @@ impl World {
             wire: Vec::new(),
             deleted: Vec::new(),
             reported: 0,
+            said: Vec::new(),
             gone: HashSet::new(),
             asked: HashMap::new(),
             order: Vec::new(),
@@ -150,6 +153,9 @@ impl World {
             let is_exchange = matches!(&*text("command"), "offer" | "answer");
             let statistics =
                 format!("d6:result2:ok10:statisticsd17:currentstatisticsd13:sessionstotali{}eeee", self.reported);
+            if is_exchange {
+                self.said.push(format!("{} {}", text("command"), text("sdp")));
+            }
             let answer: &[u8] = match (self.modes[&node], &*text("command")) {
                 (Mode::Frozen, _) => continue,
                 (Mode::Deaf, _) if is_exchange => continue,
@@ -248,6 +254,31 @@ fn a_call_is_offered_answered_restored_and_deleted() {
     world.run(5);
     assert_eq!(world.deleted, [(node, "7-0000000000000009-0000000000000005-00000001".to_owned())]);
     assert_eq!(world.client.sessions().live(), 0);
+}
+
+/// A re-INVITE that was answered in a provisional response and refused after all: what is played again is what held before it, now and
+/// whenever something is refused later.
+#[test]
+fn what_a_provisional_response_answered_is_not_what_is_restored() {
+    let mut world = World::new(1, table());
+    let say = |world: &mut World, verb, to_tag: &[u8], sdp: &[u8]| {
+        world.said.clear();
+        world.ask_with(5, verb, 1, to_tag, sdp);
+        world.run(6);
+        std::mem::take(&mut world.said)
+    };
+    say(&mut world, Verb::Offer, b"", b"first-offer");
+    say(&mut world, Verb::Answer, b"b", b"first-answer");
+    for _ in 0..2 {
+        assert_eq!(say(&mut world, Verb::Offer, b"b", b"second-offer"), ["offer second-offer"]);
+        assert_eq!(say(&mut world, Verb::Answer, b"b", b"second-answer"), ["answer second-answer"]);
+        assert_eq!(say(&mut world, Verb::Restore, b"b", b""), ["offer first-offer", "answer first-answer"]);
+    }
+    // One that is accepted holds as soon as another one is offered.
+    say(&mut world, Verb::Offer, b"b", b"third-offer");
+    say(&mut world, Verb::Answer, b"b", b"third-answer");
+    say(&mut world, Verb::Offer, b"b", b"fourth-offer");
+    assert_eq!(say(&mut world, Verb::Restore, b"", b""), ["offer third-offer", "answer third-answer"]);
 }
 
 #[test]
