@@ -30,11 +30,13 @@ pub(super) struct Order {
 
 impl Order {
     fn leaves(&mut self, number: u32) -> bool {
-        let Some(ahead) = self.came[self.left..].iter().position(|came| *came == number) else {
-            return self.left > 0 && self.came[self.left - 1] == number;
-        };
-        self.left += ahead + 1;
-        true
+        // Whether it is the engine's repetition or a copy that came nobody can see.
+        let again = self.left > 0 && self.came[self.left - 1] == number;
+        let ahead = self.came[self.left..].iter().position(|came| *came == number);
+        if let Some(ahead) = ahead.filter(|_| !again) {
+            self.left += ahead + 1;
+        }
+        again || ahead.is_some()
     }
 }
 
@@ -107,6 +109,7 @@ mod tests {
         assert!(all_leave(&[1, 2, 2, 3], &[1, 3]), "absorbed");
         assert!(all_leave(&[1, 2, 1], &[1, 2, 1]), "it came again");
         assert!(all_leave(&[1, 2], &[1, 1, 2]), "the engine repeats what left last");
+        assert!(all_leave(&[1, 2, 1], &[1, 1, 2, 1]), "and it came again meanwhile");
         assert!(!all_leave(&[1, 2], &[2, 1]), "overtaken");
         assert!(!all_leave(&[1, 2, 3], &[1, 3, 2]), "overtaken");
         assert!(!all_leave(&[1], &[2]), "nobody sent it");
