@@ -23,7 +23,7 @@
 //!
 //! What a proxy cannot hide stays: Contact, Via, Call-ID and the body. `docs/rfc-exceptions.md` says so.
 
-use crate::message::{Message, Name, Names, Patch, Rewrite, Span};
+use crate::message::{Message, Name, NameAddr, Names, Patch, Rewrite, Span};
 use crate::routing::{Gateway, Privacy};
 
 /// What says who somebody is, on somebody's word.
@@ -37,6 +37,28 @@ pub const ANONYMOUS: &[u8] = b"\"Anonymous\" <sip:anonymous@anonymous.invalid>";
 
 /// The host of such a From.
 const ANONYMOUS_HOST: &[u8] = b"anonymous.invalid";
+
+/// Under what From a peer of a call knows the caller.
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Shown {
+    /// As he sent it.
+    AsSent,
+    /// With another host in it.
+    OtherHost,
+    /// As nobody.
+    Anonymous,
+}
+
+impl Shown {
+    /// What an INVITE shows of the caller that leaves with these changes.
+    pub(crate) fn by(rewrite: &Rewrite<'_>) -> Shown {
+        match rewrite.from {
+            None => Shown::AsSent,
+            Some(patch) if patch.text == ANONYMOUS => Shown::Anonymous,
+            Some(_) => Shown::OtherHost,
+        }
+    }
+}
 
 /// The headers of a message, request or response, that do not go on from one peer to another. Only such as are there.
 #[must_use]
@@ -58,12 +80,20 @@ pub fn withheld(message: &Message<'_>, from: Privacy, to: Privacy) -> Names {
 #[must_use]
 pub fn towards_gateway<'e>(message: &Message<'_>, provider: Privacy, gateway: &Gateway<'e>) -> Rewrite<'e> {
     let hidden = gateway.privacy == Privacy::Untrusted && asks_privacy(message);
-    let from = if hidden {
-        Some(Patch { span: address(message), text: ANONYMOUS })
-    } else {
-        gateway.from_host.and_then(|host| Some(Patch { span: host_port(message)?, text: host.as_bytes() }))
+    let from = match gateway.from_host {
+        _ if hidden => conceal(message, message.from(), None),
+        Some(host) => conceal(message, message.from(), Some(host)),
+        None => None,
     };
     Rewrite { from, drop: withheld(message, provider, gateway.privacy), ..Rewrite::NOTHING }
+}
+
+/// The caller in From or To of a message, with another host; without one anonymous. `None` where there is nothing to change.
+pub(crate) fn conceal<'e>(message: &Message<'_>, caller: NameAddr, host: Option<&'e str>) -> Option<Patch<'e>> {
+    Some(match host {
+        Some(host) => Patch { span: host_port(message, caller)?, text: host.as_bytes() },
+        None => Patch { span: address(message, caller), text: ANONYMOUS },
+    })
 }
 
 /// Whether the sender of a message asks not to be named to strangers.
@@ -85,16 +115,15 @@ pub fn asks_privacy(message: &Message<'_>) -> bool {
     values.any(|value| is(value, &[b"id", b"user", b"header"])) || privacy.any(|value| !is(value, &[b"off"]))
 }
 
-/// Display name and URI of From, its brackets included; the parameters are left.
-fn address(message: &Message<'_>) -> Span {
-    let from = message.from();
-    let bracket = message.bytes().get(usize::from(from.uri.end)) == Some(&b'>');
-    Span { start: from.value.start, end: from.uri.end + u16::from(bracket) }
+/// Display name and URI of From or To, its brackets included; the parameters are left.
+fn address(message: &Message<'_>, named: NameAddr) -> Span {
+    let bracket = message.bytes().get(usize::from(named.uri.end)) == Some(&b'>');
+    Span { start: named.value.start, end: named.uri.end + u16::from(bracket) }
 }
 
-/// Host and port of a sip: or sips: From, unless it is anonymous.
-fn host_port(message: &Message<'_>) -> Option<Span> {
-    let uri = message.parse_uri(message.from().uri).ok()?;
+/// Host and port of a sip: or sips: From or To, unless it is anonymous.
+fn host_port(message: &Message<'_>, named: NameAddr) -> Option<Span> {
+    let uri = message.parse_uri(named.uri).ok()?;
     let host = message.text(uri.host);
     // The parameters begin where the port ends, also where there are none.
     (!host.is_empty() && !host.eq_ignore_ascii_case(ANONYMOUS_HOST))

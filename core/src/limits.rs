@@ -38,8 +38,8 @@ pub const DIGITS_MAX: usize = 32;
 /// A host name as advertised in Via and Record-Route, in bytes (RFC 1035 allows 253).
 pub const HOST_MAX: usize = 64;
 
-/// Route values that Corelane can write for one side of a call, in bytes: a dozen proxies. A call with more is not ended by BYEs of
-/// Corelane's own.
+/// Route values that Corelane can write for one side of a call, in bytes: a dozen proxies. The BYEs by which Corelane ends a
+/// call with more go without.
 pub const ROUTES_SIZE_MAX: usize = 1024;
 
 /// Above this a request should leave by a congestion-controlled transport (RFC 3261 §18.1.1); counted until TCP exists.

@@ -26,7 +26,7 @@ use crate::control::ClientSpec;
 use crate::control::counter::{Shared, TABLE as CONTROL};
 use crate::problem::{Place, Problem};
 use crate::rtpengine::client::SESSION_BYTES;
-use crate::rtpengine::sessions::RECORD;
+use crate::rtpengine::sessions::{MEMORY, RECORD};
 
 /// What the engines of a node will take, known before any of it is taken (SPEC I8).
 #[derive(Clone, Debug)]
@@ -71,12 +71,12 @@ impl Bill {
     /// What all shards share.
     fn once(&self) -> impl Iterator<Item = BillLine> {
         let caps = self.caps.map(|caps| {
-            let rows = caps.providers + caps.carriers + caps.gateways;
+            let rows = caps.providers + caps.carriers + caps.gateways + caps.addresses;
             BillLine { name: "caps", count: u32::try_from(rows).unwrap_or(u32::MAX), bytes: caps.bytes() }
         });
         let media = self.media_sessions.into_iter().flat_map(|count| {
             let of = |name, each| BillLine { name, count, bytes: each * count as usize };
-            [of("media sessions (a file)", RECORD), of("their SDP, at most", SESSION_BYTES)]
+            [of("media sessions (a file)", RECORD), of("their index", MEMORY), of("their SDP, at most", SESSION_BYTES)]
         });
         caps.into_iter().chain(media)
     }
@@ -225,9 +225,9 @@ mod tests {
 
         let caps = CapsSize { providers: 1, carriers: 2, gateways: 3, addresses: 4 };
         let whole = Bill::of(&config, Some((caps, true)));
-        let media = u64::from(ClientSpec::records(60_000)) * (RECORD + SESSION_BYTES) as u64;
+        let media = u64::from(ClientSpec::records(60_000)) * (RECORD + MEMORY + SESSION_BYTES) as u64;
         assert_eq!(whole.node_bytes(), bill.node_bytes() + caps.bytes() as u64 + media);
-        assert_eq!(whole.to_string().lines().count(), text.lines().count() + 3);
+        assert_eq!(whole.to_string().lines().count(), text.lines().count() + 4);
         let direct = Bill::of(&config, Some((caps, false)));
         assert_eq!(direct.node_bytes(), bill.node_bytes() + caps.bytes() as u64);
 

@@ -36,6 +36,12 @@ impl Dialogs {
         Dialogs { caller, confirmed: None, early: Vec::new() }
     }
 
+    /// Whether a tag is the caller's.
+    #[must_use]
+    pub const fn is_callers(&self, tag: u64) -> bool {
+        self.caller == tag
+    }
+
     /// Notes the tag of an early dialog; false when there is no room for another fork.
     pub fn learn(&mut self, tag: u64) -> bool {
         self.confirmed == Some(tag) || self.early.contains(&tag) || self.early.push(tag).is_ok()

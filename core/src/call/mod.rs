@@ -24,6 +24,7 @@ use core::time::Duration;
 use crate::admission::{GatewayHold, ProviderHold};
 use crate::engine::{ClientRef, ServerRef};
 use crate::flow::Flow;
+use crate::identity::Shown;
 use crate::memory::{BufferRef, Ref};
 use crate::message::Span;
 use crate::number::Number;
@@ -129,8 +130,10 @@ pub struct Call {
     pub(crate) ring_timeout: Duration,
     /// `default_timeout` of the provider or the node.
     pub(crate) default_timeout: Duration,
-    /// A gateway knows the caller under another From than he sent.
-    pub(crate) renamed: bool,
+    /// How the gateway that knows least of the caller knows him.
+    pub(crate) shown: Shown,
+    /// A peer's BYE is on its way: no answer to anything else ends the call sooner.
+    pub(crate) leaving: bool,
     /// Its session at a media node; `None`: media goes from end to end.
     pub(crate) media: Option<media::Media>,
     /// Whether and until when the session stands.

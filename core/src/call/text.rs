@@ -76,6 +76,18 @@ impl<'t> DialogText<'t> {
         }
     }
 
+    /// How long it is, written.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        HEAD + self.parts().iter().map(|part| part.len()).sum::<usize>()
+    }
+
+    /// Who the sides are, without the ways to them: each is asked for by the address that was learned.
+    #[must_use]
+    pub const fn without_ways(self) -> DialogText<'t> {
+        DialogText { caller_target: b"", callee_target: b"", caller_routes: b"", callee_routes: b"", ..self }
+    }
+
     fn parts(&self) -> [&'t [u8]; PARTS] {
         [
             self.call_id,
@@ -139,6 +151,10 @@ mod tests {
         let written = writer.finish().expect("it fits");
         let read = DialogText::read(written);
         assert_eq!(read, text);
+        assert_eq!(written.len(), text.length());
+        let short = text.without_ways();
+        assert_eq!((short.towards(Side::Callee).routes, short.towards(Side::Caller).target), (&b""[..], &b""[..]));
+        assert_eq!((short.caller, short.callee, short.call_id), (text.caller, text.callee, text.call_id));
         assert_eq!(read.towards(Side::Callee).from, text.caller);
         assert_eq!(read.towards(Side::Caller).to, text.caller);
         assert_eq!(read.towards(Side::Callee).routes, text.callee_routes);

@@ -163,7 +163,10 @@ impl Engine {
         lines: &[u8],
     ) {
         let rang = if status == 487 { self.ringing_tag(at) } else { None };
-        let Some(transaction) = self.servers.find_mut(at) else { return };
+        // After a final response there is nothing to say, and that one is still to be repeated.
+        let Some(transaction) = self.servers.find_mut(at).filter(|transaction| transaction.state.pending()) else {
+            return;
+        };
         // A final answer replaces the provisional one. Its buffer is given back first, and the request's where that is at hand,
         // so that a refusal for want of memory finds the memory to be told.
         if status >= 200 {

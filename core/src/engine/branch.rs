@@ -68,7 +68,9 @@ impl Engine {
         let now = turn.now.monotonic;
         let progress_timeout = self.settings.timers.progress_timeout;
         let ring_timeout = call.and_then(|call| self.calls.find(call)).map(|call| call.ring_timeout);
-        let Some(transaction) = self.clients.find_mut(at) else { return };
+        // One that comes back from a media node behind the 2xx: that one's Timer M runs.
+        let proceeds = ClientState::Invite(invite_client::State::Proceeding);
+        let Some(transaction) = self.clients.find_mut(at).filter(|branch| branch.state == proceeds) else { return };
         let why = transaction.role.cancel;
         if why != Cancel::No {
             // A CANCEL that waited for this goes out (RFC 3261 §9.1).
@@ -136,8 +138,8 @@ impl Engine {
         call.answered = Some((turn.now.wall, turn.now.monotonic));
         call.status = status;
         call.text = text;
-        // Whoever gave it up before has his answer now.
-        call.given_up = EndReason::Refused;
+        // Whoever gave it up before has his answer now, but not the operator: he has no use for one.
+        let hung_up = core::mem::replace(&mut call.given_up, EndReason::Refused) == EndReason::HungUp;
         let running = call.branch.take();
         let best = call.hunt.best.take();
         if let Some(buffer) = best.and_then(|best| best.response) {
@@ -154,6 +156,9 @@ impl Engine {
         // A branch that was given up answered: the one that runs now is not needed.
         if let Some(other) = running.filter(|running| *running != branch) {
             self.abandon(turn, other, Cancel::AnsweredElsewhere);
+        }
+        if hung_up {
+            self.drive_call(turn, at, Event::HangUp, EndReason::HungUp);
         }
     }
 

@@ -7,6 +7,7 @@ use super::{Engine, Turn};
 use crate::call::session::Asked;
 use crate::call::state::Event;
 use crate::call::{EndReason, Side};
+use crate::identity::Shown;
 use crate::message::{Message, Method, write_cancel};
 use crate::transaction::{client, invite_client};
 
@@ -90,6 +91,8 @@ impl Engine {
             server: None,
             dialog: 0,
             sender: Side::Caller,
+            cseq: 0,
+            shown: Shown::AsSent,
             asked: Asked::default(),
             attempt: 0,
         };

@@ -27,6 +27,12 @@ struct DialogMatch {
 impl Engine {
     pub(crate) fn on_dialog_request(&mut self, turn: &mut Turn<'_>, incoming: &Incoming<'_, '_>, method: Method) {
         let Some(found) = self.find_dialog(incoming) else {
+            if self.awaits_dialog(incoming) {
+                // Passed on now it would overtake the response that makes its dialog: the caller would know no such one. Soon he does
+                // (RFC 3261 §14.2, RFC 3311 §5.2).
+                let lines = self.retry_after();
+                return self.answer_stateless(turn, incoming, 500, &lines);
+            }
             return self.refuse_unknown_dialog(turn, incoming);
         };
         let Some(mut forward) = self.dialog_forward(turn, incoming, &found, method) else { return };
@@ -36,7 +42,7 @@ impl Engine {
             return self.refuse_full(turn, incoming);
         }
         let Ok(server) = self.open_server(turn, incoming, method, Some(found.call)) else {
-            return self.refuse_full(turn, incoming);
+            return self.on_full_in_dialog(turn, incoming, &found, method);
         };
         if let Some(status) = self.own_answer(turn, &found, method) {
             return self.answer_server(turn, server, Some(incoming), status, b"");
@@ -68,10 +74,62 @@ impl Engine {
                 if forward.media.is_some() && forward.method == Method::Invite {
                     self.note_reinvite(forward.call, client);
                 }
+                if forward.method == Method::Bye {
+                    self.note_leaving(forward.call, forward.dialog, true);
+                }
+            }
+            // Who hangs up is not kept: the call ends from here.
+            Err(_) if forward.method == Method::Bye && self.stands(forward.call, forward.dialog) => {
+                self.counters.count(Counter::Full);
+                self.answer_server(turn, server, Some(incoming), 200, b"");
+                self.hang_up_for(turn, forward.call, forward.sender);
             }
             Err(full) => self.answer_full(turn, server, incoming, full),
         }
         forwarded.is_ok()
+    }
+
+    /// No record for a request inside a dialog: 503. A BYE needs none to be obeyed (RFC 3261 §15.1.2).
+    #[cold]
+    fn on_full_in_dialog(
+        &mut self,
+        turn: &mut Turn<'_>,
+        incoming: &Incoming<'_, '_>,
+        found: &DialogMatch,
+        method: Method,
+    ) {
+        let passes = self.check(incoming.message).or_else(|| check_target(incoming.message, found)).is_none();
+        if method != Method::Bye || !passes || !self.stands(Some(found.call), found.dialog) {
+            return self.refuse_full(turn, incoming);
+        }
+        self.counters.count(Counter::Full);
+        self.answer_stateless(turn, incoming, 200, b"");
+        self.hang_up_for(turn, Some(found.call), found.side);
+    }
+
+    /// The peer's BYE of the dialog that its call stands for is on its way, or was challenged and comes again.
+    pub(crate) fn note_leaving(&mut self, call: Option<CallRef>, dialog: u64, leaving: bool) {
+        let call = call.and_then(|call| self.calls.find_mut(call));
+        if let Some(call) = call.filter(|call| call.dialogs.confirmed() == Some(dialog)) {
+            call.leaving = leaving;
+        }
+    }
+
+    /// Whether a dialog is the one that its call stands for, also where Corelane has just ended that.
+    fn stands(&self, call: Option<CallRef>, dialog: u64) -> bool {
+        call.and_then(|call| self.calls.find(call))
+            .is_some_and(|call| call.dialogs.known(dialog) == Some(Known::Confirmed))
+    }
+
+    /// A side has hung up whose BYE could not go on: the other one gets Corelane's.
+    fn hang_up_for(&mut self, turn: &mut Turn<'_>, call: Option<CallRef>, side: Side) {
+        let reason = match side {
+            Side::Caller => EndReason::ByCaller,
+            Side::Callee => EndReason::ByCallee,
+        };
+        if let Some(call) = call {
+            self.drive_call(turn, call, Event::HangUp, reason);
+        }
     }
 
     /// A request inside a dialog comes back from its media node, and goes on where it was held; false: it could not. `state` is what its SDP was asked
@@ -126,7 +184,7 @@ impl Engine {
         }
         let opens = number == call.opening.cseq && found.side == Side::Caller;
         let through_a_node = call.media.is_some() && call.state != State::HungUp;
-        if through_a_node && !incoming.relayed && self.holds_ack(turn, incoming, found.call, opens) {
+        if through_a_node && !incoming.relayed && self.holds_ack(turn, incoming, (found.call, found.side), opens) {
             return;
         }
         let Some(call) = self.calls.find(found.call) else { return };
@@ -201,6 +259,7 @@ impl Engine {
                 _ => Asked::default(),
             },
             candidate: None,
+            shown: call.shown,
             media: match method {
                 Method::Invite | Method::Update | Method::Prack | Method::Ack => {
                     call.media.as_ref().map(|media| self.figure_in_dialog(media, method, incoming.message))
@@ -231,12 +290,28 @@ impl Engine {
         Some(DialogMatch { call, side, dialog, strip_routes, target })
     }
 
+    /// Whether a request comes from the callee's side of a call whose gateway has a response with a media node: its dialog may be one that the
+    /// caller has not heard of yet.
+    #[cold]
+    fn awaits_dialog(&self, incoming: &Incoming<'_, '_>) -> bool {
+        let message = incoming.message;
+        let call = self.own_token(message, incoming.call_hash).and_then(|(pass, ..)| {
+            let place = self.call_index.find(Call::key(incoming.call_hash, pass))?;
+            self.calls.find(self.calls.at(place)?)
+        });
+        let to = self.hash_tag(message.to().tag.map(|tag| message.text(tag)));
+        call.filter(|call| call.is_early() && call.dialogs.is_callers(to))
+            .and_then(|call| self.clients.find(call.branch?))
+            .is_some_and(|branch| branch.parked.is_some() && branch.flow.peer.ip == incoming.flow.peer.ip)
+    }
+
     /// Our own dialog token in the request: the pass, how many Route values carry it, and the repaired target.
     fn own_token(&self, message: &Message<'_>, call_hash: u64) -> Option<(u32, usize, Option<Span>)> {
         let mut pass = None;
         let mut strip = 0;
         let mut last = None;
         let mut ours_on_top = true;
+        let mut others_behind = false;
         for value in message.values(Name::Route) {
             last = Some(value);
             if ours_on_top {
@@ -247,18 +322,32 @@ impl Engine {
                     pass = token;
                     strip += 1;
                 } else if pass.is_some() {
+                    others_behind = true;
                     break;
                 }
             }
         }
         if let Some(pass) = pass {
-            return Some((pass, strip, None));
+            let target = if others_behind { self.behind_both_faces(message, pass, call_hash) } else { None };
+            return Some((pass, strip, target));
         }
         // RFC 3261 §16.4: a strict router put our own URI into the Request-URI and the target at the end of the Route.
         let StartLine::Request { uri, .. } = message.start() else { return None };
         let pass = self.token_in_uri(message, uri, call_hash)?;
         let target = message.parse_name_addr(last?).ok()?.uri;
         Some((pass, 0, Some(target)))
+    }
+
+    /// The same where two listeners are in the way: one of our URIs is the Request-URI, the other one is on top of the Route, and the target
+    /// is at its end all the same.
+    #[cold]
+    fn behind_both_faces(&self, message: &Message<'_>, pass: u32, call_hash: u64) -> Option<Span> {
+        let StartLine::Request { uri, .. } = message.start() else { return None };
+        if self.token_in_uri(message, uri, call_hash) != Some(pass) {
+            return None;
+        }
+        let last = message.values(Name::Route).last()?;
+        Some(message.parse_name_addr(last).ok()?.uri)
     }
 
     pub(crate) fn token_in_route(&self, message: &Message<'_>, value: Span, call_hash: u64) -> Option<u32> {

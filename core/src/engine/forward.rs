@@ -3,12 +3,14 @@
 use arrayvec::ArrayVec;
 
 use super::answer::Incoming;
+use super::identity::Naming;
 use super::records::{Cancel, ClientRef, ClientState, ClientTransaction, Role, ServerRef, TransactionTimers};
 use super::{Engine, Turn, compose_in};
 use crate::call::session::Asked;
 use crate::call::{CallRef, Side, media};
 use crate::counter::Counter;
 use crate::flow::{Flow, ListenerIndex};
+use crate::identity::Shown;
 use crate::limits::{HOST_MAX, MAX_BREADTH, UDP_REQUEST_SIZE};
 use crate::memory::{Full, Ref};
 use crate::message::{Message, Method, Name, OwnRoute, OwnVia, RequestEdits, Rewrite, Writer, write_request};
@@ -48,6 +50,8 @@ pub(crate) struct Forward<'f> {
     pub(crate) asked: Asked,
     /// For the INVITE of a call: the gateway.
     pub(crate) candidate: Option<Candidate>,
+    /// How the gateway knows the caller of the call.
+    pub(crate) shown: Shown,
     /// What of From, To and other headers leaves another way than it came.
     pub(crate) rewrite: Rewrite<'f>,
     /// For what may carry SDP in a call that goes through a media node: number of the attempt there, and the figure of offer and answer.
@@ -80,6 +84,8 @@ impl Engine {
             server: forward.server,
             dialog: forward.dialog,
             sender: forward.sender,
+            cseq: incoming.message.cseq().number,
+            shown: forward.shown,
             asked: forward.asked,
             attempt: forward.media.map_or(0, |(attempt, _)| attempt),
         };
@@ -88,7 +94,7 @@ impl Engine {
         let parts =
             BranchParts { place: Ref::index(at), generation: Ref::generation(at), loop_hash: forward.loop_hash };
         let branch = self.tokens.branch(incoming.call_hash, parts);
-        match self.compose_forward(incoming, forward, &branch) {
+        match self.compose_forward(turn, incoming, forward, &branch) {
             Ok(buffer) => {
                 self.pool.share(buffer);
                 if let Some(transaction) = self.clients.find_mut(at) {
@@ -118,13 +124,14 @@ impl Engine {
     ) {
         let parts = BranchParts { place: NO_PLACE, generation: incoming.key as u32, loop_hash: 0 };
         let branch = self.tokens.branch(incoming.call_hash, parts);
-        if let Ok(buffer) = self.compose_forward(incoming, forward, &branch) {
+        if let Ok(buffer) = self.compose_forward(turn, incoming, forward, &branch) {
             self.send(turn, forward.to, buffer);
         }
     }
 
     fn compose_forward(
         &mut self,
+        turn: &Turn<'_>,
         incoming: &Incoming<'_, '_>,
         forward: &Forward<'_>,
         branch: &Branch,
@@ -157,17 +164,25 @@ impl Engine {
             max_breadth: !has_breadth(message),
             rewrite: forward.rewrite,
         };
-        let renamed = forward.call.filter(|_| forward.record_route.is_none()).filter(|call| self.renamed(*call));
+        let renamed = forward.record_route.is_none() && forward.shown != Shown::AsSent;
         let written = match renamed {
-            None => {
+            false => {
                 // A Via, and a Record-Route for each face; what else comes and goes about cancels out.
                 let estimate = message.bytes().len() + FIELD_SIZE * (1 + record_routes.len());
                 compose_in(&mut self.pool, &mut self.scratch, estimate, |writer| write_request(message, &edits, writer))
             }
-            Some(call) => {
+            true => {
                 // Beside the engine, since the edits borrow from it.
                 let mut scratch = core::mem::take(&mut self.scratch);
-                let names = self.names_for(call, forward.sender.other(), forward.sender, message);
+                let naming = Naming {
+                    call: forward.call,
+                    receiver: forward.sender.other(),
+                    asked: forward.sender,
+                    dialog: forward.dialog,
+                    shown: forward.shown,
+                    peer: Some(forward.to.peer),
+                };
+                let names = self.names_for(turn.image, &naming, message);
                 let rewrite = Rewrite { drop: forward.rewrite.drop, ..names };
                 let mut writer = Writer::new(&mut scratch);
                 write_request(message, &RequestEdits { rewrite, ..edits }, &mut writer);

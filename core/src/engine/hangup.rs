@@ -14,6 +14,7 @@ use crate::call::text::{DialogText, Towards};
 use crate::call::{CallRef, EndReason, Side};
 use crate::counter::Counter;
 use crate::flow::Flow;
+use crate::identity::Shown;
 use crate::limits::ROUTES_SIZE_MAX;
 use crate::memory::buffer::CLASS_SIZES;
 use crate::memory::{BufferRef, Full, Ref, Resource};
@@ -34,7 +35,7 @@ enum Texts<'t> {
 }
 
 impl Engine {
-    /// Sends BYE to both sides of a call that stands, ACK first where none was sent.
+    /// Sends BYE to both sides of a call that stands, ACK first where none was sent. Who hung up himself gets none.
     pub(crate) fn hang_up(&mut self, turn: &mut Turn<'_>, at: CallRef, reason: EndReason, acknowledged: bool) {
         let Some(call) = self.calls.find(at) else { return };
         let (call_hash, opening) = (call.call_hash, call.opening.cseq);
@@ -44,10 +45,14 @@ impl Engine {
             if !acknowledged {
                 self.send_ack(turn, Side::Callee, (callee.flow, call_hash), opening, text);
             }
-            for (side, flow, cseq) in
-                [(Side::Callee, callee.flow, caller.cseq), (Side::Caller, caller.flow, callee.cseq)]
-            {
-                self.send_bye(turn, flow, call_hash, cseq.wrapping_add(1), reason, Texts::Kept(text, side));
+            for (side, flow, cseq, own) in [
+                (Side::Callee, callee.flow, caller.cseq, EndReason::ByCallee),
+                (Side::Caller, caller.flow, callee.cseq, EndReason::ByCaller),
+            ] {
+                if reason == own {
+                    continue;
+                }
+                self.send_bye(turn, (flow, call_hash), cseq.wrapping_add(1), reason, Texts::Kept(text, side), true);
             }
         }
         self.end_call(turn, at, reason);
@@ -73,15 +78,15 @@ impl Engine {
         }
     }
 
-    /// Opens the transaction of a BYE of ours and sends it.
+    /// Opens the transaction of a BYE of ours and sends it; not `repeated` it goes out once, without one.
     fn send_bye(
         &mut self,
         turn: &mut Turn<'_>,
-        flow: Flow,
-        call_hash: u64,
+        (flow, call_hash): (Flow, u64),
         cseq: u32,
         reason: EndReason,
         texts: Texts<'_>,
+        repeated: bool,
     ) {
         let lines = Cause::of_end(reason).line();
         let (state, action) = client::start(flow.transport.reliable());
@@ -95,15 +100,23 @@ impl Engine {
             server: None,
             dialog: 0,
             sender: Side::Caller,
+            cseq,
+            shown: Shown::AsSent,
             asked: Asked::default(),
             attempt: 0,
         };
-        let opened =
-            self.clients.insert(ClientTransaction::new(ClientState::Other(state), role, call_hash, flow, timers));
-        // A BYE that finds no record goes out all the same, once.
-        let side = u32::from(matches!(texts, Texts::Kept(_, Side::Caller)));
-        let (place, generation) =
-            opened.map_or((NO_PLACE, cseq << 1 | side), |at| (Ref::index(at), Ref::generation(at)));
+        let opened = match repeated {
+            true => {
+                self.clients.insert(ClientTransaction::new(ClientState::Other(state), role, call_hash, flow, timers))
+            }
+            false => Err(Full(Resource::ClientTransactions)),
+        };
+        // A BYE that finds no record goes out all the same, once, on a branch of its own: two forks are two dialogs.
+        let which = match &texts {
+            Texts::Kept(_, side) => cseq << 1 | u32::from(*side == Side::Caller),
+            Texts::Given(towards, _) => cseq ^ self.hash_tag(Some(towards.to)) as u32,
+        };
+        let (place, generation) = opened.map_or((NO_PLACE, which), |at| (Ref::index(at), Ref::generation(at)));
         let branch = self.tokens.branch(call_hash, BranchParts { place, generation, loop_hash: 0 });
         let via = self.via(flow, &branch);
         let (towards, call_id) = match texts {
@@ -143,13 +156,16 @@ impl Engine {
     }
 
     /// A 2xx that cannot go upstream any more: ACK each time that it comes, BYE once (RFC 3261 §13.2.2.4, §16.7 step 5 as SPEC §3
-    /// *Answers* narrows it).
+    /// *Answers* narrows it). Of more than two on a branch, and where there is little room, nothing is noted and no record is taken: such a
+    /// one gets its BYE each time, and no peer gets more out of Corelane than two messages for one of his.
     pub(crate) fn decline_answer(&mut self, turn: &mut Turn<'_>, at: ClientRef, message: &Message<'_>, tag: ShortTag) {
+        let room = self.has_room_in_a_call();
         let Some(transaction) = self.clients.find_mut(at) else { return };
         // An INVITE's branch names the call's pass: it may be the only thing left that does.
         let (flow, call_hash, pass) = (transaction.flow, transaction.call_hash, transaction.role.dialog as u32);
-        let delivered = transaction.answers.delivered == Some(tag);
-        let first = !delivered && transaction.answers.end(tag);
+        let call = transaction.role.call;
+        let again = transaction.answers.delivered == Some(tag) || transaction.answers.has_ended(tag);
+        let noted = !again && room && transaction.answers.end(tag);
         let cseq = message.cseq().number;
         let (mut callee_routes, mut caller_routes) = (Routes::new(), Routes::new());
         let routes = (&mut callee_routes, &mut caller_routes);
@@ -169,26 +185,32 @@ impl Engine {
         if let Ok(buffer) = self.compose(SHORT, |writer| write_own_request(&request, writer)) {
             self.send(turn, flow, buffer);
         }
-        if first {
+        if !again {
             self.release_branch(at);
             self.counters.count(Counter::AnswersUndelivered);
             let texts = Texts::Given(towards, message.call_id());
-            self.send_bye(turn, flow, call_hash, cseq.wrapping_add(1), EndReason::Cancelled, texts);
+            // A PRACK or UPDATE may have gone on from the INVITE's number in this dialog (RFC 3261 §12.2.1.1).
+            let last = call.and_then(|call| self.calls.find(call)).map_or(cseq, |call| call.caller.cseq.max(cseq));
+            self.send_bye(turn, (flow, call_hash), last.wrapping_add(1), EndReason::Cancelled, texts, noted);
         }
     }
 
-    /// The texts of the dialog that a 2xx makes, for the time when Corelane ends it; `None` without memory, or with a route set
-    /// that is longer than any in use.
+    /// The texts of the dialog that a 2xx makes, for the time when Corelane ends it; `None` without memory. A route set that is longer than
+    /// any in use is left out, and so is one for which there is little memory: the next hop is the learned peer in any case, and how each side
+    /// knows the caller must be known.
     pub(crate) fn compose_text(&mut self, at: CallRef, flow: Flow, answer: &Message<'_>) -> Option<BufferRef> {
         let call = self.calls.find(at)?;
         let (opening, call_hash, caller) = (call.opening, call.call_hash, call.caller.flow);
         let invite = self.servers.find(call.server)?.request;
         let (mut callee_routes, mut caller_routes) = (Routes::new(), Routes::new());
         let routes = (&mut callee_routes, &mut caller_routes);
-        self.routes(answer, (flow, caller), (call_hash, call.pass), opening.record_routed, routes)?;
+        if self.routes(answer, (flow, caller), (call_hash, call.pass), opening.record_routed, routes).is_none() {
+            callee_routes.clear();
+            caller_routes.clear();
+        }
         let invite = invite.map_or(&[][..], |buffer| self.pool.bytes(buffer));
         let answered_from = answer.text(answer.from().value);
-        let own_from = if call.renamed { super::identity::from_of(invite) } else { None };
+        let own_from = if call.shown != Shown::AsSent { super::identity::from_of(invite) } else { None };
         let text = DialogText {
             call_id: answer.call_id(),
             caller: own_from.unwrap_or(answered_from),
@@ -202,11 +224,12 @@ impl Engine {
             callee_routes: &callee_routes,
             shown: own_from.map_or(&[][..], |_| answered_from),
         };
+        // A long text takes a buffer that INVITEs need: not the second half of them.
+        let spare = self.pool.live_by_class()[1] < self.settings.budget.buffers[1] / 2;
+        let text = if spare || text.length() <= CLASS_SIZES[0] { text } else { text.without_ways() };
         let mut writer = Writer::new(&mut self.scratch);
         text.write(&mut writer);
         let written = writer.finish().and_then(|bytes| {
-            // A long text takes a buffer that INVITEs need: not the second half of them.
-            let spare = self.pool.live_by_class()[1] < self.settings.budget.buffers[1] / 2;
             if bytes.len() > CLASS_SIZES[0] && !spare { Err(Full(Resource::Buffers)) } else { self.pool.store(bytes) }
         });
         if written.is_err() {

@@ -18,6 +18,7 @@ use crate::call::state::Event;
 use crate::call::{CallRef, EndReason, Leg, Side, media};
 use crate::counter::Counter;
 use crate::flow::Flow;
+use crate::identity::Shown;
 use crate::memory::{BufferRef, Full, Resource};
 use crate::message::{Message, Method, Name};
 use crate::number::{Dialled, NumberFault, gateway_uri};
@@ -168,6 +169,7 @@ impl Engine {
             sender: Side::Caller,
             asked: opening.session.asked,
             candidate: Some(candidate),
+            shown: Shown::by(&rewrite),
             rewrite,
             media,
         };
@@ -187,7 +189,7 @@ impl Engine {
         }
         if let Some(call) = self.calls.find_mut(at) {
             call.branch = Some(branch);
-            call.renamed |= rewrite.from.is_some();
+            call.shown = call.shown.max(forward.shown);
             call.candidate = Some(candidate);
             call.callee = Leg { flow: to, cseq: 0 };
             call.hunt.attempts += 1;

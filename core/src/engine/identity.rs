@@ -2,17 +2,34 @@
 //!
 //! Where a gateway knows the caller under another From than he sent, each side goes on seeing the one that it knows: in From of what
 //! the caller sends and of the answers to it, in To of what the callee sends and of the answers to that. Both texts are in the
-//! dialog's text once it is answered ([`DialogText`]); before that they are in the INVITE as it came and as it was sent.
+//! dialog's text once it is answered ([`DialogText`]); before that they are in the INVITE as it came and as it was sent. Where neither is
+//! there (no memory, the call has ended, another gateway is tried) a gateway that was not shown the caller's own From gets it concealed
+//! once more, never as it came.
 
 use super::response::Came;
 use super::{Engine, Turn};
 use crate::call::session::Wording;
 use crate::call::text::DialogText;
 use crate::call::{Call, CallRef, Side};
-use crate::identity::{IDENTITY, towards_gateway, withheld};
+use crate::flow::Endpoint;
+use crate::identity::{IDENTITY, Shown, conceal, towards_gateway, withheld};
 use crate::memory::{BufferRef, Full};
 use crate::message::{Message, Name, Names, Rewrite, write_response, write_response_with};
-use crate::routing::{Candidate, Gateway, Privacy};
+use crate::routing::{Candidate, Gateway, Image, Privacy};
+
+/// Who gets a message of a call, and what tells how he knows the caller.
+pub(crate) struct Naming {
+    pub(crate) call: Option<CallRef>,
+    pub(crate) receiver: Side,
+    /// The side whose request it is, or is answered by it.
+    pub(crate) asked: Side,
+    /// Inside a dialog: which one (callee's tag).
+    pub(crate) dialog: u64,
+    /// How the gateway knows the caller.
+    pub(crate) shown: Shown,
+    /// The gateway's address, as it was learned.
+    pub(crate) peer: Option<Endpoint>,
+}
 
 impl Engine {
     /// What of a call's INVITE leaves another way towards a gateway.
@@ -43,22 +60,39 @@ impl Engine {
         withheld(message, trust(turn, call, side, candidate), trust(turn, call, side.other(), candidate))
     }
 
-    /// Whether a gateway knows the caller of this call under another From than he sent.
-    pub(crate) fn renamed(&self, call: CallRef) -> bool {
-        self.calls.find(call).is_some_and(|call| call.renamed)
-    }
-
-    /// The caller as the `receiver` of a message knows him; `asked` is the side whose request it is, or is answered by it.
-    pub(crate) fn names_for(&self, call: CallRef, receiver: Side, asked: Side, message: &Message<'_>) -> Rewrite<'_> {
-        let known = self.calls.find(call).and_then(|call| self.caller_as_known(call, receiver));
-        match asked {
-            Side::Caller => Rewrite::identities(message, known, None),
-            Side::Callee => Rewrite::identities(message, None, known),
+    /// From and To of a message as its receiver knows the caller.
+    pub(crate) fn names_for<'e>(&'e self, image: &'e Image<'e>, naming: &Naming, message: &Message<'_>) -> Rewrite<'e> {
+        let call = naming.call.and_then(|call| self.calls.find(call));
+        if let Some(known) = call.and_then(|call| self.caller_as_known(call, naming)) {
+            return match naming.asked {
+                Side::Caller => Rewrite::identities(message, Some(known), None),
+                Side::Callee => Rewrite::identities(message, None, Some(known)),
+            };
+        }
+        if naming.receiver == Side::Caller {
+            return Rewrite::NOTHING;
+        }
+        let host = match naming.shown {
+            Shown::OtherHost => naming
+                .peer
+                .and_then(|peer| image.gateway_at(peer))
+                .and_then(|gateway| image.gateway(gateway))
+                .and_then(|gateway| gateway.from_host),
+            _ => None,
+        };
+        match naming.asked {
+            Side::Caller => Rewrite { from: conceal(message, message.from(), host), ..Rewrite::NOTHING },
+            Side::Callee => Rewrite { to: conceal(message, message.to(), host), ..Rewrite::NOTHING },
         }
     }
 
-    /// The caller's identity, tag included, as a side knows it.
-    fn caller_as_known(&self, call: &Call, side: Side) -> Option<&[u8]> {
+    /// The caller's identity, tag included, as the receiver of a message knows it.
+    fn caller_as_known(&self, call: &Call, naming: &Naming) -> Option<&[u8]> {
+        let side = naming.receiver;
+        // What the call knows is what its gateway was shown, and not the one before, which waits for an answer still.
+        if side == Side::Callee && call.dialogs.known(naming.dialog).is_none() {
+            return None;
+        }
         if let Some(text) = call.text {
             let text = DialogText::read(self.pool.bytes(text));
             return Some(match side {
@@ -82,7 +116,7 @@ impl Engine {
         let session = Wording::of_answer(role.asked, message);
         let call = role.call.and_then(|at| Some((at, self.calls.find(at)?)));
         let named = message.first(Name::PAssertedIdentity).or_else(|| message.first(Name::RemotePartyId)).is_some();
-        let renamed = call.is_some_and(|(_, call)| call.renamed);
+        let renamed = role.shown != Shown::AsSent;
         if session.is_none() && !renamed && !named {
             // At least our Via goes.
             let estimate = message.bytes().len().saturating_sub(message.via().value.len());
@@ -94,9 +128,11 @@ impl Engine {
         let drop = withheld
             .unwrap_or(if named { IDENTITY } else { Names::NONE })
             .and(session.as_ref().map_or(Names::NONE, Wording::replaced));
-        let call = call.map(|(at, _)| at).filter(|_| renamed);
+        let peer = role.server.and_then(|server| self.servers.find(server)).map(|server| server.source.peer);
+        let naming = Naming { call: role.call, receiver: asked, asked, dialog: role.dialog, shown: role.shown, peer };
+        let image = turn.image;
         self.compose_beside(|engine, writer| {
-            let names = call.map_or(Rewrite::NOTHING, |at| engine.names_for(at, asked, asked, message));
+            let names = if renamed { engine.names_for(image, &naming, message) } else { Rewrite::NOTHING };
             let lines = session.as_ref().map(Wording::answer_lines).unwrap_or_default();
             write_response_with(message, &Rewrite { drop, lines: &lines, ..names }, writer);
         })

@@ -11,6 +11,7 @@ use crate::call::state::START;
 use crate::call::{Call, CallRef, Dialogs, EndReason, Leg, Opening};
 use crate::counter::Counter;
 use crate::flow::{Endpoint, ListenerIndex};
+use crate::identity::Shown;
 use crate::memory::Full;
 use crate::message::{Message, Method, Name, StartLine};
 use crate::number::{Dialled, NumberFault};
@@ -34,7 +35,7 @@ impl Engine {
         let Ok(strip_routes) = u8::try_from(strip_routes) else {
             return self.answer_stateless(turn, incoming, 400, b"");
         };
-        let loop_hash = self.loop_hash(incoming);
+        let loop_hash = self.loop_hash(incoming, recognised);
         if self.loops(incoming, loop_hash) {
             return self.answer_stateless(turn, incoming, 482, b"");
         }
@@ -174,7 +175,8 @@ impl Engine {
             default_timeout: provider
                 .default_timeout_s
                 .map_or(timers.default_timeout, |seconds| core::time::Duration::from_secs(seconds.into())),
-            renamed: false,
+            shown: Shown::AsSent,
+            leaving: false,
             media: self.media_of(turn, provider),
             status: 0,
             given_up: EndReason::Refused,
@@ -223,10 +225,11 @@ impl Engine {
         Some(ListenerIndex(at as u8))
     }
 
-    /// The hash of all that decides where a request goes (RFC 5393 §4.2.1).
-    fn loop_hash(&self, incoming: &Incoming<'_, '_>) -> u32 {
+    /// The hash of all that decides where a request goes (RFC 5393 §4.2.1): whose it is here, by the row that knew him, comes first.
+    fn loop_hash(&self, incoming: &Incoming<'_, '_>, recognised: Recognised) -> u32 {
         let message = incoming.message;
         let mut hasher = Hasher::new(self.transaction_key);
+        hasher.word(u64::from(recognised.provider.0) << 8 | u64::from(recognised.tech_prefix));
         if let StartLine::Request { uri, .. } = message.start() {
             hasher.bytes(message.text(uri));
         }

@@ -6,6 +6,7 @@ use crate::admission::GatewayHold;
 use crate::call::session::Asked;
 use crate::call::{CallRef, Side, media};
 use crate::flow::Flow;
+use crate::identity::Shown;
 use crate::memory::{BufferRef, Ref, TimerWheel};
 use crate::message::Method;
 use crate::routing::Candidate;
@@ -273,15 +274,10 @@ impl Answers {
         self.ended.contains(&Some(tag))
     }
 
-    /// Notes an answer that Corelane ends; false when it has done so before. Of more than two the last one is forgotten, and
-    /// its retransmission ended again.
+    /// Notes an answer that Corelane ends; false where both places are taken. Such a one is ended again when it comes again.
     pub(crate) fn end(&mut self, tag: ShortTag) -> bool {
-        if self.ended.contains(&Some(tag)) {
-            return false;
-        }
-        let place = usize::from(self.ended[0].is_some());
-        self.ended[place] = Some(tag);
-        true
+        let place = self.ended.iter_mut().find(|place| place.is_none_or(|ended| ended == tag));
+        place.map(|place| *place = Some(tag)).is_some()
     }
 }
 
@@ -299,6 +295,10 @@ pub(crate) struct Role {
     /// Inside a dialog: which one (callee's tag), and whose request it is. For the INVITE of a call: the call's pass.
     pub(crate) dialog: u64,
     pub(crate) sender: Side,
+    /// Number of its CSeq: that of the ACK of an INVITE.
+    pub(crate) cseq: u32,
+    /// How the gateway knows the caller: by this INVITE, or for the answer to its own request.
+    pub(crate) shown: Shown,
     /// What the request asks for of the session timer.
     pub(crate) asked: Asked,
     /// Number of the hunted attempt at the media node (`via-branch`); 0: what SDP it brings goes from end to end.
@@ -333,6 +333,8 @@ pub(crate) struct ClientTransaction {
     pub(crate) callers_cause: Option<Cause>,
     /// Offer and answer of this request.
     pub(crate) media: media::State,
+    /// The INVITE of the call that was sent before this one: its ACK may come later.
+    pub(crate) before: Option<ClientRef>,
     /// Its responses that wait for a media node, in order.
     pub(crate) parked: Option<ExchangeRef>,
     /// The relay's SDP of its last response, and of its ACK: they may come again.
@@ -363,6 +365,7 @@ impl ClientTransaction {
             hold: GatewayHold::NONE,
             callers_cause: None,
             media: media::State::Closed,
+            before: None,
             parked: None,
             kept: [None; 2],
             sent: None,

@@ -1,6 +1,6 @@
 //! Responses: to their branch, and from there upstream (RFC 3261 §16.7). What the INVITE of a call brings is `branch.rs`.
 
-use super::records::{Cancel, ClientEvent, ClientRef, ClientTransaction, Role, ServerEvent, ServerRef};
+use super::records::{Cancel, ClientEvent, ClientRef, ClientState, ClientTransaction, Role, ServerEvent, ServerRef};
 use super::{Engine, Turn};
 use crate::call::state::Event;
 use crate::call::{CallRef, EndReason, Known};
@@ -9,7 +9,7 @@ use crate::memory::Ref;
 use crate::message::{Field, Message, Method, Name};
 use crate::time::Instant;
 use crate::token::Tokens;
-use crate::transaction::Tell;
+use crate::transaction::{Tell, invite_client};
 
 /// A response that came, and what its branch is for.
 #[derive(Copy, Clone)]
@@ -77,7 +77,7 @@ impl Engine {
         match (role.method, status) {
             (_, ..200) => {}
             // A challenged BYE comes again with credentials; any other final answer ends the dialog.
-            (Method::Bye, 401 | 407) => {}
+            (Method::Bye, 401 | 407) => self.note_leaving(role.call, role.dialog, false),
             (Method::Bye, _) => self.end_dialog(turn, *role),
             (_, 481 | 408) => self.lose_dialog(turn, *role),
             _ => {}
@@ -107,7 +107,9 @@ impl Engine {
         let ring_timeout = self.clients.find(at).and_then(|transaction| self.calls.find(transaction.role.call?));
         let ring_timeout = ring_timeout.map_or(self.settings.timers.ring_timeout, |call| call.ring_timeout);
         let deadline = turn.now.monotonic.after(ring_timeout);
-        let Some(transaction) = self.clients.find_mut(at) else { return };
+        // One that comes back from a media node behind the 2xx: that one's Timer M runs.
+        let proceeds = ClientState::Invite(invite_client::State::Proceeding);
+        let Some(transaction) = self.clients.find_mut(at).filter(|branch| branch.state == proceeds) else { return };
         if transaction.role.cancel == Cancel::No {
             if status > 100 || transaction.timers.timeout_at == Instant::NEVER {
                 transaction.timers.timeout_at = deadline;
@@ -169,8 +171,12 @@ impl Engine {
             match status {
                 // RFC 4320 §4.1: no provisional but 100 to a non-INVITE, and that stays on its hop.
                 ..200 => return,
-                // RFC 4320 §4.2: nor a 408; who asked has timed out by himself.
-                408 => return self.remove_server(server),
+                // RFC 4320 §4.2: nor a 408; who asked has timed out by himself. What he repeats till then is no new request: it meets a
+                // transaction that has nothing to say.
+                408 => {
+                    self.drive_server(turn, server, ServerEvent::Response(status), None);
+                    return;
+                }
                 _ => {}
             }
         } else if status == 487 && role.cancel == Cancel::ByTimer {

@@ -7,7 +7,7 @@ use crate::call::{EndReason, Known};
 use crate::limits::EFFECTS_PER_CALL_MAX;
 use crate::message::Method;
 use crate::time::Instant;
-use crate::transaction::{Tell, invite_client};
+use crate::transaction::{Tell, client, invite_client};
 
 impl Engine {
     pub(crate) fn on_timeout(&mut self, turn: &mut Turn<'_>) {
@@ -62,13 +62,16 @@ impl Engine {
             } else if transaction.state == ClientState::Invite(invite_client::State::Proceeding) {
                 transaction.timers.timeout_at = Instant::NEVER;
                 self.on_ring_timeout(turn, at);
+            } else if transaction.state == ClientState::Other(client::State::Completed) && transaction.parked.is_some()
+            {
+                // Timer K must not take its final response from the media node that has it; that wait has an end of its own.
+                transaction.timers.timeout_at = now.after(self.settings.timers.media_timeout);
+                self.wheel_client(at);
             } else {
-                let (role, figure) = (transaction.role, transaction.media);
+                let (role, offer) = (transaction.role, transaction.media);
                 if self.drive_client(turn, at, ClientEvent::Timeout, None) == Some(Tell::Timeout) {
                     self.on_request_timeout(turn, role);
-                    if role.attempt != 0 {
-                        self.on_offer_unanswered(turn, role, figure);
-                    }
+                    self.take_offer_back(turn, role, offer);
                 } else if let Some(server) = role.server {
                     self.forget_unanswered(server);
                 }
@@ -83,16 +86,14 @@ impl Engine {
     /// Timer C of a re-INVITE (RFC 3261 §16.8), or 64·T1 after a CANCEL that nothing came back for (§9.1).
     fn on_ring_timeout(&mut self, turn: &mut Turn<'_>, at: ClientRef) {
         let Some(transaction) = self.clients.find(at) else { return };
-        let (role, figure) = (transaction.role, transaction.media);
+        let (role, offer) = (transaction.role, transaction.media);
         if role.cancel == Cancel::No {
             self.cancel(turn, at, Cancel::ByTimer);
             return;
         }
         self.remove_client(at);
         self.on_request_timeout(turn, role);
-        if role.attempt != 0 {
-            self.on_offer_unanswered(turn, role, figure);
-        }
+        self.take_offer_back(turn, role, offer);
     }
 
     /// A branch is gone that answered, and its answer never reached the server transaction for want of memory: nothing else
@@ -138,7 +139,8 @@ impl Engine {
 
     /// A peer no longer knows the dialog, or does not answer in it (RFC 3261 §12.2.1.2): the call ends. Not by a request that only
     /// uses the dialog for a subscription or a message of its own (RFC 5057 §5.1), nor by a PRACK: its 481 says that there is nothing to
-    /// acknowledge (RFC 3262 §3), as when it crossed the 2xx.
+    /// acknowledge (RFC 3262 §3), as when it crossed the 2xx. Nor while a BYE is on its way, which a 481 may have crossed: its answer, or
+    /// Timer F, ends the call.
     pub(crate) fn lose_dialog(&mut self, turn: &mut Turn<'_>, role: Role) {
         if matches!(
             role.method,
@@ -147,9 +149,11 @@ impl Engine {
             return;
         }
         let Some(at) = role.call else { return };
-        let confirmed =
-            self.calls.find(at).is_some_and(|call| call.dialogs.known(role.dialog) == Some(Known::Confirmed));
-        if confirmed {
+        let lost = self
+            .calls
+            .find(at)
+            .is_some_and(|call| call.dialogs.known(role.dialog) == Some(Known::Confirmed) && !call.leaving);
+        if lost {
             self.drive_call(turn, at, Event::HangUp, EndReason::Lost);
         }
     }

@@ -12,8 +12,9 @@
 //!                                                          --b--
 //! ```
 //!
-//! What cannot be read for sure is [`Body::Unreadable`], never "no SDP": an encoded body, a multipart without boundary or with too many
-//! or too deeply nested parts, two descriptions in one message. A body without a Content-Type counts as SDP when it begins like one.
+//! What cannot be read for sure is [`Body::Unreadable`], never "no SDP": an encoded body, a Content-Type that is none or is there twice, a
+//! multipart without boundary or with too many or too deeply nested parts, what looks like a description before its first part or behind its
+//! last, two descriptions in one message. A body, or a part, without a Content-Type counts as SDP when it begins like one.
 
 use super::write::{Writer, write_body};
 use super::{Field, Message, Name, Span};
@@ -37,10 +38,14 @@ pub fn find_sdp(message: &Message<'_>) -> Body {
     if body.is_empty() {
         return Body::None;
     }
+    // Nobody can tell which one the other side goes by.
+    if message.is_repeated(Name::ContentType) {
+        return Body::Unreadable;
+    }
     let kind = match message.first(Name::ContentType) {
         Some(field) => message.text(field.value),
         // RFC 3261 §20.15 wants a Content-Type. Without one the other side may still take this for a description.
-        None if message.text(body).starts_with(b"v=") => b"application/sdp",
+        None if looks_like_sdp(message.text(body)) => SDP,
         None => return Body::None,
     };
     let encoded = message.fields().iter().any(|field| is_encoding(message, field));
@@ -63,6 +68,27 @@ fn has_name(line: &[u8], name: &[u8]) -> bool {
         .is_some_and(|(start, rest)| start.eq_ignore_ascii_case(name) && rest.trim_ascii_start().starts_with(b":"))
 }
 
+/// The media type of a description.
+const SDP: &[u8] = b"application/sdp";
+
+/// Whether a body begins as a description does (RFC 8866 §5.1).
+fn looks_like_sdp(body: &[u8]) -> bool {
+    let body = body.trim_ascii_start();
+    body.starts_with(b"v=") || body.starts_with(b"V=")
+}
+
+/// Type and subtype of a media type (RFC 3261 §25.1: blanks and folds may stand around the slash); `None` where it is not one.
+fn essence(kind: &[u8]) -> Option<(&[u8], &[u8])> {
+    let essence = kind.split(|byte| *byte == b';').next()?;
+    let slash = memchr::memchr(b'/', essence)?;
+    let (kind, subtype) = (essence[..slash].trim_ascii(), essence[slash + 1..].trim_ascii());
+    let is_token = |text: &[u8]| {
+        let outside = |byte: &u8| !byte.is_ascii_graphic() || b"()<>@,;:\\\"/[]?=".contains(byte);
+        !text.is_empty() && !text.iter().any(outside)
+    };
+    (is_token(kind) && is_token(subtype)).then_some((kind, subtype))
+}
+
 struct Search<'a> {
     bytes: &'a [u8],
     found: Body,
@@ -73,10 +99,12 @@ struct Search<'a> {
 impl<'a> Search<'a> {
     /// Looks at a body, or a part, of this media type.
     fn look(&mut self, kind: &'a [u8], encoded: bool, body: Span, depth: usize) {
-        let essence = kind.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-        let is_multipart =
-            essence.split_at_checked(10).is_some_and(|(start, _)| start.eq_ignore_ascii_case(b"multipart/"));
-        if essence.eq_ignore_ascii_case(b"application/sdp") {
+        let Some((kind_of, subtype)) = essence(kind) else {
+            self.found = Body::Unreadable;
+            return;
+        };
+        let is_multipart = kind_of.eq_ignore_ascii_case(b"multipart");
+        if kind_of.eq_ignore_ascii_case(b"application") && subtype.eq_ignore_ascii_case(b"sdp") {
             // Two of them are alternatives that no relay can be asked for.
             let again = self.found != Body::None;
             self.found = if encoded || again { Body::Unreadable } else { Body::Sdp(body) };
@@ -91,15 +119,22 @@ impl<'a> Search<'a> {
     /// The parts of a multipart (RFC 2046 §5.1.1).
     fn parts_of(&mut self, boundary: &[u8], body: Span, depth: usize) {
         let mut at = self.delimiter(boundary, body.first(), body.last());
-        // What is called a multipart and has no part may be anything.
-        if at.is_none() {
+        // What is called a multipart and has no part may be anything. Of a description before the first part nobody knows who reads it.
+        if at.is_none_or(|(end, _)| self.has_sdp_line(body.first(), end)) {
             self.found = Body::Unreadable;
         }
         while let Some((_, start)) = at.filter(|_| self.found != Body::Unreadable) {
+            if self.bytes[..start].ends_with(b"--") {
+                // The closing delimiter, unless it is a line of the part to a stricter reader; and nobody knows who reads behind it.
+                if !self.is_blank_to_line_end(start, body.last()) || self.has_sdp_line(start, body.last()) {
+                    self.found = Body::Unreadable;
+                }
+                return;
+            }
             let next = self.delimiter(boundary, start, body.last());
             let Some((end, _)) = next else {
-                // Either the closing delimiter, or a part without an end, which nobody can tell from the epilogue.
-                if !self.bytes[..start].ends_with(b"--") && start < body.last() {
+                // A part without an end.
+                if start < body.last() {
                     self.part(start, body.last(), depth);
                 }
                 return;
@@ -117,19 +152,28 @@ impl<'a> Search<'a> {
     /// One part: its header lines, an empty line, its body.
     fn part(&mut self, start: usize, end: usize, depth: usize) {
         let mut at = start;
-        let (mut kind, mut encoded) = (&b"text/plain"[..], false);
+        let (mut kind, mut encoded) = (None, false);
         while at < end {
-            let line_end = memchr::memchr(b'\n', &self.bytes[at..end]).map_or(end, |found| at + found + 1);
+            let line_end = self.end_of_field(at, end);
             let line = self.bytes[at..line_end].trim_ascii_end();
+            let ends = matches!(&self.bytes[at..line_end], b"\r\n" | b"\n");
             at = line_end;
-            if line.is_empty() {
+            if ends {
                 break;
+            }
+            // Blanks alone are the end of the header to one reader and a fold to another, a CR alone ends a line for some, and what is no
+            // field may be the body already.
+            let stray = |window: &[u8]| window[0] == b'\r' && window[1] != b'\n';
+            if line.windows(2).any(stray) || !line.contains(&b':') {
+                self.found = Body::Unreadable;
+                return;
             }
             let value = || line.splitn(2, |byte| *byte == b':').nth(1).unwrap_or_default().trim_ascii();
             if has_name(line, b"content-type") || has_name(line, b"c") {
-                // The parameters of a folded one are on the next line; those of a description do not matter.
-                kind = value();
-                // A boundary on the next line is not looked for: see `boundary`.
+                if kind.replace(value()).is_some() {
+                    self.found = Body::Unreadable;
+                    return;
+                }
             } else if has_name(line, b"content-encoding") || has_name(line, b"e") {
                 encoded |= !value().eq_ignore_ascii_case(b"identity");
             } else if has_name(line, b"content-transfer-encoding") {
@@ -137,7 +181,32 @@ impl<'a> Search<'a> {
                 encoded |= !plain;
             }
         }
-        self.look(kind, encoded, Span::new(at, end), depth + 1);
+        let body = Span::new(at, end);
+        let untyped = || if looks_like_sdp(body.of(self.bytes)) { SDP } else { b"text/plain" };
+        self.look(kind.unwrap_or_else(untyped), encoded, body, depth + 1);
+    }
+
+    /// Where a header field ends that starts here: behind its line and those that go on with it (RFC 5322 §2.2.3).
+    fn end_of_field(&self, start: usize, end: usize) -> usize {
+        let mut at = start;
+        loop {
+            at = memchr::memchr(b'\n', &self.bytes[at..end]).map_or(end, |found| at + found + 1);
+            // The empty line is none that could go on.
+            let empty = matches!(&self.bytes[start..at], b"\r\n" | b"\n");
+            if empty || at >= end || !matches!(self.bytes[at], b' ' | b'\t') {
+                return at;
+            }
+        }
+    }
+
+    /// Whether a line in there begins as a description does.
+    fn has_sdp_line(&self, start: usize, end: usize) -> bool {
+        self.bytes[start..end].split(|byte| matches!(byte, b'\n' | b'\r')).any(looks_like_sdp)
+    }
+
+    /// Whether nothing but blanks stands between here and the end of the line.
+    fn is_blank_to_line_end(&self, start: usize, end: usize) -> bool {
+        self.bytes[start..end].split(|byte| *byte == b'\n').next().is_none_or(|line| line.trim_ascii().is_empty())
     }
 
     /// The next delimiter line from `from` on: where the part before it ends, and where the one behind it starts (for the closing
@@ -170,20 +239,45 @@ fn line_end_before(bytes: &[u8], from: usize, at: usize) -> usize {
 
 /// The `boundary` of a media type, without its quotes. One with an escape in it is none: nobody writes that.
 fn boundary(kind: &[u8]) -> Option<&[u8]> {
-    let mut rest = kind;
-    loop {
-        rest = &rest[memchr::memchr(b';', rest)? + 1..];
-        let parameter = rest.trim_ascii_start();
+    let (mut rest, mut found) = (kind, None);
+    while let Some(next) = end_of_parameter(rest).filter(|next| *next < rest.len()) {
+        rest = &rest[next + 1..];
+        let parameter = rest[..end_of_parameter(rest)?].trim_ascii();
         let Some((name, value)) = parameter.split_at_checked(8) else { continue };
-        let value = value.trim_ascii_start().strip_prefix(b"=").map(<[u8]>::trim_ascii_start);
-        let (true, Some(value)) = (name.eq_ignore_ascii_case(b"boundary"), value) else { continue };
+        if !name.eq_ignore_ascii_case(b"boundary") {
+            continue;
+        }
+        // Two of them, or one in another notation (RFC 2231), are read by each in his own way.
+        let value = value.trim_ascii_start().strip_prefix(b"=")?.trim_ascii_start();
         let text = match value.strip_prefix(b"\"") {
-            Some(quoted) => &quoted[..memchr::memchr(b'"', quoted)?],
-            None => value.split(|byte| matches!(byte, b';' | b' ' | b'\t' | b'\r' | b'\n')).next().unwrap_or_default(),
+            Some(quoted) => quoted.strip_suffix(b"\"")?,
+            None => value,
         };
-        // RFC 2046 §5.1.1: 1 to 70 characters.
-        return (matches!(text.len(), 1..=70) && !text.contains(&b'\\')).then_some(text);
+        // RFC 2046 §5.1.1: 1 to 70 characters, the last one no blank.
+        let usable = matches!(text.len(), 1..=70)
+            && !text.iter().any(|byte| matches!(byte, b'"' | b'\\') || byte.is_ascii_control())
+            && !text.ends_with(b" ")
+            && (value.len() != text.len() || !text.contains(&b' '));
+        if !usable || found.replace(text).is_some() {
+            return None;
+        }
     }
+    found
+}
+
+/// Where a parameter ends: at the next semicolon outside quotes. `None` where a quote does not end.
+fn end_of_parameter(text: &[u8]) -> Option<usize> {
+    let (mut quoted, mut escaped) = (false, false);
+    for (place, byte) in text.iter().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b';' if !quoted => return Some(place),
+            _ => {}
+        }
+    }
+    (!quoted).then_some(text.len())
 }
 
 /// Writes the message once more with another description in the place of its own, and the Content-Length that this makes.
@@ -287,6 +381,73 @@ mod tests {
             assert_eq!(found(&message(&kind, SDP)), Some("unreadable"), "no delimiter");
         }
         assert_eq!(found(&message("Content-Type: multipart/mixed\r\n", SDP)), Some("unreadable"), "no boundary");
+    }
+
+    /// A message that another reader finds a description in has one, or cannot be read for sure (I2).
+    #[test]
+    fn a_description_does_not_hide() {
+        for kind in ["application / sdp", "application/\r\n sdp", "\r\n application/sdp ;x=y", " application\t/sdp"] {
+            assert_eq!(found(&message(&format!("Content-Type:{kind}\r\n"), SDP)), Some(SDP), "{kind:?}");
+        }
+        for headers in [
+            "Content-Type: text/plain\r\nContent-Type: application/sdp\r\n",
+            "c: application/sdp\r\nContent-Type: text/plain\r\n",
+            "Content-Type: text/plain\r\nc: text/plain\r\n",
+            "Content-Type:\r\n",
+            "Content-Type: application\r\n",
+            "Content-Type: text/plain, application/sdp\r\n",
+            "Content-Type: application/sdp (a comment)\r\n",
+        ] {
+            assert_eq!(found(&message(headers, SDP)), Some("unreadable"), "{headers:?}");
+        }
+        assert_eq!(found(&message("", &format!("\r\n{SDP}"))).map(str::trim_start), Some(SDP));
+        let in_part = |headers: &str| format!("--b\r\n{headers}\r\n{SDP}\r\n--b--\r\n");
+        let mixed = "Content-Type: multipart/mixed;boundary=b\r\n";
+        for headers in [
+            "Content-Type:\r\n application/sdp\r\n",
+            "Content-Type:\r\n\tapplication/\r\n\tsdp\r\n",
+            "X-Folded: a\r\n b\r\nc : application/sdp\r\n",
+            "content-type: Application/SDP;\r\n charset=utf-8\r\n",
+            "",
+        ] {
+            assert_eq!(found(&message(mixed, &in_part(headers))), Some(SDP), "{headers:?}");
+        }
+        for headers in [
+            "Content-Type: text/plain\r\nContent-Type: application/sdp\r\n",
+            "Content-Type: text/plain\r\n \r\nContent-Type: application/sdp\r\n",
+            "Content-Type:\r\n",
+            "X: y\rContent-Type: application/sdp\r\n",
+            "Content-Transfer-Encoding:\r\n base64\r\nContent-Type: application/sdp\r\n",
+            "no field\r\nContent-Type: application/sdp\r\n",
+        ] {
+            assert_eq!(found(&message(mixed, &in_part(headers))), Some("unreadable"), "{headers:?}");
+        }
+        let isup = "--b\r\nContent-Type: application/isup\r\n\r\n\x01\r\n";
+        let part = in_part("Content-Type: application/sdp\r\n");
+        for body in [
+            format!("{SDP}\r\n{isup}--b--\r\n"),
+            format!("{isup}--b--\r\n{SDP}"),
+            format!("{isup}--b--\r\n{part}"),
+            format!("{}\r\n--b--c\r\nc=IN IP4 192.0.2.1\r\n", part.replace("\r\n--b--", "")),
+            format!("--b\r\n{SDP}--b--"),
+        ] {
+            assert_eq!(found(&message(mixed, &body)), Some("unreadable"), "{body:?}");
+        }
+        for parameters in [
+            "boundary=b;boundary=c",
+            "boundary=\"b \"",
+            "boundary*=b",
+            "boundary=\"b",
+            "boundary=b;x=\"",
+            "boundary=b c",
+            "boundary",
+            "boundary=",
+        ] {
+            let headers = format!("Content-Type: multipart/mixed;{parameters}\r\n");
+            assert_eq!(found(&message(&headers, &part)), Some("unreadable"), "{parameters}");
+        }
+        let quoted = "Content-Type: multipart/mixed; x=\";boundary=c\\\"\"; Boundary =\r\n \"b\"\r\n";
+        assert_eq!(found(&message(quoted, &format!("--c\r\n\r\n--c--\r\n{part}"))), Some(SDP), "in quotes it is none");
     }
 
     #[test]

@@ -1,9 +1,13 @@
 //! Requests inside a dialog (RFC 3261 §12, §16.4, §16.12).
 
+use std::time::Duration;
+
 use corelane_core::Counter;
 use corelane_core::call::EndReason;
 
-use super::world::{CALLER, GATEWAY, STRANGER, World, answered, invite, ladder, response};
+use super::world::{
+    Answered, CALLER, FAR_GATEWAY, GATEWAY, Request, STRANGER, World, answered, invite, ladder, response,
+};
 
 /// The callee may hang up as well.
 #[test]
@@ -56,7 +60,7 @@ fn other_methods_pass() {
     let request = invite("4930123456", "prack");
     let forwarded = world.deliver(CALLER, &request.text())[1].clone();
     let progress = world.deliver(GATEWAY, &response(&forwarded, 183, "callee", &["RSeq: 1", "Require: 100rel"]));
-    let call = super::world::Answered { invite: request, forwarded, ok: progress[0].clone() };
+    let call = Answered { invite: request, forwarded, ok: progress[0].clone() };
     let prack = world.deliver(CALLER, &call.caller_sends("PRACK", "p", 2).text());
     assert_eq!(ladder(&prack), [format!("{GATEWAY} PRACK")]);
     assert_eq!(ladder(&world.deliver(GATEWAY, &response(&prack[0], 200, "", &[]))), [format!("{CALLER} 200")]);
@@ -82,6 +86,41 @@ fn a_strict_routers_request_is_repaired() {
     assert_eq!(ladder(&sent), [format!("{GATEWAY} BYE")]);
     assert_eq!(sent[0].start_line(), "BYE sip:bob@198.51.100.20 SIP/2.0");
     assert!(sent[0].headers("Route").is_empty());
+    world.settle();
+}
+
+/// The same where the call passes two of our listeners: one of our URIs became the Request-URI, the other one is on top of the Route.
+#[test]
+fn a_strict_router_beside_two_listeners_is_repaired() {
+    let mut world = World::new();
+    let invite = invite("4312345678", "faces");
+    let forwarded = world.deliver(CALLER, &invite.text())[1].clone();
+    assert_eq!((forwarded.to.as_str(), forwarded.listener), (FAR_GATEWAY, 1));
+    let ok = response(&forwarded, 200, "callee", &["Contact: <sip:bob@198.51.100.30>"]);
+    let ok = world.deliver_to(1, FAR_GATEWAY, ok.as_bytes())[0].clone();
+    let call = Answered { invite, forwarded, ok };
+    world.deliver(CALLER, &call.caller_sends("ACK", "faces-ack", 1).text());
+    let strict = |mut request: Request, target: &str, behind: &[&str]| {
+        request.uri = request.routes.remove(0).trim_matches(['<', '>']).to_owned();
+        assert_eq!(request.routes.len(), 1);
+        request.routes.extend(behind.iter().map(|&route| route.to_owned()));
+        Request { routes: [request.routes, vec![format!("<{target}>")]].concat(), ..request }
+    };
+    let target = "sip:bob@198.51.100.30";
+    let info = strict(call.caller_sends("INFO", "faces-info", 2), target, &["<sip:beyond.example;lr>"]);
+    let sent = world.deliver(CALLER, &info.text());
+    assert_eq!(ladder(&sent), [format!("{FAR_GATEWAY} INFO")]);
+    assert_eq!(sent[0].start_line(), format!("INFO {target} SIP/2.0"));
+    assert_eq!(sent[0].headers("Route"), ["<sip:beyond.example;lr>"]);
+    world.deliver_to(1, FAR_GATEWAY, response(&sent[0], 200, "", &[]).as_bytes());
+    let via = format!("SIP/2.0/UDP {FAR_GATEWAY};branch=z9hG4bK-faces-bye");
+    let bye = Request { via, ..strict(call.callee_sends("BYE", "faces-bye", 1), "sip:alice@192.0.2.10", &[]) };
+    let sent = world.deliver_to(1, FAR_GATEWAY, bye.text().as_bytes());
+    assert_eq!((ladder(&sent), sent[0].listener), (vec![format!("{CALLER} BYE")], 0));
+    assert_eq!(sent[0].start_line(), "BYE sip:alice@192.0.2.10 SIP/2.0");
+    assert!(sent[0].headers("Route").is_empty());
+    world.deliver(CALLER, &response(&sent[0], 200, "", &[]));
+    assert_eq!(world.last_record().reason, EndReason::ByCallee);
     world.settle();
 }
 
@@ -168,6 +207,10 @@ fn what_a_non_invite_must_not_get_is_kept_back() {
     assert!(world.deliver(GATEWAY, &response(&notify[0], 180, "", &[])).is_empty());
     assert!(world.deliver(GATEWAY, &response(&notify[0], 408, "", &[])).is_empty());
     assert_eq!(world.count(Counter::CallsLive), 1);
+    let again = call.caller_sends("NOTIFY", "nit-2", 2);
+    assert!(world.deliver(CALLER, &again.text()).is_empty(), "no new request");
+    let nothing = world.advance(Duration::from_secs(31));
+    assert!(nothing.is_empty() && world.deliver(CALLER, &again.text()).is_empty(), "{:?}", ladder(&nothing));
     world.settle();
 }
 

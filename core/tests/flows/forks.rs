@@ -1,10 +1,11 @@
 //! Forks downstream, early dialogs, and peers that give no tag (RFC 3261 §12, §13.2.2.4, §15).
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use corelane_core::Counter;
 
-use super::world::{Answered, CALLER, GATEWAY, World, answered, invite, ladder, response, ringing};
+use super::world::{Answered, CALLER, GATEWAY, World, answered, invite, ladder, response, ringing, settings};
 
 /// RFC 3261 §15: a BYE in an early dialog ends that dialog; another fork may still answer.
 #[test]
@@ -119,5 +120,60 @@ fn a_copied_token_opens_nothing_of_another_call() {
     again.uri = "sip:4940123456@10.0.0.1".into();
     assert_eq!(ladder(&world.deliver(CALLER, &again.text())), [format!("{CALLER} 100"), format!("{GATEWAY} INVITE")]);
     assert_eq!(world.count(Counter::CallsStarted), 2);
+    world.settle();
+}
+
+/// RFC 3261 §12.2.1.1: the BYE for a fork that nobody waits for goes on from the number of the caller's PRACK in its early dialog.
+#[test]
+fn the_bye_for_a_fork_goes_on_from_the_callers_number() {
+    let mut world = World::new();
+    let call = ringing(&mut world, "prack-fork");
+    let prack = world.deliver(CALLER, &call.caller_sends("PRACK", "pf-2", 2).text());
+    world.deliver(GATEWAY, &response(&prack[0], 200, "", &[]));
+    world.deliver(GATEWAY, &response(&call.forwarded, 200, "other", &[]));
+    let sent = world.deliver(GATEWAY, &response(&call.forwarded, 200, "callee", &[]));
+    assert_eq!(ladder(&sent), [format!("{GATEWAY} ACK"), format!("{GATEWAY} BYE")]);
+    assert_eq!((sent[0].header("CSeq"), sent[1].header("CSeq")), ("1 ACK", "3 BYE"));
+    world.settle();
+}
+
+/// More forks answer than a branch notes: those get ACK and BYE each time that they answer, on branches of their own, and Corelane repeats
+/// nothing for them.
+#[test]
+fn a_storm_of_answers_is_ended_without_records() {
+    let mut world = World::new();
+    let call = answered(&mut world, "storm");
+    let live = world.count(Counter::ClientTransactionsLive);
+    let mut branches = BTreeSet::new();
+    for tag in ["a", "b", "c", "d", "c", "d"] {
+        let sent = world.deliver(GATEWAY, &response(&call.forwarded, 200, tag, &[]));
+        assert_eq!(ladder(&sent), [format!("{GATEWAY} ACK"), format!("{GATEWAY} BYE")], "{tag}");
+        branches.insert(sent[1].header("Via").to_owned());
+    }
+    assert_eq!(branches.len(), 4, "one for each dialog");
+    assert_eq!(world.count(Counter::ClientTransactionsLive), live + 2);
+    let sent = world.deliver(GATEWAY, &response(&call.forwarded, 200, "a", &[]));
+    assert_eq!(ladder(&sent), [format!("{GATEWAY} ACK")]);
+    assert_eq!(ladder(&world.advance(Duration::from_millis(600))), vec![format!("{GATEWAY} BYE"); 2]);
+    world.settle();
+}
+
+/// The last records are for the ends of calls, not for the BYE of a fork (I8).
+#[test]
+fn the_bye_for_a_fork_leaves_the_last_records_alone() {
+    let mut settings = settings();
+    settings.budget.client_transactions = 32;
+    let mut world = World::with(settings);
+    let call = answered(&mut world, "few");
+    for number in 0..29 {
+        world.deliver(CALLER, &invite("4930123456", &format!("fill{number}")).text());
+    }
+    world.deliver(CALLER, &call.caller_sends("INFO", "few-info", 2).text());
+    assert_eq!(world.count(Counter::ClientTransactionsLive), 31);
+    let sent = world.deliver(GATEWAY, &response(&call.forwarded, 200, "other", &[]));
+    assert_eq!(ladder(&sent), [format!("{GATEWAY} ACK"), format!("{GATEWAY} BYE")]);
+    assert_eq!(world.count(Counter::ClientTransactionsLive), 31);
+    let bye = world.deliver(CALLER, &call.caller_sends("BYE", "few-bye", 3).text());
+    assert_eq!(ladder(&bye), [format!("{GATEWAY} BYE")]);
     world.settle();
 }

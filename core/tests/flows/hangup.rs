@@ -8,7 +8,9 @@ use corelane_core::routing::build::Builder;
 use corelane_core::routing::layout::Refer;
 use corelane_core::{Counter, Input};
 
-use super::world::{Answered, CALLER, GATEWAY, Sent, World, answered, invite, ladder, response, unacknowledged};
+use super::world::{
+    Answered, CALLER, GATEWAY, Sent, World, answered, invite, ladder, response, ringing, unacknowledged,
+};
 
 /// The operator ends all calls.
 pub(crate) fn hang_up_all(world: &mut World) -> Vec<Sent> {
@@ -317,4 +319,52 @@ fn the_other_pass_of_a_spiral_is_on_the_way() {
     assert_eq!(byes[0].header("Route"), format!("{}, {}", routes[1], routes[0]));
     assert_eq!(byes[1].headers("Route"), Vec::<&str>::new());
     world.settle();
+}
+
+/// The operator ends a call that rings, and its 200 crosses the CANCEL: the caller has an answer, and with his ACK the call ends.
+#[test]
+fn a_hang_up_that_crosses_the_answer_is_not_lost() {
+    for acknowledged in [true, false] {
+        let mut world = World::new();
+        let call = ringing(&mut world, "crossed");
+        assert_eq!(ladder(&hang_up_all(&mut world)), [format!("{GATEWAY} CANCEL")]);
+        let ok = response(&call.forwarded, 200, "callee", &["Contact: <sip:bob@198.51.100.20>"]);
+        let ok = world.deliver(GATEWAY, &ok)[0].clone();
+        let call = Answered { ok, ..call };
+        let byes = [format!("{GATEWAY} ACK"), format!("{GATEWAY} BYE"), format!("{CALLER} BYE")];
+        if acknowledged {
+            let sent = world.deliver(CALLER, &call.caller_sends("ACK", "crossed-ack", 1).text());
+            assert_eq!(ladder(&sent), byes);
+        } else {
+            let sent = ladder(&world.advance(Duration::from_millis(32_100)));
+            assert!(byes.iter().all(|line| sent.contains(line)), "{sent:?}");
+        }
+        assert_eq!(world.last_record().reason, EndReason::HungUp);
+        world.settle();
+    }
+}
+
+/// A 481 that crosses a BYE is no lost dialog: the call ends with the BYE's own answer, once. A challenged BYE is none that is on its way.
+#[test]
+fn a_481_that_crosses_a_bye_ends_nothing() {
+    for challenged in [false, true] {
+        let mut world = World::new();
+        let call = answered(&mut world, "x481");
+        let info = world.deliver(GATEWAY, &call.callee_sends("INFO", "x481-info", 7).text());
+        let bye = world.deliver(CALLER, &call.caller_sends("BYE", "x481-bye", 2).text());
+        assert_eq!(ladder(&bye), [format!("{GATEWAY} BYE")]);
+        if challenged {
+            let sent = world.deliver(GATEWAY, &response(&bye[0], 407, "", &[]));
+            assert_eq!(ladder(&sent), [format!("{CALLER} 407")]);
+        }
+        let sent = ladder(&world.deliver(CALLER, &response(&info[0], 481, "", &[])));
+        assert_eq!(sent[0], format!("{GATEWAY} 481"));
+        assert_eq!(sent.len(), if challenged { 3 } else { 1 }, "{sent:?}");
+        if !challenged {
+            assert_eq!(world.count(Counter::CallsLive), 1);
+            assert_eq!(ladder(&world.deliver(GATEWAY, &response(&bye[0], 200, "", &[]))), [format!("{CALLER} 200")]);
+        }
+        assert_eq!(world.last_record().reason, if challenged { EndReason::Lost } else { EndReason::ByCaller });
+        world.settle();
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use corelane_core::Counter;
 use corelane_core::routing::Privacy;
 use corelane_core::routing::build::{Builder, ImageBytes};
 use corelane_core::routing::layout::ProviderRecord;
@@ -14,6 +15,10 @@ const ANONYMOUS: &str = "\"Anonymous\" <sip:anonymous@anonymous.invalid>;tag=cal
 const ASSERTED: &str = "<sip:+4989@192.0.2.10>";
 
 fn image(provider: Privacy, gateway: Privacy, from_host: Option<&str>) -> ImageBytes {
+    image_of(provider, gateway, from_host).finish()
+}
+
+fn image_of(provider: Privacy, gateway: Privacy, from_host: Option<&str>) -> Builder {
     let mut builder = Builder::new();
     builder.listener("10.0.0.1:5060");
     builder.listener("10.0.1.1:5070");
@@ -29,7 +34,7 @@ fn image(provider: Privacy, gateway: Privacy, from_host: Option<&str>) -> ImageB
     });
     let carrier = builder.carrier("near", &[slot]);
     builder.route(1, "49", carrier);
-    builder.finish()
+    builder
 }
 
 /// An INVITE that says who calls in every way there is.
@@ -197,4 +202,151 @@ fn an_early_dialog_hides_the_caller() {
     assert_eq!((ladder(&answer), answer[0].header("To")), (vec![format!("{GATEWAY} 200")], ANONYMOUS));
     world.deliver(GATEWAY, &response(&sent, 486, "callee", &[]));
     world.settle();
+}
+
+/// INVITE, 200, ACK of a caller who is not to be named; the 200 as the gateway wrote it.
+fn talking(world: &mut World, request: Request, ok: impl FnOnce(&Sent) -> String) -> Answered {
+    let sent = forwarded(world, &request);
+    let ok = world.deliver(GATEWAY, &ok(&sent))[0].clone();
+    assert_eq!(ok.header("From").rsplit(';').next(), Some("tag=caller"));
+    Answered { invite: request, forwarded: sent, ok }
+}
+
+/// The dialog's text cannot be kept whole: its routes are too long, or there is little memory. What the caller sends names him to the gateway
+/// no more than his INVITE did.
+#[test]
+fn a_caller_stays_unnamed_without_the_texts_of_his_dialog() {
+    let many: String = (0..40).map(|number| format!("Record-Route: <sip:down{number}.example.net;lr>\r\n")).collect();
+    let long = |sent: &Sent| {
+        let ok = response(sent, 200, "callee", &["Contact: <sip:bob@198.51.100.20>"]);
+        ok.replacen("Record-Route:", &format!("{many}Record-Route:"), 1)
+    };
+    for (from_host, gateway, from) in [(None, Untrusted, ANONYMOUS), (Some("us.example"), Trusted, SHOWN)] {
+        let mut world = World::routed_by(image(Trusted, gateway, from_host));
+        let mut call = talking(&mut world, named("id"), long);
+        call.ok.text = call.ok.text.replace(&many, "");
+        let ack = world.deliver(CALLER, &call.caller_sends("ACK", "long-ack", 1).text());
+        assert_eq!((ladder(&ack), ack[0].headers("From")), (vec![format!("{GATEWAY} ACK")], vec![from]));
+        // Corelane can end it all the same.
+        let byes = super::hangup::hang_up_all(&mut world);
+        assert_eq!(ladder(&byes), [format!("{GATEWAY} BYE"), format!("{CALLER} BYE")]);
+        assert_eq!((byes[0].header("From"), byes[1].header("To")), (from, FROM));
+        assert!(byes.iter().all(|bye| bye.headers("Route").is_empty()));
+        world.settle();
+    }
+    // A name that is too long for the small buffers, while INVITEs need the others.
+    for (from_host, gateway, from) in
+        [(None, Untrusted, ANONYMOUS), (Some("us.example"), Trusted, "@us.example>;tag=caller")]
+    {
+        let mut settings = super::world::settings();
+        settings.budget.buffers = [32, 4, 0, 0];
+        let mut world = World::with(settings).with_routing(image(Trusted, gateway, from_host));
+        let name = "x".repeat(700);
+        let own = |request: Request| request.text().replace("<sip:alice@", &format!("\"{name}\" <sip:alice@"));
+        let request = invite("4930123456", "scarce");
+        let text = own(Request { extra: vec!["Privacy: id".into()], ..request.clone() });
+        let sent = world.deliver(CALLER, &text)[1].clone();
+        assert!(sent.header("From").ends_with(from));
+        let ok = world.deliver(GATEWAY, &response(&sent, 200, "callee", &[]))[0].clone();
+        let call = Answered { invite: request, forwarded: sent, ok };
+        let ack = world.deliver(CALLER, &own(call.caller_sends("ACK", "scarce-ack", 1)));
+        assert_eq!(ladder(&ack), [format!("{GATEWAY} ACK")]);
+        assert!(
+            ack[0].header("From").ends_with(from) && !ack[0].header("From").contains("192.0.2.10"),
+            "{}",
+            ack[0].text
+        );
+        assert!(super::hangup::hang_up_all(&mut world).is_empty(), "it has no text");
+        world.settle();
+    }
+}
+
+/// BYEs that cross: the call is over when the caller answers that of the callee. The same of any request that waits when the operator ends
+/// the call.
+#[test]
+fn an_answer_after_the_end_does_not_name_the_caller() {
+    for (from_host, gateway, shown) in [(None, Untrusted, ANONYMOUS), (Some("us.example"), Trusted, SHOWN)] {
+        for hung_up in [false, true] {
+            let mut world = World::routed_by(image(Trusted, gateway, from_host));
+            let plain = |sent: &Sent| response(sent, 200, "callee", &["Contact: <sip:bob@198.51.100.20>"]);
+            let call = talking(&mut world, named("id"), plain);
+            world.deliver(CALLER, &call.caller_sends("ACK", "x-ack", 1).text());
+            let method = if hung_up { "INFO" } else { "BYE" };
+            let theirs = world.deliver(GATEWAY, &call.callee_sends(method, "x-theirs", 7).text());
+            assert_eq!((ladder(&theirs), theirs[0].header("To")), (vec![format!("{CALLER} {method}")], FROM));
+            if hung_up {
+                super::hangup::hang_up_all(&mut world);
+            } else {
+                let ours = world.deliver(CALLER, &call.caller_sends("BYE", "x-ours", 2).text());
+                world.deliver(GATEWAY, &response(&ours[0], 200, "", &[]));
+            }
+            assert_eq!(world.count(Counter::CallsLive), 0);
+            let down = world.deliver(CALLER, &response(&theirs[0], 200, "", &[]));
+            assert_eq!((ladder(&down), down[0].headers("To")), (vec![format!("{GATEWAY} 200")], vec![shown]));
+            world.settle();
+        }
+    }
+}
+
+/// The 200 is with a media node, and the INVITE that it answers is not kept any more: a PRACK is not named by the caller's own From.
+#[test]
+fn a_caller_stays_unnamed_while_the_answer_waits() {
+    let mut builder = image_of(Trusted, Untrusted, None);
+    builder.media_node(1);
+    let mut world = World::routed_by(builder.finish()).with_node();
+    let mut request = named("id");
+    request.extra.push("Content-Type: application/sdp".into());
+    let sent = world.deliver(CALLER, &Request { body: super::media::node::sdp("offer"), ..request.clone() }.text());
+    let sent = sent.iter().find(|sent| sent.to == GATEWAY).expect("the INVITE").clone();
+    let reliable = ["RSeq: 1", "Require: 100rel", "Contact: <sip:bob@198.51.100.20>"];
+    let ringing = world.deliver(GATEWAY, &response(&sent, 180, "callee", &reliable));
+    let call = Answered { invite: request, forwarded: sent.clone(), ok: ringing[0].clone() };
+    world.hold();
+    let body = super::media::node::sdp("answer");
+    let ok = response(&sent, 200, "callee", &["Content-Type: application/sdp"]);
+    let ok = ok.replace("Content-Length: 0\r\n\r\n", &format!("Content-Length: {}\r\n\r\n{body}", body.len()));
+    assert!(world.deliver(GATEWAY, &ok).is_empty());
+    let prack = world.deliver(CALLER, &call.caller_sends("PRACK", "held-prack", 2).text());
+    assert_eq!((ladder(&prack), prack[0].headers("From")), (vec![format!("{GATEWAY} PRACK")], vec![ANONYMOUS]));
+    assert_eq!(ladder(&world.answer_wish()), [format!("{CALLER} 200")]);
+    world.settle();
+}
+
+/// An untrusted gateway asks in its early dialog and fails; the next one is trusted. The answer goes to the first as that knows the caller.
+#[test]
+fn a_gateway_that_failed_is_not_told_what_the_next_one_is() {
+    const NEXT: &str = "198.51.100.21:5060";
+    for (first, second, shown) in
+        [(Untrusted, Trusted, ANONYMOUS), (Trusted, Untrusted, "<sip:callee@10.0.0.1>;tag=caller")]
+    {
+        let mut builder = Builder::new();
+        builder.listener("10.0.0.1:5060");
+        let provider = builder.provider("acme", 1);
+        builder.edit_provider(provider, |provider| provider.privacy = Trusted);
+        builder.address(provider, CALLER.split(':').next().expect("an address"));
+        let gateways = [(GATEWAY, first), (NEXT, second)].map(|(address, privacy)| {
+            let slot = builder.gateway(address, address);
+            builder.edit_gateway(slot, |record| record.privacy = privacy);
+            (slot, 1, 0)
+        });
+        let carrier = builder.carrier_weighted("both", &[gateways[0], (gateways[1].0, 2, 0)]);
+        builder.route(1, "49", carrier);
+        let mut world = World::routed_by(builder.finish());
+        let request = named("id");
+        let sent = forwarded(&mut world, &request);
+        let ringing = world.deliver(GATEWAY, &response(&sent, 183, "callee", &["Contact: <sip:bob@198.51.100.20>"]));
+        let call = Answered { invite: request, forwarded: sent.clone(), ok: ringing[0].clone() };
+        let update = world.deliver(GATEWAY, &call.callee_sends("UPDATE", "next-update", 1).text());
+        assert_eq!(
+            (ladder(&update), update[0].header("To").ends_with(";tag=caller")),
+            (vec![format!("{CALLER} UPDATE")], true)
+        );
+        let next = world.deliver(GATEWAY, &response(&sent, 503, "callee", &[]));
+        assert_eq!(ladder(&next), [format!("{GATEWAY} ACK"), format!("{NEXT} INVITE")]);
+        let answer = world.deliver(CALLER, &response(&update[0], 200, "", &[]));
+        assert_eq!(ladder(&answer), [format!("{GATEWAY} 200")]);
+        assert_eq!(answer[0].headers("To"), [shown], "as it was asked");
+        world.deliver(NEXT, &response(&next[1], 486, "callee", &[]));
+        world.settle();
+    }
 }

@@ -1,6 +1,7 @@
 //! What cannot be served, and how it is told (SPEC §3, RFC 3261 §16.3, §21).
 
 use corelane_core::engine::{Budget, Timers, UnknownSource};
+use corelane_core::routing::build::Builder;
 use corelane_core::{Counter, Input};
 
 use super::world::{
@@ -132,6 +133,36 @@ fn a_loop_is_482_and_a_spiral_a_second_call() {
     for request in [&forwarded, &sent[1]] {
         world.deliver(GATEWAY, &response(request, 486, "t", &[]));
     }
+    world.settle();
+}
+
+/// RFC 5393 §4.2: who sends it decides as well where a request goes. The same Request-URI from a switch that is a provider of its own is a
+/// spiral; when that one gets it back, a loop.
+#[test]
+fn the_same_number_from_another_provider_is_a_spiral() {
+    const BEYOND: &str = "198.51.100.40:5060";
+    let mut builder = Builder::new();
+    builder.listener("10.0.0.1:5060");
+    for (group, source, gateway) in [(1, "192.0.2.10", GATEWAY), (2, "198.51.100.20", BEYOND)] {
+        let provider = builder.provider(source, group);
+        builder.address(provider, source);
+        let gateway = builder.gateway(gateway, gateway);
+        let carrier = builder.carrier(source, &[gateway]);
+        builder.route(group, "49", carrier);
+    }
+    let mut world = World::routed_by(builder.finish());
+    let request = invite("4930123456", "switch");
+    let forwarded = world.deliver(CALLER, &request.text())[1].clone();
+    let through_the_switch = |passed: &Sent, branch: &str| {
+        let vias = passed.headers("Via").join("\r\nVia: ");
+        Request { via: format!("SIP/2.0/UDP {GATEWAY};branch=z9hG4bK-{branch}\r\nVia: {vias}"), ..request.clone() }
+    };
+    let second = world.deliver(GATEWAY, &through_the_switch(&forwarded, "one").text());
+    assert_eq!(ladder(&second), [format!("{GATEWAY} 100"), format!("{BEYOND} INVITE")]);
+    let third = world.deliver(GATEWAY, &through_the_switch(&second[1], "two").text());
+    assert_eq!(ladder(&third), [format!("{GATEWAY} 482")]);
+    world.deliver(BEYOND, &response(&second[1], 486, "t", &[]));
+    world.deliver(GATEWAY, &response(&forwarded, 486, "t", &[]));
     world.settle();
 }
 

@@ -1,10 +1,13 @@
 //! Full slabs and pools, slow rings, messages at their bounds: always an end, never a leak (I3, I8).
 
+use std::time::Duration;
+
+use corelane_core::call::EndReason;
 use corelane_core::engine::{Budget, Timers};
 use corelane_core::limits::{HEADERS_ADDED_MAX, HEADERS_MAX};
 use corelane_core::{Counter, Settings};
 
-use super::world::{Answered, CALLER, GATEWAY, World, answered, invite, ladder, response, settings};
+use super::world::{Answered, CALLER, GATEWAY, World, answered, invite, ladder, response, settings, unacknowledged};
 
 fn world(change: impl FnOnce(&mut Budget)) -> World {
     let mut budget = Budget::for_shard(100, 10, 1, &Timers::default());
@@ -156,5 +159,37 @@ fn a_request_that_grows_too_large_gets_513() {
     let last = sent.last().expect("an answer");
     assert_eq!(last.status(), 513);
     assert!(last.headers("Retry-After").is_empty());
+    world.settle();
+}
+
+/// A BYE needs no record to be obeyed: 200 without one, and the other side gets Corelane's own. The same where its branch finds none.
+#[test]
+fn a_bye_that_finds_no_room_ends_the_call() {
+    for no_branch in [false, true] {
+        for from_callee in [false, true] {
+            let mut world = world(|budget| {
+                budget.server_transactions = if no_branch { 32 } else { 1 };
+                budget.client_transactions = if no_branch { 1 } else { 32 };
+            });
+            let call = answered(&mut world, "full");
+            let (peer, bye, other, reason) = match from_callee {
+                false => (CALLER, call.caller_sends("BYE", "full-bye", 2), GATEWAY, EndReason::ByCaller),
+                true => (GATEWAY, call.callee_sends("BYE", "full-bye", 2), CALLER, EndReason::ByCallee),
+            };
+            let sent = world.deliver(peer, &bye.text());
+            assert_eq!(ladder(&sent), [format!("{peer} 200"), format!("{other} BYE")]);
+            assert_eq!(world.last_record().reason, reason);
+            assert_eq!(ladder(&world.deliver(peer, &bye.text())), [format!("{peer} 200")], "and again");
+            world.settle();
+        }
+    }
+    // Before the ACK the callee waits for that (RFC 3261 §15).
+    let mut world = world(|budget| budget.server_transactions = 1);
+    let call = unacknowledged(&mut world, "soon");
+    let sent = world.deliver(CALLER, &call.caller_sends("BYE", "soon-bye", 2).text());
+    assert_eq!(ladder(&sent), [format!("{CALLER} 200")]);
+    let sent = world.advance(Duration::from_millis(32_100));
+    assert!(ladder(&sent).starts_with(&[format!("{GATEWAY} ACK"), format!("{GATEWAY} BYE")]), "{:?}", ladder(&sent));
+    assert_eq!(world.last_record().reason, EndReason::ByCaller);
     world.settle();
 }

@@ -46,7 +46,7 @@ use super::bencode::Value;
 use super::command::Command;
 use super::counter::{Counter, Counters};
 use super::id::{Origin, SessionId};
-use super::node::{Act, DELETES_WINDOW, Node, NodeConfig, NodeStatus, STATISTICS_INTERVAL};
+use super::node::{Act, Node, NodeConfig, NodeStatus, STATISTICS_INTERVAL};
 use super::reconcile::Reconciler;
 use super::reply::{self, Meaning, NoReply};
 use super::sessions::{Debt, Records, Sessions};
@@ -238,7 +238,8 @@ impl<R: Records> Client<R> {
         if tries == 1 {
             self.nodes[place].measure(now.since(sent));
         }
-        if self.nodes[place].on_reply(now) == Act::TakeBack {
+        let exchange = matches!(question.purpose, Purpose::Media(_));
+        if self.nodes[place].on_reply(now, exchange) == Act::TakeBack {
             self.counters.count(Counter::BreakersClosed);
             // Who was full before may be empty now.
             self.nodes[place].statistics_at = now;

@@ -17,6 +17,10 @@
 //!   [`PING_AFTER`] only the first counts, so that a hiccup under load is not taken for death.
 //!
 //! Lost datagrams alone open nothing: any valid reply starts the count anew.
+//!
+//! A node may also answer every ping and no offer: its workers hang. So exchanges that missed their whole deadline are counted apart, and only the
+//! reply to an exchange starts that count anew. [`MISSES_TO_OPEN`] of them open the breaker for [`DEAF_PAUSE`], whatever the node says to pings; then it
+//! is on trial: [`TRIAL_WINDOW`] exchanges at a time, until one is answered.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -29,13 +33,19 @@ pub const TIMEOUTS_TO_OPEN: u8 = 3;
 pub const PING_AFTER: Duration = Duration::from_millis(200);
 /// How long a question may go without any word of its node.
 pub const PATIENCE: Duration = Duration::from_millis(250);
+/// Exchanges in a row whose deadline passed, after which a node that answers pings is given up all the same.
+pub const MISSES_TO_OPEN: u8 = 5;
+/// How long it gets no calls then.
+pub const DEAF_PAUSE: Duration = Duration::from_secs(10);
+/// How many exchanges it gets at a time after that, until it has answered one.
+pub const TRIAL_WINDOW: u32 = 4;
 /// Pause between two probes of a node that was given up.
 pub const PROBE_INTERVAL: Duration = Duration::from_millis(500);
 /// How often a node is asked for its count of sessions.
 pub const STATISTICS_INTERVAL: Duration = Duration::from_secs(10);
 /// How many questions may wait for one node's replies before new calls pass it over.
 pub const WINDOW: u32 = 512;
-/// How many of them may be deletes that are owed.
+/// How many of them may be deletes that are owed, at least; more where more wait.
 pub const DELETES_WINDOW: u32 = 32;
 
 /// The longest from a node's death to the last call that is given to it.
@@ -154,6 +164,12 @@ pub(super) struct Node {
     timeouts: u8,
     /// When the last of them was counted.
     timeout_at: Instant,
+    /// Exchanges in a row whose deadline passed.
+    misses: u8,
+    /// It was given up for them: no word but that on an exchange takes it back before.
+    deaf_until: Instant,
+    /// It was, and has not answered one since.
+    on_trial: bool,
     /// When it last said something valid.
     pub(super) heard_at: Instant,
     /// When it is pinged next, or probed.
@@ -178,6 +194,9 @@ impl Node {
             breaker: Breaker::Closed,
             timeouts: 0,
             timeout_at: Instant::ZERO,
+            misses: 0,
+            deaf_until: Instant::ZERO,
+            on_trial: false,
             heard_at: now,
             ping_at: now,
             statistics_at: now,
@@ -209,9 +228,28 @@ impl Node {
         self.is_reachable() && self.config.admin == Admin::Enabled && own.max(self.reported) < self.config.max_sessions
     }
 
-    /// Any valid reply.
-    pub(super) fn on_reply(&mut self, now: Instant) -> Act {
+    /// How many questions may wait for its replies before new calls pass it over.
+    pub(super) fn window(&self) -> u32 {
+        // Its deletes are no exchanges.
+        if self.on_trial { self.deletes + TRIAL_WINDOW } else { WINDOW }
+    }
+
+    /// How many deletes may wait for its replies while so many wait to be sent. A node that takes its time is asked for more at once, or what it is owed
+    /// would grow until it seems full.
+    pub(super) fn deletes_window(ready: usize) -> u32 {
+        u32::try_from(ready / 8).unwrap_or(u32::MAX).clamp(DELETES_WINDOW, WINDOW / 2)
+    }
+
+    /// Any valid reply; `exchange`: to an offer, an answer or the like.
+    pub(super) fn on_reply(&mut self, now: Instant, exchange: bool) -> Act {
         (self.heard_at, self.timeouts) = (now, 0);
+        if exchange {
+            (self.misses, self.on_trial, self.deaf_until) = (0, false, Instant::ZERO);
+        } else if self.breaker != Breaker::Closed && now < self.deaf_until {
+            self.ping_at = now.after(PROBE_INTERVAL).max(self.deaf_until);
+            self.breaker = Breaker::Open;
+            return Act::Nothing;
+        }
         if self.breaker == Breaker::Closed {
             self.ping_at = now.after(PING_AFTER);
         }
@@ -234,6 +272,16 @@ impl Node {
         self.timeouts = self.timeouts.saturating_add(1);
         self.timeout_at = now;
         self.take(now, Event::Timeout { last: self.timeouts >= TIMEOUTS_TO_OPEN })
+    }
+
+    /// An exchange missed its whole deadline.
+    pub(super) fn on_missed(&mut self, now: Instant) -> Act {
+        self.misses = self.misses.saturating_add(1);
+        if self.breaker != Breaker::Closed || self.misses < MISSES_TO_OPEN {
+            return Act::Nothing;
+        }
+        (self.misses, self.on_trial, self.deaf_until) = (0, true, now.after(DEAF_PAUSE));
+        self.take(now, Event::Timeout { last: true })
     }
 
     pub(super) fn on_unreachable(&mut self, now: Instant) -> Act {
@@ -324,12 +372,34 @@ mod tests {
     }
 
     #[test]
+    fn a_node_that_answers_pings_alone_is_given_up_and_tried_again_with_few() {
+        let mut node = node();
+        for missed in 1..MISSES_TO_OPEN {
+            assert_eq!(node.on_reply(at(u64::from(missed)), false), Act::Nothing);
+            assert_eq!(node.on_missed(at(u64::from(missed))), Act::Nothing);
+        }
+        assert_eq!(node.on_missed(at(100)), Act::GiveUp);
+        assert_eq!((node.on_ping_due(at(600)), node.on_reply(at(601), false)), (true, Act::Nothing));
+        assert_eq!((node.breaker, node.ping_at), (Breaker::Open, at(10_100)));
+        assert!(node.on_ping_due(at(10_100)));
+        assert_eq!((node.on_reply(at(10_101), false), node.window()), (Act::TakeBack, TRIAL_WINDOW));
+        assert_eq!((node.on_reply(at(10_200), true), node.window()), (Act::Nothing, WINDOW));
+        assert_eq!((0..MISSES_TO_OPEN).map(|_| node.on_missed(at(20_000))).last(), Some(Act::GiveUp));
+        assert_eq!(node.on_reply(at(20_100), true), Act::TakeBack, "it answers exchanges: nothing else counts");
+    }
+
+    #[test]
+    fn more_deletes_are_asked_for_where_more_wait() {
+        assert_eq!([0, 300, 1_000, 1 << 20].map(Node::deletes_window), [32, 37, 125, 256]);
+    }
+
+    #[test]
     fn three_timeouts_in_a_row_open_and_a_reply_closes() {
         let mut node = node();
         assert_eq!(node.on_timeout(at(250), at(0)), Act::Nothing);
         assert_eq!(node.on_timeout(at(251), at(1)), Act::Nothing, "the same silence");
         assert_eq!(node.on_timeout(at(450), at(200)), Act::Nothing);
-        assert_eq!(node.on_reply(at(460)), Act::Nothing);
+        assert_eq!(node.on_reply(at(460), false), Act::Nothing);
         assert_eq!(node.on_timeout(at(660), at(410)), Act::Nothing, "heard since it was asked");
         assert_eq!(node.on_timeout(at(711), at(461)), Act::Nothing);
         assert_eq!(node.on_timeout(at(911), at(661)), Act::Nothing);
@@ -340,14 +410,14 @@ mod tests {
         assert!(node.on_ping_due(at(1611)));
         assert_eq!((node.breaker, node.on_timeout(at(1861), at(1611))), (Breaker::HalfOpen, Act::Nothing));
         assert!(node.on_ping_due(at(2361)));
-        assert_eq!(node.on_reply(at(2362)), Act::TakeBack);
+        assert_eq!(node.on_reply(at(2362), false), Act::TakeBack);
         assert!(node.takes_calls(0));
     }
 
     #[test]
     fn an_idle_node_that_dies_is_given_up_within_the_bound() {
         let mut node = node();
-        let _ = node.on_reply(at(1000));
+        let _ = node.on_reply(at(1000), false);
         let (mut pings, mut opened) = (Vec::new(), None);
         for now in (1000..2100).map(at) {
             if now >= node.ping_at && node.on_ping_due(now) {

@@ -1,7 +1,7 @@
 //! The reconciler: which sessions on a media node belong to this node and to no record.
 //!
-//! A node's `list` names every session it has. An orphan carries this node's id, is not in the table of sessions, and was in two lists at least
-//! a bound apart. Sessions of other Corelanes, and whatever else has a name that is not ours, are never touched.
+//! A node's `list` names every session it has. An orphan carries this node's id, is in the table of sessions for no node at all (one machine may be two
+//! rows), and was in two lists at least a bound apart. Sessions of other Corelanes, and whatever else has a name that is not ours, are never touched.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -38,7 +38,7 @@ impl Reconciler {
         sessions: &Sessions<R>,
     ) -> Vec<SessionId> {
         let before = self.seen.remove(&node).unwrap_or_default();
-        let ours = ids.filter_map(SessionId::parse).filter(|id| id.origin.node == own && !sessions.has(node, *id));
+        let ours = ids.filter_map(SessionId::parse).filter(|id| id.origin.node == own && !sessions.knows(*id));
         let seen: HashMap<SessionId, Instant> = ours.map(|id| (id, before.get(&id).copied().unwrap_or(now))).collect();
         let mut orphans: Vec<SessionId> =
             seen.iter().filter(|(_, first)| now.since(**first) >= self.age).map(|(id, _)| *id).collect();

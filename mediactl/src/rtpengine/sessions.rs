@@ -79,6 +79,9 @@ struct Place {
     next: u32,
 }
 
+/// Bytes of memory for a record: its place, and its share of an index that is at least seven sixteenths full.
+pub const MEMORY: usize = size_of::<Place>() + (size_of::<(SessionId, u32)>() + 1) * 16 / 7;
+
 /// The table.
 #[derive(Debug)]
 pub struct Sessions<R> {
@@ -181,6 +184,12 @@ impl<R: Records> Sessions<R> {
     #[must_use]
     pub fn has(&self, node: u32, session: SessionId) -> bool {
         self.find(node, session).is_some()
+    }
+
+    /// Whether a session is in the table for any node, held or due.
+    #[must_use]
+    pub fn knows(&self, session: SessionId) -> bool {
+        self.index.contains_key(&session)
     }
 
     /// Whether a session is in the table, and its call has not ended.

@@ -13,7 +13,7 @@ use core::time::Duration;
 use arrayvec::ArrayVec;
 
 use super::super::hunt::Final;
-use super::super::records::{Cancel, ClientRef, Role, ShortTag};
+use super::super::records::{Cancel, ClientRef, ClientState, Role, ShortTag};
 use super::super::response::Came;
 use super::super::{Engine, Turn};
 use super::exchange::{Exchange, Result, Subject};
@@ -25,6 +25,7 @@ use crate::counter::Counter;
 use crate::limits::{TAG_MAX, WAITING_RESPONSES_MAX};
 use crate::message::{Body, Message, Method, Name, StartLine, find_sdp};
 use crate::time::Instant;
+use crate::transaction::invite_client;
 
 /// How much longer than what it waits for a branch is kept.
 const PARKED: Duration = Duration::from_millis(500);
@@ -48,7 +49,7 @@ impl Engine {
         }
         let whole = self.print(b"", message.bytes());
         if self.clients.find(at).is_some_and(|transaction| transaction.parked.is_some()) {
-            self.wait_behind(at, call, came, whole);
+            self.wait_behind(turn, at, call, came, whole);
             return true;
         }
         match find_sdp(message) {
@@ -127,7 +128,7 @@ impl Engine {
 
     /// Puts a response behind those of its branch that wait. Where there is no room it is lost, as on the way: a 2xx and a reliable 1xx come
     /// again.
-    fn wait_behind(&mut self, at: ClientRef, call: CallRef, came: Came<'_, '_>, whole: u64) {
+    fn wait_behind(&mut self, turn: &mut Turn<'_>, at: ClientRef, call: CallRef, came: Came<'_, '_>, whole: u64) {
         let Some(transaction) = self.clients.find(at) else { return };
         let (flow, mut last, mut length) = (transaction.flow, None, 0);
         let mut next = transaction.parked;
@@ -157,6 +158,35 @@ impl Engine {
             && let Some(last) = last.and_then(|last| self.exchanges.find_mut(last))
         {
             last.next = Some(place);
+            self.note_answer(turn, at, call, came);
+        }
+    }
+
+    /// A 2xx that waits for its node has answered the call, though the caller has not heard of it (RFC 3261 §16.7 step 5): its branch is the
+    /// one that decides, and no other branch and no timer of one does any more. Of two the first.
+    fn note_answer(&mut self, turn: &mut Turn<'_>, at: ClientRef, call: CallRef, came: Came<'_, '_>) {
+        let Came { role, status, .. } = came;
+        let Some(record) = self.calls.find_mut(call).filter(|call| role.opens() && status >= 200 && call.is_early())
+        else {
+            return;
+        };
+        let running = record.branch;
+        let answered = running
+            .and_then(|running| self.clients.find(running))
+            .is_some_and(|running| running.state == ClientState::Invite(invite_client::State::Accepted));
+        let Some(flow) = self.clients.find(at).filter(|_| !answered).map(|transaction| transaction.flow) else {
+            return;
+        };
+        record.branch = Some(at);
+        record.candidate = role.candidate;
+        record.callee.flow = flow;
+        // They are with the gateway that rings now.
+        record.dialogs.forget_early();
+        if let Some(transaction) = role.server.and_then(|server| self.servers.find_mut(server)) {
+            transaction.client = Some(at);
+        }
+        if let Some(other) = running {
+            self.abandon(turn, other, Cancel::AnsweredElsewhere);
         }
     }
 
@@ -232,6 +262,7 @@ impl Engine {
             // Of an answered offer nothing is left for the next gateway.
             media.answered |= media.attempt == role.attempt;
         }
+        self.note_answer(turn, at, call, came);
     }
 
     /// No room to wait in: a 2xx comes again, and so does a reliable 1xx.
@@ -397,10 +428,13 @@ impl Engine {
         }
     }
 
-    /// A request inside a dialog got no final response at all: its offer is off too, where the call goes on without it.
+    /// A request inside a dialog got no final response: what it offered is off, where the call goes on.
     #[inline(never)]
-    pub(crate) fn on_offer_unanswered(&mut self, turn: &mut Turn<'_>, role: Role, figure: Figure) {
-        if let Some(call) = role.call.filter(|_| !role.opens() && step(figure, Event::Refused).is_some()) {
+    pub(crate) fn take_offer_back(&mut self, turn: &mut Turn<'_>, role: Role, offer: Figure) {
+        if role.opens() || role.attempt == 0 || step(offer, Event::Refused).is_none() {
+            return;
+        }
+        if let Some(call) = role.call.filter(|call| self.speaks(*call)) {
             self.restore(turn, call, role.attempt, (b"", b""));
         }
     }

@@ -31,8 +31,8 @@ pub(crate) enum Subject {
     Response(ClientRef),
     /// A request inside a dialog.
     Request(ServerRef),
-    /// An ACK; whether it is that of the INVITE that opens the call.
-    Ack(bool),
+    /// An ACK; whether it is that of the INVITE that opens the call, and the branch of its INVITE.
+    Ack(bool, Option<ClientRef>),
     /// No message: whether RTP of the call flows; the how manieth question it is.
     Query(u8),
 }
@@ -193,7 +193,7 @@ impl Engine {
                 }
             }
             Subject::Request(server) => self.on_request_back(turn, server, &exchange, result),
-            Subject::Ack(opens) => self.on_ack_back(turn, opens, &exchange, result),
+            Subject::Ack(opens, invite) => self.on_ack_back(turn, (opens, invite), &exchange, result),
             Subject::Query(number) => self.on_query_back(turn, exchange.call, number, result),
         }
         if let Some(buffer) = exchange.held {

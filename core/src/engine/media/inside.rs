@@ -14,10 +14,13 @@ use super::exchange::{Exchange, Result, Subject};
 use super::{Ask, Given, carries_sdp, tags, with_body};
 use crate::bus::{MediaOutcome, Verb};
 use crate::call::media::{Act, Event, Media, State as Figure, start, step};
-use crate::call::{CallRef, EndReason, State};
+use crate::call::{CallRef, EndReason, Side, State};
 use crate::counter::Counter;
 use crate::limits::TAG_MAX;
 use crate::message::{Body, Message, Method, StartLine, find_sdp};
+
+/// INVITEs of a call among which that of an ACK is looked for: the last ones.
+const INVITES_MAX: usize = 4;
 
 impl Engine {
     /// The figure of a request inside a dialog: whether it offers, and under which attempt.
@@ -36,19 +39,28 @@ impl Engine {
         step(self.clients.find(media.invite?)?.media, Event::Prack)
     }
 
-    /// The INVITE of a dialog was sent: PRACK and ACK are for its responses from now on. Not where the ACK of the other side's INVITE, which
-    /// answers what its 2xx offered, is still on its way: until then this one has no offer of its own (RFC 3264 §4).
+    /// The INVITE of a dialog was sent: PRACK and ACK are for its responses from now on, an ACK of the one before it still for that.
     #[inline(never)]
     pub(crate) fn note_reinvite(&mut self, call: Option<CallRef>, client: ClientRef) {
-        let side = |at| self.clients.find(at).map(|transaction| (transaction.role.sender, transaction.media));
-        let sender = side(client).map(|(sender, _)| sender);
-        let last = call.and_then(|call| self.calls.find(call)?.media.as_ref()?.invite).and_then(side);
-        let awaited = last.is_some_and(|(other, figure)| Some(other) != sender && figure == Figure::Returned);
-        if let Some(media) = call.and_then(|call| self.calls.find_mut(call)).and_then(|call| call.media.as_mut())
-            && !awaited
-        {
-            media.invite = Some(client);
+        if let Some(media) = call.and_then(|call| self.calls.find_mut(call)).and_then(|call| call.media.as_mut()) {
+            let before = media.invite.replace(client);
+            if let Some(transaction) = self.clients.find_mut(client) {
+                transaction.before = before;
+            }
         }
+    }
+
+    /// The INVITE that an ACK of a side with this number belongs to: the last one, or one shortly before it.
+    fn invite_of(&self, media: &Media, side: Side, number: u32, opens: bool) -> Option<ClientRef> {
+        let mut next = media.invite;
+        for _ in 0..INVITES_MAX {
+            let transaction = self.clients.find(next?)?;
+            if (transaction.role.sender, transaction.role.cseq, transaction.role.opens()) == (side, number, opens) {
+                return next;
+            }
+            next = transaction.before;
+        }
+        None
     }
 
     /// A request of a call that goes through a node; true: it is refused, or comes back later.
@@ -100,7 +112,8 @@ impl Engine {
                     transaction.exchange = Some(exchange);
                 }
                 if verb == Verb::Answer {
-                    self.note_answered(call, Event::Prack);
+                    let invite = self.calls.find(call).and_then(|call| call.media.as_ref()?.invite);
+                    self.note_answered(invite, Event::Prack);
                 }
             }
             Err(full) => self.answer_full(turn, server, incoming, full),
@@ -109,8 +122,7 @@ impl Engine {
     }
 
     /// The INVITE's figure hears of an answer in a PRACK or an ACK.
-    fn note_answered(&mut self, call: CallRef, event: Event) {
-        let invite = self.calls.find(call).and_then(|call| call.media.as_ref()?.invite);
+    fn note_answered(&mut self, invite: Option<ClientRef>, event: Event) {
         if let Some(transaction) = invite.and_then(|invite| self.clients.find_mut(invite))
             && let Some((then, _)) = step(transaction.media, event)
         {
@@ -201,7 +213,7 @@ impl Engine {
         &mut self,
         turn: &mut Turn<'_>,
         incoming: &Incoming<'_, '_>,
-        call: CallRef,
+        (call, side): (CallRef, Side),
         opens: bool,
     ) -> bool {
         let message = incoming.message;
@@ -220,9 +232,10 @@ impl Engine {
             self.counters.count(Counter::RetransmissionsAbsorbed);
             return true;
         }
-        let (attempt, invite) = (media.attempt, media.invite);
+        let (attempt, number) = (media.attempt, message.cseq().number);
         let ((sender, other), sdp) = (tags(message), message.text(span));
         let print = self.print(sender, sdp);
+        let invite = self.invite_of(media, side, number, opens);
         let transaction = invite.and_then(|invite| self.clients.find(invite));
         let kept = transaction.and_then(|transaction| transaction.kept[1]);
         if let Some(kept) = kept.filter(|kept| self.kept(*kept).is_some_and(|(known, ..)| known == print)) {
@@ -243,7 +256,7 @@ impl Engine {
         };
         let exchange = Exchange {
             call,
-            subject: Subject::Ack(opens),
+            subject: Subject::Ack(opens, invite),
             verb: Verb::Answer,
             asked: true,
             flow: incoming.flow,
@@ -257,7 +270,7 @@ impl Engine {
             if self.ask(turn, call, Engine::exchange_id(exchange), &ask).is_err() {
                 self.close_exchange(exchange);
             } else {
-                self.note_answered(call, Event::Ack);
+                self.note_answered(invite, Event::Ack);
                 if let Some(media) = self.calls.find_mut(call).and_then(|call| call.media.as_mut()) {
                     media.waits = Some(exchange);
                 }
@@ -267,11 +280,16 @@ impl Engine {
     }
 
     /// A node has answered for an ACK, or none has: then it goes without SDP. A call that it opens ends with that, one that stands goes on.
-    pub(super) fn on_ack_back(&mut self, turn: &mut Turn<'_>, opens: bool, exchange: &Exchange, result: Result<'_>) {
+    pub(super) fn on_ack_back(
+        &mut self,
+        turn: &mut Turn<'_>,
+        (opens, invite): (bool, Option<ClientRef>),
+        exchange: &Exchange,
+        result: Result<'_>,
+    ) {
         let (call, flow, print) = (exchange.call, exchange.flow, exchange.whole);
         let Some(media) = self.calls.find_mut(call).and_then(|call| call.media.as_mut()) else { return };
         media.waits = None;
-        let invite = media.invite;
         self.with_held(exchange.held, |engine, message| {
             let call_hash = engine.settings.steering.hash_call_id(message.call_id());
             let key = engine.server_key(message, &message.via(), Method::Ack, call_hash);
@@ -313,6 +331,8 @@ impl Engine {
         let failed = failed || whole.is_none();
         let length = whole.or_else(|| with_body(bytes, None, &mut copy));
         let mut message = Message::unread();
+        // One that comes again opens nothing.
+        let first = opens && self.calls.find(call).is_some_and(|call| call.state == State::Unacknowledged);
         if let Some(length) = length
             && message.read_in_place(&copy[..length]).is_ok()
         {
@@ -323,7 +343,7 @@ impl Engine {
         if !failed {
             return;
         }
-        if opens && self.calls.find(call).is_some_and(|call| call.state == State::Confirmed) {
+        if first && self.calls.find(call).is_some_and(|call| call.state == State::Confirmed) {
             // The callee has no answer, and nothing was agreed before.
             self.drive_call(turn, call, crate::call::state::Event::HangUp, EndReason::Lost);
         } else if !opens {

@@ -252,6 +252,26 @@ fn an_encoded_description() {
     world.settle();
 }
 
+/// A description that one reader finds and another does not: refused as one that cannot be read, and found where a fold hides it.
+#[test]
+fn a_description_that_hides() {
+    let mut world = world();
+    let two = |text: String| text.replace("Content-Type: ", "Content-Type: text/plain\r\nc: ");
+    let sent = world.deliver(CALLER, &two(offer("two").text()));
+    assert_eq!(ladder(&sent), [format!("{CALLER} 100"), format!("{CALLER} 488")]);
+    let (_, forwarded) = called(&mut world, "two2");
+    let sent = world.deliver(GATEWAY, &two(answer(&forwarded, 200, "callee", "answer", &[])));
+    assert_eq!(ladder(&sent), [format!("{GATEWAY} ACK"), format!("{GATEWAY} BYE"), format!("{CALLER} 500")]);
+    let call = talking(&mut world, "two3");
+    let update = two(with_sdp(&call.caller_sends("UPDATE", "two3-1", 2), "video").text());
+    assert_eq!(ladder(&world.deliver(CALLER, &update)), [format!("{CALLER} 488")]);
+    let mut folded = bare("folded");
+    folded.extra.push("Content-Type: multipart/mixed;boundary=b".into());
+    folded.body = format!("--b\r\nContent-Type:\r\n application/sdp\r\n\r\n{}\r\n--b--\r\n", sdp("offer"));
+    assert_eq!(session(&the(&world.deliver(CALLER, &folded.text()), "INVITE")), "relay-offer");
+    world.settle();
+}
+
 /// A body of another kind is nobody's offer: no node is asked.
 #[test]
 fn a_body_without_sdp_passes() {

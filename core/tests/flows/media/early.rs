@@ -1,6 +1,7 @@
 //! Early dialogs: forks, reliable provisional responses, delayed offers, PRACK and UPDATE (RFC 3262, RFC 3311, RFC 6337).
 
 use corelane_core::Counter;
+use corelane_core::bus::{MediaOutcome, Verb};
 
 use super::node::session;
 use super::through::{answer, bare, called, the, with_sdp, world};
@@ -171,4 +172,55 @@ fn a_refused_update_restores_its_own_fork() {
     assert_eq!(ladder(&world.deliver(GATEWAY, &response(&sent, 488, "", &[]))), [format!("{CALLER} 488")]);
     assert_eq!(world.asked(), ["Offer 1 caller>a", "Restore 1 caller>a"]);
     world.settle();
+}
+
+/// The first ACK comes again after a re-INVITE, since the first 200 did: it leaves as it left before, no node is asked, and none can end the
+/// call that stands.
+#[test]
+fn the_first_ack_again_after_a_reinvite() {
+    let mut world = world();
+    let (invite, forwarded) = called_bare(&mut world, "again");
+    let contact = ["Contact: <sip:bob@198.51.100.20>"];
+    let ok = the(&world.deliver(GATEWAY, &answer(&forwarded, 200, "callee", "offer", &contact)), "SIP/2.0 200");
+    let call = Answered { invite, forwarded, ok };
+    let first = with_sdp(&call.caller_sends("ACK", "again-ack", 1), "answer").text();
+    let left = the(&world.deliver(CALLER, &first), "ACK");
+    let re = the(&world.deliver(GATEWAY, &call.callee_sends("INVITE", "again-re", 101).text()), "INVITE");
+    the(&world.deliver(CALLER, &answer(&re, 200, "", "second", &[])), "SIP/2.0 200");
+    let asked = world.asked().len();
+    world.node().says.extend([(Verb::Answer, MediaOutcome::Failed); 2]);
+    // Before the re-INVITE's own ACK and after it, which the node fails.
+    assert_eq!(the(&world.deliver(CALLER, &first), "ACK").text, left.text);
+    let ack = with_sdp(&call.callee_sends("ACK", "again-re-ack", 101), "third");
+    assert_eq!(session(&the(&world.deliver(GATEWAY, &ack.text()), "ACK")), "");
+    assert_eq!(the(&world.deliver(CALLER, &first), "ACK").text, left.text);
+    assert_eq!(
+        (asked, world.asked().len(), world.count(Counter::CallsLive)),
+        (3, 2, 1),
+        "an answer that failed, restored"
+    );
+    world.settle();
+}
+
+/// The callee asks in a dialog whose first response is with the node: the caller knows no such dialog yet, and it is not lost either. Later it
+/// passes.
+#[test]
+fn a_request_that_overtakes_its_dialog_comes_again() {
+    for status in [183, 200] {
+        let mut world = world();
+        let (invite, forwarded) = called(&mut world, "over");
+        world.hold();
+        assert!(world.deliver(GATEWAY, &answer(&forwarded, status, "callee", "early", &[])).is_empty());
+        let call = Answered { invite, ok: forwarded.clone(), forwarded };
+        let sent = world.deliver(GATEWAY, &call.callee_sends("UPDATE", "over-1", 1).text());
+        assert_eq!(ladder(&sent), [format!("{GATEWAY} 500")]);
+        assert!((1..=5).contains(&sent[0].header("Retry-After").parse().expect("seconds")));
+        let mut stranger = call.callee_sends("UPDATE", "over-2", 1);
+        stranger.to_tag = "nobody".into();
+        assert_eq!(ladder(&world.deliver(GATEWAY, &stranger.text())), [format!("{GATEWAY} 481")]);
+        assert_eq!(ladder(&world.answer_wish()), [format!("{CALLER} {status}")]);
+        let sent = world.deliver(GATEWAY, &call.callee_sends("UPDATE", "over-3", 2).text());
+        assert_eq!(ladder(&sent), [format!("{CALLER} UPDATE")]);
+        world.settle();
+    }
 }

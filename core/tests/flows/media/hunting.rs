@@ -128,7 +128,7 @@ fn a_branch_that_rang_with_sdp_is_deleted_when_another_answers() {
     let second = the(&world.advance(Duration::from_millis(4_010)), &format!("INVITE sip:4930123456@{SECOND}"));
     world.deliver(SECOND, &answer(&second, 183, "b", "early", &[]));
     let sent = world.deliver(GATEWAY, &answer(&first, 200, "a", "answer", &[]));
-    assert_eq!(ladder(&sent), [format!("{CALLER} 200"), format!("{SECOND} CANCEL")]);
+    assert_eq!(ladder(&sent), [format!("{SECOND} CANCEL"), format!("{CALLER} 200")], "no CANCEL waits for a node");
     world.asked();
     world.deliver(SECOND, &response(&second, 487, "b", &[]));
     world.advance(Duration::ZERO);
@@ -137,4 +137,56 @@ fn a_branch_that_rang_with_sdp_is_deleted_when_another_answers() {
         ["DeleteBranch 1 caller>b"]
     );
     world.settle();
+}
+
+/// The 2xx of a gateway that was given up is with the node: it has answered the call, whatever the next gateway says or does not say, and
+/// whatever time it is (RFC 3261 §16.7 step 5). The next one is cancelled, and where the node fails the call ends.
+#[test]
+fn an_answer_at_the_node_decides_the_call() {
+    #[derive(Copy, Clone, PartialEq, Debug)]
+    enum Then {
+        Busy,
+        Silence,
+        InviteTimeout,
+        Failure,
+    }
+    for then in [Then::Busy, Then::Silence, Then::InviteTimeout, Then::Failure] {
+        let mut settings = settings();
+        settings.timers.media_timeout = Duration::from_secs(60);
+        let mut world = World::with(settings).with_routing(image(|_| {})).with_node();
+        let (_, first) = called(&mut world, "decides");
+        let second = the(&world.advance(Duration::from_millis(4_010)), &format!("INVITE sip:4930123456@{SECOND}"));
+        if then != Then::Silence {
+            world.deliver(SECOND, &response(&second, 100, "", &[]));
+        }
+        world.hold();
+        let sent = world.deliver(GATEWAY, &answer(&first, 200, "a", "answer", &["Contact: <sip:a@198.51.100.20>"]));
+        let cancelled = ladder(&sent);
+        match then {
+            Then::Silence => assert!(cancelled.is_empty(), "nothing came that could be cancelled: {cancelled:?}"),
+            _ => assert_eq!(cancelled, [format!("{SECOND} CANCEL")], "{then:?}"),
+        }
+        match then {
+            Then::Busy | Then::Failure => {
+                let sent = world.deliver(SECOND, &response(&second, 486, "b", &[]));
+                assert_eq!(ladder(&sent), [format!("{SECOND} ACK")]);
+            }
+            Then::Silence => assert!(world.advance(Duration::from_secs(6)).is_empty(), "no other gateway, and no 408"),
+            Then::InviteTimeout => {
+                let sent = world.advance(Duration::from_secs(27));
+                assert!(ladder(&sent).iter().all(|line| *line == format!("{SECOND} CANCEL")), "{:?}", ladder(&sent));
+            }
+        }
+        if then == Then::Failure {
+            world.node().says.push((Verb::Answer, MediaOutcome::Failed));
+            let sent = world.answer_wish();
+            assert_eq!(ladder(&sent), [format!("{GATEWAY} ACK"), format!("{GATEWAY} BYE"), format!("{CALLER} 500")]);
+        } else {
+            let sent = world.answer_wish();
+            assert_eq!(ladder(&sent), [format!("{CALLER} 200")], "{then:?}");
+            assert_eq!(session(&sent[0]), "relay-answer");
+            assert_eq!(world.count(Counter::CallsAnswered), 1);
+        }
+        world.settle();
+    }
 }

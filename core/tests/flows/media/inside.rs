@@ -6,8 +6,8 @@ use corelane_core::Counter;
 use corelane_core::bus::{MediaOutcome, Verb};
 
 use super::node::session;
-use super::through::{answer, image, talking, the, with_sdp, world};
-use crate::world::{CALLER, GATEWAY, World, ladder, response, settings};
+use super::through::{answer, called, image, talking, the, with_sdp, world};
+use crate::world::{Answered, CALLER, GATEWAY, World, ladder, response, settings};
 
 /// A re-INVITE of either side; the offer is its sender's.
 #[test]
@@ -164,7 +164,12 @@ fn a_bye_before_the_answer_of_a_reinvite_is_back() {
     assert!(world.deliver(GATEWAY, &answer(&forwarded, 200, "", "yes", &[])).is_empty());
     let sent = world.deliver(GATEWAY, &call.callee_sends("BYE", "bye2-bye", 4).text());
     world.deliver(CALLER, &response(&sent[0], 200, "", &[]));
-    assert_eq!(ladder(&world.answer_wish()), [format!("{CALLER} 481")]);
+    let refusal = world.answer_wish();
+    assert_eq!(ladder(&refusal), [format!("{CALLER} 481")]);
+    // The 200 comes again: there is one 481, which is repeated until its ACK (RFC 3261 §17.2.1).
+    assert!(world.deliver(GATEWAY, &answer(&forwarded, 200, "", "yes", &[])).is_empty());
+    let repeated = world.advance(Duration::from_millis(600));
+    assert_eq!(repeated.iter().map(|sent| &sent.text).collect::<Vec<_>>(), [&refusal[0].text]);
     assert_eq!(world.count(Counter::Unrelayed), 0);
     world.settle();
 }
@@ -205,21 +210,28 @@ fn a_cancelled_reinvite_that_nobody_answers() {
     }
 }
 
-/// A node may take longer than Timer K: the branch of an UPDATE is there when its answer comes back.
+/// The node takes longer than Timer K over the answer to an UPDATE: it goes upstream all the same, or its failure does.
 #[test]
-fn a_node_that_is_slower_than_timer_k() {
-    let mut settings = settings();
-    settings.timers.media_timeout = Duration::from_secs(20);
-    let mut world = World::with(settings).with_routing(image(|_| {})).with_node();
-    let call = talking(&mut world, "slow");
-    let update = with_sdp(&call.caller_sends("UPDATE", "slow-u", 2), "hold");
-    let forwarded = the(&world.deliver(CALLER, &update.text()), "UPDATE");
-    world.hold();
-    world.deliver(GATEWAY, &answer(&forwarded, 200, "", "held", &[]));
-    assert!(world.advance(Duration::from_secs(15)).is_empty());
-    let ok = the(&world.answer_wish(), "SIP/2.0 200");
-    assert_eq!((ok.to.as_str(), session(&ok)), (CALLER, "relay-held"));
-    world.settle();
+fn a_slow_answer_of_an_update_is_not_lost() {
+    for fails in [false, true] {
+        let mut settings = settings();
+        settings.timers.media_timeout = Duration::from_secs(12);
+        let mut world = World::with(settings).with_routing(image(|_| {})).with_node();
+        let call = talking(&mut world, "slow");
+        let sent = world.deliver(CALLER, &with_sdp(&call.caller_sends("UPDATE", "slow-1", 2), "video").text());
+        let forwarded = the(&sent, "UPDATE");
+        world.hold();
+        assert!(world.deliver(GATEWAY, &answer(&forwarded, 200, "", "yes", &[])).is_empty());
+        assert!(world.advance(Duration::from_secs(11)).is_empty());
+        if fails {
+            assert_eq!(ladder(&world.advance(Duration::from_secs(2))), [format!("{CALLER} 500")]);
+            assert_eq!(world.wishes.pop_back().map(|wish| wish.word()), Some("Restore 1 caller>callee".into()));
+        } else {
+            assert_eq!(session(&the(&world.answer_wish(), "SIP/2.0 200")), "relay-yes");
+        }
+        assert_eq!(world.count(Counter::CallsLive), 1);
+        world.settle();
+    }
 }
 
 /// The callee offers in his 200, and asks anew before the ACK that answers has come: that answers all the same.
@@ -241,5 +253,36 @@ fn an_ack_that_crosses_a_reinvite() {
         world.asked(),
         ["Offer 1 callee>caller", "Answer 1 callee>caller", "Offer 1 caller>callee", "Answer 1 caller>callee"]
     );
+    world.settle();
+}
+
+/// A re-INVITE that was cancelled and that nobody answers, and a PRACK with an offer that nobody answers: the call goes on with what was agreed
+/// before.
+#[test]
+fn an_offer_that_nobody_ever_answers_is_restored() {
+    let mut world = world();
+    let call = talking(&mut world, "mute");
+    let reinvite = with_sdp(&call.caller_sends("INVITE", "mute-inv", 2), "video");
+    let forwarded = the(&world.deliver(CALLER, &reinvite.text()), "INVITE");
+    world.deliver(GATEWAY, &response(&forwarded, 180, "", &[]));
+    let sent = world.deliver(CALLER, &reinvite.hop("CANCEL").text());
+    assert_eq!(ladder(&sent), [format!("{CALLER} 200"), format!("{GATEWAY} CANCEL")]);
+    world.asked();
+    let sent = world.advance(Duration::from_secs(33));
+    assert!(ladder(&sent).contains(&format!("{CALLER} 487")));
+    assert_eq!(world.asked(), ["Restore 1 >"]);
+    assert_eq!(world.count(Counter::CallsLive), 1);
+    world.settle();
+
+    let mut world = super::through::world();
+    let (invite, forwarded) = called(&mut world, "prack");
+    let reliable = answer(&forwarded, 183, "callee", "early", &["RSeq: 1", "Require: 100rel"]);
+    let call = Answered { invite, ok: the(&world.deliver(GATEWAY, &reliable), "SIP/2.0 183"), forwarded };
+    the(&world.deliver(CALLER, &with_sdp(&call.caller_sends("PRACK", "prack-1", 2), "again").text()), "PRACK");
+    world.asked();
+    world.advance(Duration::from_secs(33));
+    assert_eq!(world.asked(), ["Restore 1 >"]);
+    assert_eq!(world.count(Counter::CallsLive), 1);
+    world.deliver(GATEWAY, &response(&call.forwarded, 486, "callee", &[]));
     world.settle();
 }

@@ -1,10 +1,12 @@
 //! The order of a branch's responses, and what may wait (ADR 6).
 
+use std::time::Duration;
+
 use corelane_core::Counter;
 
 use super::node::session;
-use super::through::{answer, called, the, world};
-use crate::world::{CALLER, GATEWAY, ladder, response};
+use super::through::{answer, called, the, with_sdp, world};
+use crate::world::{Answered, CALLER, GATEWAY, Sent, World, ladder, response};
 
 /// What comes behind a 183 that is with the node waits, and goes upstream behind it in its order.
 #[test]
@@ -72,7 +74,7 @@ fn the_queue_of_a_branch_is_bounded() {
     let sent = world.answer_wish();
     let mut all = ladder(&sent);
     // More than one turn may hold: the clock goes on with the rest at once.
-    let rest = world.advance(std::time::Duration::ZERO);
+    let rest = world.advance(Duration::ZERO);
     all.extend(ladder(&rest));
     assert_eq!(all.len(), 1 + 7 + 1, "{all:?}");
     assert_eq!(all.last(), Some(&format!("{CALLER} 200")));
@@ -85,10 +87,10 @@ fn the_queue_of_a_branch_is_bounded() {
 fn a_response_that_waits_keeps_its_branch_alive() {
     let mut world = world();
     let (invite, forwarded) = called(&mut world, "alive");
-    world.advance(std::time::Duration::from_millis(3_900));
+    world.advance(Duration::from_millis(3_900));
     world.hold();
     world.deliver(GATEWAY, &answer(&forwarded, 183, "callee", "early", &[]));
-    assert!(world.advance(std::time::Duration::from_millis(500)).is_empty(), "no other gateway");
+    assert!(world.advance(Duration::from_millis(500)).is_empty(), "no other gateway");
     let sent = world.deliver(CALLER, &invite.hop("CANCEL").text());
     assert_eq!(ladder(&sent), [format!("{CALLER} 200"), format!("{GATEWAY} CANCEL")]);
     let sent = world.answer_wish();
@@ -110,5 +112,31 @@ fn a_cancel_while_the_200_waits() {
     let sent = world.answer_wish();
     assert_eq!(session(&the(&sent, "SIP/2.0 200")), "relay-answer");
     assert_eq!(world.count(Counter::CallsAnswered), 1);
+    world.settle();
+}
+
+/// A 183 that comes back behind the 200 starts no Timer C: the branch goes when its Timer M fires, of a call's INVITE and of a re-INVITE.
+#[test]
+fn a_183_behind_the_200_does_not_keep_its_branch() {
+    let mut world = world();
+    let (invite, first) = called(&mut world, "late183");
+    let branches = |world: &mut World, forwarded: &Sent, tag: &str| {
+        world.hold();
+        assert!(world.deliver(GATEWAY, &answer(forwarded, 183, tag, "early", &[])).is_empty());
+        assert!(world.deliver(GATEWAY, &answer(forwarded, 200, tag, "early", &[])).is_empty());
+        let sent = world.answer_wish();
+        assert_eq!(ladder(&sent), [format!("{CALLER} 183"), format!("{CALLER} 200")]);
+        world.advance(Duration::from_secs(33));
+        assert_eq!(world.count(Counter::ClientTransactionsLive), 0);
+        sent[1].clone()
+    };
+    let ok = branches(&mut world, &first, "callee");
+    let call = Answered { invite, forwarded: first, ok };
+    world.deliver(CALLER, &call.caller_sends("ACK", "late183-ack", 1).text());
+    let again = call.caller_sends("INVITE", "late183-inv", 2);
+    let again = with_sdp(&again, "hold");
+    world.deliver(CALLER, &again.text());
+    let forwarded = the(&world.answer_wish(), "INVITE");
+    branches(&mut world, &forwarded, "");
     world.settle();
 }

@@ -196,11 +196,15 @@ impl Stage {
     /// A Corelane sends a response back, or one of its own.
     fn passes_back(&mut self, what: &str, from: &str, to: &str) {
         let (status, method) = self.answered(what);
+        let rang = |invite: &Asked| invite.answers.iter().any(|status| status.starts_with("18"));
+        let rang = self.play.asked.get("INVITE").is_some_and(rang);
         let asked = self.play.asked.get_mut(&method).unwrap_or_else(|| panic!("nobody sent a {method}"));
         let vias = lines("Via", &asked.at[from].vias);
         let own = method == "CANCEL" || !asked.answers.contains(&status);
         let (recorded, told, rest) = match (own, asked.lines.as_str()) {
             (true, told) if status.starts_with("100") => (String::new(), told.to_owned(), ""),
+            // RFC 3261 §9.2: the tag that the INVITE's final response will have.
+            (true, _) if method == "CANCEL" && rang => (String::new(), "{dialog}".into(), ""),
             (true, _) => (String::new(), format!("{{from}}\n{{to}};tag={{tag-{from}-{method}}}\n{{id}}"), ""),
             (false, "{call}") => (lines("Record-Route", &asked.recorded), "{dialog}".into(), asked.told.as_str()),
             (false, told) => (String::new(), told.to_owned(), asked.told.as_str()),

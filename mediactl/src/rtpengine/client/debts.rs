@@ -16,9 +16,10 @@ use corelane_core::bus::MediaCall;
 use super::super::command::Command;
 use super::super::counter::Counter;
 use super::super::id::{Origin, SessionId};
+use super::super::node::Node;
 use super::super::sessions::Records;
 use super::questions::{Purpose, Question};
-use super::{Client, DELETE_PAUSE, DELETES_WINDOW, Outputs};
+use super::{Client, DELETE_PAUSE, Outputs};
 
 /// A delete that waits: until when, how often it was tried, the node, and the session in words that have an order.
 pub(super) type Owing = (Instant, u8, u32, [u64; 4]);
@@ -65,7 +66,8 @@ impl<R: Records> Client<R> {
         }
         for place in 0..self.nodes.len() {
             let id = self.nodes[place].config.id;
-            while self.nodes[place].is_reachable() && self.nodes[place].deletes < DELETES_WINDOW {
+            let window = Node::deletes_window(self.ready.get(&id).map_or(0, VecDeque::len));
+            while self.nodes[place].is_reachable() && self.nodes[place].deletes < window {
                 let Some((tries, session)) = self.ready.get_mut(&id).and_then(VecDeque::pop_front) else { break };
                 self.queued.remove(&(id, session));
                 let to = (place, self.socket_of(session.call));

@@ -13,7 +13,7 @@ use corelane_core::limits::MESSAGE_SIZE_MAX;
 use super::super::command::{Command, Exchanged};
 use super::super::counter::Counter;
 use super::super::id::SessionId;
-use super::super::node::{Node, WINDOW};
+use super::super::node::Node;
 use super::super::reply::Meaning;
 use super::super::select::select;
 use super::super::sessions::{NoRecord, Records};
@@ -59,7 +59,9 @@ impl<R: Records> Client<R> {
         let request = wish.request.view();
         let (session, verb) = (SessionId { origin: self.settings.origin, call: request.call }, request.verb);
         let movable = wish.may_move();
-        let full = self.questions.len() >= IN_FLIGHT_MAX;
+        // A part is kept for calls that have a node (I8).
+        let most = if verb == Verb::Offer && request.node == 0 { IN_FLIGHT_MAX / 4 * 3 } else { IN_FLIGHT_MAX };
+        let full = self.questions.len() >= most;
         if full {
             self.counters.count(Counter::InFlightFull);
         }
@@ -114,9 +116,11 @@ impl<R: Records> Client<R> {
             let known = id == request.node && node.is_reachable();
             !tried.contains(&id) && serves(node) && (known || node.takes_calls(sessions.of_node(id)))
         };
-        let windowed = self.nodes.iter().filter(usable).any(|node| node.in_flight >= WINDOW);
-        let mut candidates = self.nodes.iter().filter(usable).filter(|node| node.in_flight < WINDOW);
-        let pinned = candidates.clone().find(|node| node.config.id == request.node).map(|node| node.config.id);
+        let windowed = self.nodes.iter().filter(usable).any(|node| node.in_flight >= node.window());
+        let mut candidates = self.nodes.iter().filter(usable).filter(|node| node.in_flight < node.window());
+        // The window is for new calls: of one that has a node, other attempts are there.
+        let pinned = self.nodes.iter().filter(usable).find(|node| node.config.id == request.node);
+        let pinned = pinned.map(|node| node.config.id);
         let chosen = pinned.or_else(|| {
             let rows = candidates.by_ref().map(|node| (node.config.id, node.config.id, node.config.weight));
             select(request.call.call_hash, rows)

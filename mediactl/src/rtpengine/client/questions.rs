@@ -104,7 +104,12 @@ impl<R: Records> Client<R> {
     pub(super) fn on_silence(&mut self, now: Instant, number: u64, out: &mut impl Outputs) {
         let Some(question) = self.questions.get_mut(&number) else { return };
         let (node, sent) = (question.node, question.sent);
-        let again = matches!(question.purpose, Purpose::Media(_) | Purpose::Delete(..)) && now < question.deadline;
+        let in_time = now < question.deadline;
+        let again = in_time && matches!(question.purpose, Purpose::Media(_) | Purpose::Delete(..));
+        // Of a second node, which had less time, nothing is said.
+        let missed = !in_time
+            && matches!(question.purpose, Purpose::Media(_))
+            && question.deadline.since(question.sent) >= self.settings.deadline;
         let mut act = Act::Nothing;
         let mut address = None;
         if let Some(known) = self.nodes.iter_mut().find(|known| known.config.id == node) {
@@ -112,6 +117,9 @@ impl<R: Records> Client<R> {
             // Whatever the breaker does, one unanswered question says it once, at its first interval.
             if question.tries == 1 {
                 act = known.on_timeout(now, sent);
+            }
+            if missed && act == Act::Nothing {
+                act = known.on_missed(now);
             }
         }
         if again {
@@ -124,6 +132,11 @@ impl<R: Records> Client<R> {
                 self.counters.count(Counter::Sent);
                 self.counters.count(Counter::Retransmissions);
             }
+        } else if in_time {
+            // A late word on it is a word all the same: a node that takes its time is not dead.
+            question.tries += 1;
+            question.due = question.deadline;
+            self.timers.push(Reverse((question.due, number)));
         } else if let Some(question) = self.drop_question(number) {
             self.fail(now, question, false, out);
         }

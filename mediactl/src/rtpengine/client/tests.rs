@@ -3,7 +3,7 @@
 use corelane_core::bus::{ExchangeId, Verb};
 
 use super::super::bencode::Value;
-use super::super::node::{Admin, SILENCE_MAX};
+use super::super::node::{Admin, SILENCE_MAX, TRIAL_WINDOW};
 use super::super::sessions::RECORD;
 use super::*;
 
@@ -23,6 +23,8 @@ const MS: u64 = 1000;
 enum Mode {
     Alive,
     Frozen,
+    /// Answers pings, and no offer or answer.
+    Deaf,
     Full,
     BadSdp,
     /// Says this to every offer and answer, and to every delete.
@@ -61,6 +63,8 @@ struct World {
     order: Vec<String>,
     /// One in so many datagrams is lost; 0 is none.
     loss: u64,
+    /// How much longer than a millisecond a reply takes, in microseconds.
+    slow: u64,
     passed: u64,
     exchange: u32,
 }
@@ -89,6 +93,7 @@ impl World {
             asked: HashMap::new(),
             order: Vec::new(),
             loss: 0,
+            slow: 0,
             passed: 0,
             exchange: 0,
         }
@@ -142,6 +147,7 @@ impl World {
             let is_exchange = matches!(&*text("command"), "offer" | "answer");
             let answer: &[u8] = match (self.modes[&node], &*text("command")) {
                 (Mode::Frozen, _) => continue,
+                (Mode::Deaf, _) if is_exchange => continue,
                 (Mode::Full, "offer") => b"d6:result10:load limit7:message19:Load limit exceedede",
                 (Mode::BadSdp, _) if is_exchange => b"d6:result5:error12:error-reason19:Failed to parse SDPe",
                 (Mode::Says(reply), "delete") => reply,
@@ -161,7 +167,7 @@ impl World {
                 _ => b"d6:result2:oke",
             };
             let reply = [&bytes[..=blank], answer].concat();
-            self.wire.push((self.now + MS, node, socket, reply));
+            self.wire.push((self.now + MS + self.slow, node, socket, reply));
         }
     }
 
@@ -342,6 +348,45 @@ fn one_question_of_a_call_is_out_at_a_time() {
     assert_eq!(waiting.map(|one| world.outcome(one).is_some()), [true, false, false]);
     world.ended(5);
     assert!(waiting.iter().all(|one| world.outcome(*one) == Some((MediaOutcome::Failed, 0))));
+}
+
+#[test]
+fn a_node_that_answers_pings_and_no_offer_gets_no_calls() {
+    let mut world = World::new(2, table());
+    world.modes.insert(1, Mode::Deaf);
+    let spread = |call: u64| call.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let ask = |world: &mut World, calls: std::ops::Range<u64>| {
+        let offers: Vec<ExchangeId> = calls.map(|call| world.ask(spread(call), Verb::Offer, 0, b"")).collect();
+        world.run(10);
+        offers
+    };
+    let first = ask(&mut world, 0..100);
+    world.run(2_100);
+    let moved = |world: &World, offers: &[ExchangeId]| {
+        offers.iter().filter(|offer| world.outcome(**offer) == Some((MediaOutcome::Done, 2))).count()
+    };
+    assert_eq!(moved(&world, &first), 100, "each was carried by the other node in the end");
+    assert_eq!(world.value(Counter::NodesUsable), 1);
+    world.run(2_000);
+    let second = ask(&mut world, 100..200);
+    assert_eq!(moved(&world, &second), 100, "at once, though the node answers its pings");
+    world.run(10_000);
+    assert_eq!(world.value(Counter::NodesUsable), 2, "it is on trial");
+    let third = ask(&mut world, 200..300);
+    assert_eq!(moved(&world, &third), 100 - TRIAL_WINDOW as usize, "with a few calls");
+    world.modes.insert(1, Mode::Alive);
+    world.run(2_500);
+    let fourth = ask(&mut world, 300..400);
+    assert!(fourth.iter().any(|offer| world.outcome(*offer) == Some((MediaOutcome::Done, 1))));
+}
+
+#[test]
+fn a_node_that_takes_its_time_is_not_dead() {
+    let mut world = World::new(1, table());
+    world.slow = 300 * MS;
+    world.run(3_000);
+    assert_eq!(world.value(Counter::NodesUsable), 1);
+    assert_eq!(world.value(Counter::BreakersOpened), 0);
 }
 
 #[test]
