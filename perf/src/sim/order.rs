@@ -110,6 +110,7 @@ mod tests {
         assert!(all_leave(&[1, 2, 1], &[1, 2, 1]), "it came again");
         assert!(all_leave(&[1, 2], &[1, 1, 2]), "the engine repeats what left last");
         assert!(all_leave(&[1, 2, 1], &[1, 1, 2]), "also where it came again");
+        assert!(all_leave(&[1, 2, 1], &[1, 1, 2, 1]), "and it came again meanwhile");
         assert!(!all_leave(&[1, 2], &[2, 1]), "overtaken");
         assert!(!all_leave(&[1, 2, 3], &[1, 3, 2]), "overtaken");
         assert!(!all_leave(&[1], &[2]), "nobody sent it");

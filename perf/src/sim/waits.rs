@@ -8,7 +8,7 @@ use corelane_core::bus::{ExchangeId, MediaCall, MediaOutcome, MediaRequest, Verb
 use corelane_core::call::{CallRecord, EndReason};
 
 use super::ladder::NO_CALL;
-use super::leg::{Client, Dialog, Leg, Stage};
+use super::leg::{Client, Dialog, Leg, Server, Stage, Waits as Await};
 use super::network::{LegIndex, SECOND};
 use super::wire::{Method, tag};
 use super::world::World;
@@ -143,17 +143,24 @@ impl World<'_> {
         }
     }
 
-    /// Whether both sides of a call have confirmed one dialog, and nothing had happened before this step by which it may end.
+    /// Whether both sides of a call have confirmed one dialog, and nothing had happened before this step by which it may end. A re-INVITE may
+    /// come to its end while the ACK that opens the call is still held: then the call does not stand yet.
     fn stood(&self, number: u32) -> bool {
         let Some(call) = self.calls.get(number as usize).filter(|call| !call.tampered) else { return false };
         if call.closing && !self.waits.hung_up.contains(&number) {
             return false;
         }
         let (caller, gateways) = call.legs.split_at(1);
-        confirmed(caller).any(|ours| {
+        let acknowledged = gateways.iter().filter(|leg| {
+            let opening = leg.servers.first().map(|server| (server.method, server.cseq));
+            let waits = |server: &Server| Some((server.method, server.cseq)) == opening && server.waits == Await::Ack;
+            !leg.servers.iter().any(waits)
+        });
+        let theirs: Vec<&Dialog> = acknowledged.flat_map(confirmed).collect();
+        confirmed(&caller[0]).any(|ours| {
             let same =
                 |theirs: &Dialog| tag(&theirs.local) == tag(&ours.remote) && tag(&theirs.remote) == tag(&ours.local);
-            confirmed(gateways).any(same)
+            theirs.iter().any(|theirs| same(theirs))
         })
     }
 
@@ -176,7 +183,7 @@ impl World<'_> {
     }
 }
 
-/// The dialogs that one side, or each of the others, has confirmed.
-fn confirmed(legs: &[Leg]) -> impl Iterator<Item = &Dialog> {
-    legs.iter().flat_map(|leg| &leg.dialogs).filter(|dialog| dialog.stage == Stage::Confirmed)
+/// The dialogs that a side has confirmed.
+fn confirmed(leg: &Leg) -> impl Iterator<Item = &Dialog> {
+    leg.dialogs.iter().filter(|dialog| dialog.stage == Stage::Confirmed)
 }
