@@ -3,7 +3,7 @@
 
 use super::answer::{Incoming, Refusal};
 use super::forward::Forward;
-use super::records::ServerRef;
+use super::records::{Role, ServerRef};
 use super::{Engine, Turn};
 use crate::call::session::{Asked, asked_in_dialog};
 use crate::call::state::Event;
@@ -54,7 +54,7 @@ impl Engine {
         if method == Method::Invite {
             self.answer_server(turn, server, Some(incoming), 100, b"");
         }
-        self.note_request(&found, incoming.message);
+        self.note_request(&found, incoming.message, method);
         forward.server = Some(server);
         if forward.media.is_some() && self.holds_request(turn, incoming, &forward) {
             return;
@@ -73,9 +73,6 @@ impl Engine {
                 }
                 if forward.media.is_some() && forward.method == Method::Invite {
                     self.note_reinvite(forward.call, client);
-                }
-                if forward.method == Method::Bye {
-                    self.note_leaving(forward.call, forward.dialog, true);
                 }
             }
             // Who hangs up is not kept: the call ends from here.
@@ -107,11 +104,11 @@ impl Engine {
         self.hang_up_for(turn, Some(found.call), found.side);
     }
 
-    /// The peer's BYE of the dialog that its call stands for is on its way, or was challenged and comes again.
-    pub(crate) fn note_leaving(&mut self, call: Option<CallRef>, dialog: u64, leaving: bool) {
-        let call = call.and_then(|call| self.calls.find_mut(call));
-        if let Some(call) = call.filter(|call| call.dialogs.confirmed() == Some(dialog)) {
-            call.leaving = leaving;
+    /// A peer's BYE was challenged, and comes again.
+    pub(crate) fn on_challenged_bye(&mut self, role: Role) {
+        let call = role.call.and_then(|call| self.calls.find_mut(call));
+        if let Some(call) = call.filter(|call| call.dialogs.confirmed() == Some(role.dialog)) {
+            call.leaving = false;
         }
     }
 
@@ -219,13 +216,14 @@ impl Engine {
         }
     }
 
-    /// What a request tells about its side: its CSeq number.
-    fn note_request(&mut self, found: &DialogMatch, message: &Message<'_>) {
+    /// What a request tells about its side: its CSeq number, and that it leaves.
+    fn note_request(&mut self, found: &DialogMatch, message: &Message<'_>, method: Method) {
         let number = message.cseq().number;
         if let Some(call) = self.calls.find_mut(found.call) {
             let leg = call.leg_mut(found.side);
             // A number that goes backwards is the peer's to refuse (RFC 3261 §12.2.2); ours only grow.
             leg.cseq = leg.cseq.max(number);
+            call.leaving |= method == Method::Bye && call.dialogs.confirmed() == Some(found.dialog);
         }
     }
 

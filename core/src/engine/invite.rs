@@ -225,11 +225,10 @@ impl Engine {
         Some(ListenerIndex(at as u8))
     }
 
-    /// The hash of all that decides where a request goes (RFC 5393 §4.2.1): whose it is here, by the row that knew him, comes first.
+    /// The hash of all that decides where a request goes (RFC 5393 §4.2.1): whose it is here, by the row that knew him, is among it.
     fn loop_hash(&self, incoming: &Incoming<'_, '_>, recognised: Recognised) -> u32 {
         let message = incoming.message;
         let mut hasher = Hasher::new(self.transaction_key);
-        hasher.word(u64::from(recognised.provider.0) << 8 | u64::from(recognised.tech_prefix));
         if let StartLine::Request { uri, .. } = message.start() {
             hasher.bytes(message.text(uri));
         }
@@ -240,7 +239,8 @@ impl Engine {
         for name in [Name::ProxyRequire, Name::ProxyAuthorization] {
             hasher.bytes(message.first(name).map(|field| message.text(field.value)).unwrap_or_default());
         }
-        hasher.word(message.cseq().number.into());
+        let whose = u64::from(recognised.provider.0) << 8 | u64::from(recognised.tech_prefix);
+        hasher.word(whose << 32 | u64::from(message.cseq().number));
         hasher.word(incoming.call_hash);
         hasher.finish() as u32
     }

@@ -77,7 +77,7 @@ impl Engine {
         match (role.method, status) {
             (_, ..200) => {}
             // A challenged BYE comes again with credentials; any other final answer ends the dialog.
-            (Method::Bye, 401 | 407) => self.note_leaving(role.call, role.dialog, false),
+            (Method::Bye, 401 | 407) => self.on_challenged_bye(*role),
             (Method::Bye, _) => self.end_dialog(turn, *role),
             (_, 481 | 408) => self.lose_dialog(turn, *role),
             _ => {}
