@@ -135,9 +135,15 @@ impl Rtpengine {
         }
     }
 
-    /// Stops it, as a hung process: its socket stays and nobody reads.
+    /// Stops it, as a hung process: its socket stays and nobody reads. On a busy machine its threads stop one after the other.
     pub(crate) fn freeze(&mut self) {
         self.process.signal("STOP");
+        let tasks = format!("/proc/{}/task", self.process.child().id());
+        wait_until("every thread of rtpengine has stopped", SOON, || {
+            let mut tasks = fs::read_dir(&tasks).ok()?.map_while(Result::ok);
+            let stopped = |path: PathBuf| fs::read_to_string(path).is_ok_and(|status| status.contains("State:\tT"));
+            tasks.all(|task| stopped(task.path().join("status"))).then_some(())
+        });
     }
 
     /// Lets it go on.
