@@ -78,6 +78,7 @@ counters! {
     ProviderDayUsed, "provider_day_used", "total", "Calls refused because of their provider's max_calls_day or max_minutes_day.";
     CandidateCapped, "candidate_capped", "total", "Candidates skipped because of the carrier's or gateway's max_calls or max_cps.";
     Shed, "shed", "total", "New calls shed by overload, statelessly.";
+    ShedInKernel, "shed_in_kernel", "total", "New calls dropped by the kernel while their shard shed.";
     OptionsAnswered, "options_answered", "total", "OPTIONS to Corelane itself.";
     SizeException, "size_exception", "total", "Requests above 1,300 bytes sent by UDP (RFC 3261 §18.1.1 exception).";
     CallsStarted, "calls_started", "total", "Calls that got a record.";

@@ -50,6 +50,6 @@ pub use error::{ShardFailed, StartError};
 pub use inbox::SHARDS_MAX;
 pub use io::IoKind;
 pub use journal::{JournalReader, JournalWriter, Journals};
-pub use node::{Busy, Layout, Node, NodeSpec, ShardSpec, SteeringInUse, SteeringMode};
+pub use node::{Busy, Layout, Node, NodeSpec, ShardSpec, SheddingInUse, SteeringInUse, SteeringMode};
 pub use protocol::Protocol;
 pub use sys::map::{MapCause, MapError, MappedFile, MappedImage};

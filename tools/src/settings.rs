@@ -109,6 +109,9 @@ pub(crate) struct SettingsArgs {
     /// Whether an expired session is ended with BYE both ways [default: true]
     #[arg(long, value_name = "BOOL")]
     bye_on_expiry: Option<bool>,
+    /// Whether the kernel may drop new calls of a provider that overloads a shard [default: true]
+    #[arg(long, value_name = "BOOL")]
+    shed_in_kernel: Option<bool>,
 }
 
 impl SettingsArgs {
@@ -157,6 +160,7 @@ impl SettingsArgs {
             media_deadline_ms: from_flag(self.media_deadline_ms, "--media-deadline-ms"),
             media_sockets: from_flag(self.media_sockets, "--media-sockets"),
             bye_on_expiry: from_flag(self.bye_on_expiry, "--bye-on-expiry"),
+            shed_in_kernel: from_flag(self.shed_in_kernel, "--shed-in-kernel"),
         }
     }
 }

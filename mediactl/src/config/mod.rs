@@ -78,6 +78,7 @@ pub struct Given {
     pub media_deadline_ms: Option<Sourced<u64>>,
     pub media_sockets: Option<Sourced<u8>>,
     pub bye_on_expiry: Option<Sourced<bool>>,
+    pub shed_in_kernel: Option<Sourced<bool>>,
 }
 
 impl Given {
@@ -116,6 +117,7 @@ impl Given {
             media_deadline_ms: self.media_deadline_ms.or(under.media_deadline_ms),
             media_sockets: self.media_sockets.or(under.media_sockets),
             bye_on_expiry: self.bye_on_expiry.or(under.bye_on_expiry),
+            shed_in_kernel: self.shed_in_kernel.or(under.shed_in_kernel),
         }
     }
 
@@ -164,6 +166,7 @@ impl Given {
             hunt_after_ringing: switch(&self.hunt_after_ringing, defaults.hunt_after_ringing),
             remap_503: switch(&self.remap_503, defaults.remap_503),
             bye_on_expiry: switch(&self.bye_on_expiry, defaults.bye_on_expiry),
+            shed_in_kernel: switch(&self.shed_in_kernel, defaults.shed_in_kernel),
         }
     }
 
@@ -259,7 +262,7 @@ pub struct Config {
     pub unknown_source: Sourced<UnknownSource>,
     /// Timer values.
     pub timers: Timers,
-    /// What a failed gateway and an expired session mean.
+    /// What a failed gateway, an expired session and an overload mean.
     pub policy: Policy,
     /// How media nodes are asked.
     pub media: Media,

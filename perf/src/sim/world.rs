@@ -376,6 +376,10 @@ impl<'i> World<'i> {
                 Effect::Media { buffer } => self.wish(shard, buffer),
                 Effect::Ended(record) => self.settle_call(shard, &record),
                 Effect::Forward { shard } => handed_over = Some(shard.0),
+                Effect::Shed { source, pass } => {
+                    self.shares.insert((shard, source), (pass, self.now_us + SECOND));
+                    self.tally.shares += 1;
+                }
             }
         }
         self.audit_ledger(shard);

@@ -214,6 +214,7 @@ pub fn layout(shards: usize, listeners: &[&str], io: IoKind) -> Layout {
         table: table(shards),
         steering: SteeringMode::Forward,
         io,
+        shed_in_kernel: false,
         journals: Vec::new(),
     }
 }
