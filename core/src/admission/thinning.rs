@@ -7,8 +7,8 @@
 //!
 //! ```text
 //!   window of a provider   opens when its share was set; calls that arrived before say nothing of the new share (they waited)
-//!                          closes 100 ms of arrivals later, if it saw enough calls, else after 1 s
-//!     some refused         share × 9/8 × taken / seen, at most a quarter at once
+//!                          closes 50 ms of arrivals later, if it saw 32 calls, else when it has, after 1 s at most
+//!     some refused         share × 9/8 × taken / seen, a quarter at least
 //!     none refused         share × 5/4; where it saw few calls, × 2 for each second
 //! ```
 //!
@@ -27,10 +27,10 @@ const LEAST: u16 = 1 << 10;
 /// Above so much a share is all: less than the thirtieth part of the calls is not worth the drop.
 const NEARLY_ALL: u16 = ALL - ALL / 32;
 /// A window that saw fewer calls waits for more,
-const ENOUGH: u16 = 8;
+const ENOUGH: u16 = 32;
 /// but no longer than so many milliseconds; and is never shorter than so many.
 const LONGEST_MS: u32 = 1_000;
-const SHORTEST_MS: u32 = 100;
+const SHORTEST_MS: u32 = 50;
 /// After so many seconds without a call any share is all again.
 const DOUBLINGS_MAX: u32 = 6;
 
@@ -90,11 +90,11 @@ impl Thinning {
 impl Share {
     /// The share after this window.
     fn next(self, age_ms: u32) -> u16 {
-        let pass = u32::from(self.pass);
-        let (seen, taken) = (u32::from(self.seen), u32::from(self.seen - self.refused));
+        let pass = u64::from(self.pass);
+        let (seen, taken) = (u64::from(self.seen), u64::from(self.seen - self.refused));
         let next = if self.refused > 0 {
-            (pass / 8 * 9 / seen * taken).max(pass / 4)
-        } else if seen >= ENOUGH.into() {
+            (pass * 9 * taken / (8 * seen)).max(pass / 4)
+        } else if self.seen >= ENOUGH {
             pass + pass / 4
         } else {
             pass << (age_ms / LONGEST_MS).min(DOUBLINGS_MAX)
@@ -122,13 +122,15 @@ mod tests {
     #[test]
     fn a_share_follows_what_was_refused() {
         // Three times what is taken: a third and an eighth of it.
-        assert!((24_000..25_000).contains(&after(ALL, 300, 200, 100)), "{}", after(ALL, 300, 200, 100));
+        assert_eq!(after(ALL, 300, 200, 100), 24_575);
         // One in nine is as it should be.
-        let kept = after(20_000, 900, 100, 100);
-        assert!((19_800..=20_000).contains(&kept), "{kept}");
+        assert_eq!(after(20_000, 900, 100, 100), 20_000);
+        assert_eq!(after(20_000, 9_000, 1_000, 100), 20_000);
         assert_eq!(after(20_000, 100, 100, 100), 5_000, "a quarter at most");
         assert_eq!(after(1_500, 100, 100, 100), LEAST);
         assert_eq!(after(20_000, 100, 0, 100), 25_000);
+        assert_eq!(after(20_000, 5, 0, 1_000), 40_000);
+        assert_eq!(after(20_000, 0, 0, 2_000), ALL);
         assert_eq!(after(ALL, u16::MAX, u16::MAX, 100), ALL / 4);
         assert_eq!(after(LEAST, 1, 0, 70_000), ALL, "a minute of silence");
         assert_eq!(after(64_000, 100, 0, 100), ALL);
@@ -139,8 +141,8 @@ mod tests {
         let mut thinning = Thinning::new();
         let at = |ms: u64| Instant::from_micros(ms * 1_000);
         thinning.begin(at(1_000));
-        for call in 0..30 {
-            thinning.note(5, call % 3 != 0, at(1_200), at(1_000 + 3 * call));
+        for call in 0..60 {
+            thinning.note(5, call % 3 != 0, at(1_200), at(1_000 + call / 4));
         }
         // Handled 200 ms after it came: the share is set now, and the next 200 ms of calls are what came before.
         assert!(thinning.note(5, true, at(1_300), at(1_100)));

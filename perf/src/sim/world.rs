@@ -12,6 +12,7 @@
 //! ```
 
 use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -95,6 +96,8 @@ pub(super) struct World<'i> {
     pub(super) numbers: HashMap<u64, u32>,
     /// Calls that have ended: hash and pass.
     pub(super) settled: HashSet<(u64, u32)>,
+    /// What share of a source's new calls reaches a shard, in 65,536ths, and until when; what the kernel would be told.
+    pub(super) shares: HashMap<(usize, IpAddr), (u16, u64)>,
     audit_at: u64,
     /// The last call began at this time.
     loaded_at: Option<u64>,
@@ -159,6 +162,7 @@ impl<'i> World<'i> {
             fault: None,
             numbers: HashMap::new(),
             settled: HashSet::new(),
+            shares: HashMap::new(),
             audit_at: 0,
             loaded_at: None,
             bytes: Vec::new(),
