@@ -22,11 +22,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let start = std::time::Instant::now();
     let filter = Filter::load(Key::new(*b"a secret of test"))?;
     let load_time = start.elapsed();
-    let info = filter.info()?;
+    let cost = filter.cost()?;
     print(&format!(
         "loaded in {load_time:.1?}, verifier walked {} instructions, machine code {} bytes\n\n\
          | datagram | bytes | ns a run, lowest | median |\n| --- | --- | --- | --- |\n",
-        info.verified_instructions, info.jited_bytes
+        cost.verified_instructions, cost.jited_bytes
     ));
     let _measuring = Measuring::start()?;
     let socket = UdpSocket::bind("127.0.0.1:0")?;
@@ -63,7 +63,7 @@ fn per_run(
     let sender = UdpSocket::bind(if named { "127.0.0.7:0" } else { "127.0.0.8:0" })?;
     let address = socket.local_addr()?;
     let mut buffer = [0; 2048];
-    let before = filter.info()?;
+    let before = filter.cost()?;
     for sent in 0..DATAGRAMS {
         if sent % 16 == 0 {
             filter.set([127, 0, 0, 7].into(), 0);
@@ -71,7 +71,7 @@ fn per_run(
         }
         sender.send_to(message, address)?;
     }
-    let after = filter.info()?;
+    let after = filter.cost()?;
     let runs = after.runs - before.runs;
     assert!(runs >= DATAGRAMS as u64, "the kernel counted {runs} of {DATAGRAMS} runs");
     Ok((after.run_time_ns - before.run_time_ns) as f64 / runs as f64)

@@ -287,6 +287,6 @@ fn detached_the_socket_takes_everything() {
 #[test]
 fn the_verifier_has_room() {
     let Some(filter) = load_or_refused() else { return };
-    let walked = filter.info().unwrap().verified_instructions;
+    let walked = filter.cost().unwrap().verified_instructions;
     assert!(walked < VERIFIED_MAX, "{walked} verified instructions");
 }

@@ -99,7 +99,7 @@ impl Filter {
     ///
     /// # Errors
     /// [`ShedError`] with [`Step::Statistics`].
-    pub fn info(&self) -> Result<ProgramInfo, ShedError> {
+    pub fn cost(&self) -> Result<ProgramInfo, ShedError> {
         bpf::program_info(self.program.as_fd()).map_err(|error| ShedError::new(Step::Statistics, error))
     }
 }
