@@ -4,7 +4,7 @@
 # A generator on a small machine cannot bring three times what a whole core takes. So Corelane gets a fifth of a core: a control group with a
 # quota of 1 ms in 5 ms. Its figures are ratios to its own capacity; 4 ms of standing still in each 5 ms stay below the 5 ms that mean
 # overload. Capacity is the most calls a second that it answers when more and more are offered; goodput is what it answers in the
-# middle of a run at a multiple of that. Forty calls a second of another provider, set up before and held over the overload, are the calls in
+# middle of a run at a multiple of that, once the calls are over that were let in before the overload was known (they last a second). Forty calls a second of another provider, set up before and held over the overload, are the calls in
 # progress: each of them must end as if nothing had been.
 #
 # usage: scripts/goodput.sh [multiple …]      default 1 2 3; needs root for the control group
@@ -21,20 +21,24 @@ group=
 for root in /sys/fs/cgroup/cpu /sys/fs/cgroup; do
     [ -e "$root/cgroup.procs" ] && [ -w "$root/cgroup.procs" ] && { group=$root/corelane-goodput.$$; break; }
 done
-[ -n "$group" ] && mkdir "$group" 2>"$work/why" || { echo "goodput: no control group can be made (root? /sys/fs/cgroup mounted?): $(cat "$work/why" 2>&1)" >&2; exit 2; }
+load=$group.load
+[ -n "$group" ] && mkdir "$group" "$load" 2>"$work/why" || { echo "goodput: no control group can be made (root? /sys/fs/cgroup mounted?): $(cat "$work/why" 2>&1)" >&2; exit 2; }
 
 finish() {
     [ -z "$pid" ] || { kill "$pid" 2>/dev/null || :; wait "$pid" 2>/dev/null || :; }
-    rmdir "$group" 2>/dev/null || :
+    rmdir "$group" "$load" 2>/dev/null || :
     rm -rf "$work"
 }
 trap finish EXIT
 
+# Both go before whatever else runs here.
 if [ -e "$group/cpu.max" ]; then
     echo "1000 5000" >"$group/cpu.max"
+    for each in "$group" "$load"; do echo 10000 >"$each/cpu.weight"; done
 elif [ -e "$group/cpu.cfs_quota_us" ]; then
     echo 5000 >"$group/cpu.cfs_period_us"
     echo 1000 >"$group/cpu.cfs_quota_us"
+    for each in "$group" "$load"; do echo 200000 >"$each/cpu.shares"; done
 else
     echo "goodput: $group has no CPU quota (version 2: add +cpu to the parent's cgroup.subtree_control)" >&2
     exit 2
@@ -79,33 +83,47 @@ sample() {
     counter calls_answered
 }
 
+# The same when it has just changed: shards copy their counters out once a second.
+fresh() {
+    first=$(sample); next=$first
+    while [ "$next" = "$first" ]; do
+        sleep 0.05
+        next=$(sample)
+    done
+    echo "$next"
+}
+
 # One run at $1 calls a second: sets answered (a second, in the middle), shed, standing (calls in progress that ended well, of how many).
 offer() {
     start
-    "$out/corelane-perf" load --target $target --uac-bind 127.0.0.4:0 --uas-bind 127.0.0.5:26070 --cps 40 --calls 160 --hold-ms 14000 --drain-ms 0 \
+    "$out/corelane-perf" load --target $target --uac-bind 127.0.0.4:0 --uas-bind 127.0.0.5:26070 --cps 40 --calls 160 --hold-ms 18000 --drain-ms 0 \
         >"$work/standing" 2>&1 &
     standing_pid=$!
+    echo $standing_pid >"$load/cgroup.procs"
     sleep 5
-    taskset -c 0 "$out/corelane-perf" load --target $target --uac-bind 127.0.0.2:0 --uas-bind 127.0.0.3:26070 --cps "$1" --calls $(($1 * 8)) \
+    taskset -c 0 "$out/corelane-perf" load --target $target --uac-bind 127.0.0.2:0 --uas-bind 127.0.0.3:26070 --cps "$1" --calls $(($1 * 11)) \
         --sources 4 --late-ms 500 --drain-ms 0 >"$work/crowd" 2>&1 &
     crowd_pid=$!
-    # Past the first 100 ms that tell overload from a burst, and before the crowd's last call.
-    sleep 2
-    before=$(sample); at=$(date +%s%N)
-    sleep 5
-    after=$(sample); to=$(date +%s%N)
+    echo $crowd_pid >"$load/cgroup.procs"
+    # Past what was let in before the overload was known, and before the crowd's last call.
+    sleep 4
+    before=$(fresh); at=$(date +%s%N)
+    sleep 4
+    after=$(fresh); to=$(date +%s%N)
     wait $crowd_pid || :
     wait $standing_pid || :
     stop
     answered=$(((after - before) * 1000000000 / (to - at)))
     shed=$(counter shed)
+    kernel=$(counter shed_in_kernel)
     late=$(sed -n 's/.*latest start \([0-9.]*\) .*/\1/p' "$work/crowd")
     standing=$(sed -n 's/^calls .*started \([0-9]*\).* ok \([0-9]*\).*/\2 of \1/p' "$work/standing")
     dropped=$(sed -n 's/^FAULT *\([0-9]*\) datagrams were dropped at the sockets.*/\1/p' "$work/crowd")
-    printf '%9s %9s %7s %10s %12s %14s %16s\n' "$2" "$1" "$answered" "$shed" "${dropped:-0}" "$standing" "$late"
+    # The kernel counts what the filter drops with what found a full socket.
+    printf '%9s %9s %8s %8s %10s %12s %14s %17s\n' "$2" "$1" "$answered" "$shed" "$kernel" $((${dropped:-0} - kernel)) "$standing" "$late"
 }
 
-printf '%9s %9s %7s %10s %12s %14s %16s\n' offered calls/s answered shed 'socket drops' 'in progress ok' 'generator late µs'
+printf '%9s %9s %8s %8s %10s %12s %14s %17s\n' offered calls/s answered shed 'in kernel' 'socket drops' 'in progress ok' 'generator late µs'
 capacity=0
 for rate in 3000 4000 5000 6000 7000; do
     offer $rate search

@@ -20,6 +20,7 @@
 //! | `rate` | calls per second: GCRA in one word |
 //! | `daily` | calls and minutes of a day that ends at the provider's midnight |
 //! | `overload` | per shard: queueing delay, shedding, fair shares |
+//! | `thinning` | what of an overloading provider's calls should not even arrive |
 //!
 //! **What counts.** A peer is counted from the moment it has a limit: calls that it opened before hold nothing. What a call took is
 //! written in its holds, so that it is given back exactly once and exactly so, whatever an image swap did to the limit in
@@ -37,6 +38,7 @@ mod daily;
 mod overload;
 mod rate;
 mod row;
+mod thinning;
 
 use crate::counter::Counter;
 use crate::routing::{Candidate, Carrier, Gateway, Image, Provider};

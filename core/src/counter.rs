@@ -88,6 +88,7 @@ counters! {
     AddressCapped, "address_capped", "total", "Calls refused because of the max_cps of the provider_address that they came from.";
     CandidateCapped, "candidate_capped", "total", "Candidates skipped because of the carrier's or gateway's max_calls or max_cps.";
     Shed, "shed", "total", "New calls shed by overload, statelessly.";
+    ShedInKernel, "shed_in_kernel", "total", "New calls dropped by the kernel while their shard shed.";
     OptionsAnswered, "options_answered", "total", "OPTIONS to Corelane itself.";
     SizeException, "size_exception", "total", "Requests above 1,300 bytes sent by UDP (RFC 3261 §18.1.1 exception).";
     CallsStarted, "calls_started", "total", "Calls that got a record.";

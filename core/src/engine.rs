@@ -40,6 +40,7 @@ mod transactions;
 
 use alloc::boxed::Box;
 use alloc::vec;
+use core::net::IpAddr;
 
 use arrayvec::ArrayVec;
 
@@ -115,6 +116,14 @@ pub enum Effect {
     Media {
         /// The request.
         buffer: BufferRef,
+    },
+    /// This shard sheds the calls of this source: of its INVITEs that open one, only `pass` in 65,536 should reach it for the next second.
+    /// The rest may be dropped unanswered, nothing else of it may be. Whoever cannot do that does nothing.
+    Shed {
+        /// The source, whatever its port.
+        source: IpAddr,
+        /// The share.
+        pass: u16,
     },
     /// The datagram of this input belongs to a call of another shard: hand it over. The engine did nothing else with it.
     Forward {
@@ -198,7 +207,7 @@ impl Engine {
             reread: vec![0; MESSAGE_SIZE_MAX].into_boxed_slice(),
             resumed: vec![0; MESSAGE_SIZE_MAX].into_boxed_slice(),
             waited: vec![0; MESSAGE_SIZE_MAX].into_boxed_slice(),
-            overload: Overload::new(),
+            overload: Overload::new(settings.policy.shed_in_kernel),
             draining: false,
             holding: false,
             sweep: None,

@@ -24,7 +24,7 @@ use corelane_core::siphash::Key;
 use corelane_core::steering::{ShardIndex, Steering};
 use corelane_core::{Counters, Endpoint};
 use corelane_shard::journal::{self, JournalError};
-use corelane_shard::{JournalReader, Journals, Node, NodeSpec, ShardFailed, ShardSpec, SteeringInUse};
+use corelane_shard::{JournalReader, Journals, Node, NodeSpec, ShardFailed, ShardSpec, SheddingInUse, SteeringInUse};
 
 use crate::config::choice::io_word;
 use crate::config::{self, Config};
@@ -258,6 +258,13 @@ impl Running {
             format!("the kernel does not steer, shards forward to each other: {why}"),
             "allow it (CAP_BPF and CAP_NET_ADMIN), or say `steering = \"forward\"`",
         ))
+    }
+
+    /// Why the kernel does not help to shed although it was asked. No warning: nothing is lost before an overload, and then some goodput.
+    #[must_use]
+    pub fn shedding_note(&self) -> Option<String> {
+        let SheddingInUse::Shards { why: Some(why) } = self.node.shedding_in_use() else { return None };
+        Some(format!("overload: shards refuse each call themselves, the kernel drops none: {why}"))
     }
 
     /// Tells the operator, and whoever polls, that calls are taken: one line for each listener, then `ready`.

@@ -256,6 +256,7 @@ impl World {
             table: Steering::even(Key::new(*b"a key for tests."), 1),
             steering: SteeringMode::Forward,
             io: IoKind::Mmsg,
+            shed_in_kernel: false,
             journals: journals.writers,
         };
         let (go, going) = mpsc::channel();

@@ -121,6 +121,7 @@ fn measure(target: SocketAddr, meter: &Meter, rate: Rate, seconds: f64) -> (f64,
 fn shard_run(io: IoKind, sink: SocketAddr, rate: Rate, seconds: f64) -> (f64, f64) {
     let meter = Arc::new(Meter::default());
     let layout = Layout {
+        shed_in_kernel: false,
         journals: Vec::new(),
         cpus: vec![Some(1)],
         listeners: vec!["127.0.0.1:0".parse().expect("a literal")],

@@ -18,13 +18,16 @@
 //! | `journal.rs`, `journal/` | how calls ended, in a file that outlives the process |
 //! | `waker.rs` | the wake-up |
 //! | `socket.rs` | the sockets of a node |
-//! | `steer/` | the kernel program |
+//! | `steer/` | the kernel program that chooses the shard |
+//! | `shed/` | the kernel program that drops a share of new calls while a shard sheds |
+//! | `assembler.rs` | how both are written |
 //! | `pin.rs`, `clock.rs`, `snapshot.rs`, `error.rs` | cores, time, counters for others, why a start failed |
 //! | `sys/` | kernel calls; the only `unsafe` |
 //!
 //! Refused here: connecting a listener's socket (it would take traffic past the steering), blocking anywhere but in the loop's
 //! one wait, and allocating after the start.
 
+mod assembler;
 mod bus;
 pub mod clock;
 mod error;
@@ -35,6 +38,7 @@ mod node;
 pub mod pin;
 mod protocol;
 mod run;
+pub mod shed;
 mod snapshot;
 mod socket;
 pub mod steer;
@@ -46,6 +50,6 @@ pub use error::{ShardFailed, StartError};
 pub use inbox::SHARDS_MAX;
 pub use io::IoKind;
 pub use journal::{JournalReader, JournalWriter, Journals};
-pub use node::{Busy, Layout, Node, NodeSpec, ShardSpec, SteeringInUse, SteeringMode};
+pub use node::{Busy, Layout, Node, NodeSpec, ShardSpec, SheddingInUse, SteeringInUse, SteeringMode};
 pub use protocol::Protocol;
 pub use sys::map::{MapCause, MapError, MappedFile, MappedImage};

@@ -26,7 +26,8 @@ use crate::io::{Io, IoKind};
 use crate::journal::JournalWriter;
 use crate::pin;
 use crate::protocol::{Protocol, Routed};
-use crate::run::{self, Shard};
+use crate::run::{self, Shard, Shedding};
+use crate::shed::Filter;
 use crate::snapshot::Snapshot;
 use crate::socket::{self, ShardSockets};
 use crate::steer::{self, Attached};
@@ -53,6 +54,18 @@ pub enum SteeringInUse {
     Bpf,
     /// The shards; with the reason why the kernel does not, where it was asked.
     Forward {
+        /// What the kernel said.
+        why: Option<String>,
+    },
+}
+
+/// Whether the kernel drops a share of new calls while a shard sheds.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum SheddingInUse {
+    /// It does.
+    Kernel,
+    /// The shards refuse each call themselves; with the reason why the kernel drops none, where it was asked.
+    Shards {
         /// What the kernel said.
         why: Option<String>,
     },
@@ -98,6 +111,8 @@ pub struct Layout {
     pub steering: SteeringMode,
     /// How the shards talk to the kernel.
     pub io: IoKind,
+    /// The kernel is asked to drop what [`Effect::Shed`](corelane_core::Effect::Shed) says; where it does not allow that, nobody does.
+    pub shed_in_kernel: bool,
     /// Where the ends of calls go: one for each shard, in their order; with none they go nowhere.
     pub journals: Vec<JournalWriter>,
 }
@@ -106,6 +121,7 @@ pub struct Layout {
 pub struct Node {
     addresses: Vec<SocketAddr>,
     steering: SteeringInUse,
+    shedding: SheddingInUse,
     /// Keeps the steering program while the sockets live.
     _attached: Option<Attached>,
     shards: Vec<Running>,
@@ -132,6 +148,7 @@ impl Node {
         let layout = Layout {
             cpus: shards.iter().map(|shard| shard.cpu).collect(),
             table: first.settings.steering.clone(),
+            shed_in_kernel: first.settings.policy.shed_in_kernel,
             listeners,
             steering,
             io,
@@ -164,7 +181,7 @@ impl Node {
         P: Protocol + 'static,
         M: FnOnce(Instant) -> P + Send + 'static,
     {
-        let Layout { cpus, listeners, table, steering, io, journals } = layout;
+        let Layout { cpus, listeners, table, steering, io, shed_in_kernel, journals } = layout;
         if cpus.is_empty() || cpus.len() > SHARDS_MAX {
             return Err(StartError::Shards { count: cpus.len() });
         }
@@ -173,17 +190,27 @@ impl Node {
         }
         let (addresses, sockets) = socket::open_all(&listeners, cpus.len())?;
         let (in_use, attached) = choose_steering(steering, &table, &sockets)?;
+        let (shedding, filters) = choose_shedding(shed_in_kernel, &table, cpus.len());
         let forward = matches!(in_use, SteeringInUse::Forward { .. }).then_some(&table);
         let ends = inbox::mesh(cpus.len()).map_err(StartError::Wakers)?;
         let wakers = ends.iter().map(|ends| ends.inbox.waker()).collect();
         let (bus_ends, control_bus) = bus::lines(wakers).map_err(StartError::Wakers)?;
         let clock = Clock::start();
         let (ready, readiness) = mpsc::channel();
-        let mut node =
-            Node { addresses, steering: in_use, _attached: attached, shards: Vec::new(), bus: Some(control_bus) };
+        let mut node = Node {
+            addresses,
+            steering: in_use,
+            shedding,
+            _attached: attached,
+            shards: Vec::new(),
+            bus: Some(control_bus),
+        };
         let journals = journals.into_iter().map(Some).chain(std::iter::repeat_with(|| None));
-        let links = ends.into_iter().zip(bus_ends).zip(journals);
-        for (place, ((cpu, sockets), ((ends, bus), journal))) in cpus.into_iter().zip(sockets).zip(links).enumerate() {
+        let filters = filters.into_iter().map(Some).chain(std::iter::repeat_with(|| None));
+        let links = ends.into_iter().zip(bus_ends).zip(journals).zip(filters);
+        for (place, ((cpu, sockets), (((ends, bus), journal), filter))) in
+            cpus.into_iter().zip(sockets).zip(links).enumerate()
+        {
             let index = ShardIndex(place as u8);
             let Ends { inbox, outbox, orders } = ends;
             let snapshot = Arc::new(Snapshot::new());
@@ -197,6 +224,7 @@ impl Node {
                 outbox,
                 bus,
                 journal,
+                filter,
                 clock,
                 snapshot: Arc::clone(&snapshot),
                 ready: ready.clone(),
@@ -227,6 +255,12 @@ impl Node {
     #[must_use]
     pub fn steering_in_use(&self) -> &SteeringInUse {
         &self.steering
+    }
+
+    /// Whether the kernel helps to shed, and why not.
+    #[must_use]
+    pub fn shedding_in_use(&self) -> &SheddingInUse {
+        &self.shedding
     }
 
     /// How many shards there are.
@@ -314,6 +348,18 @@ fn choose_steering(
     }
 }
 
+/// A filter for each shard, where that is wanted and allowed: all or none.
+fn choose_shedding(wanted: bool, table: &Steering, shards: usize) -> (SheddingInUse, Vec<Filter>) {
+    if !wanted {
+        return (SheddingInUse::Shards { why: None }, Vec::new());
+    }
+    let key = table.key().derive(u64::from_le_bytes(*b"shedding"));
+    match (0..shards).map(|_| Filter::load(key)).collect() {
+        Ok(filters) => (SheddingInUse::Kernel, filters),
+        Err(error) => (SheddingInUse::Shards { why: Some(error.to_string()) }, Vec::new()),
+    }
+}
+
 /// Writes the port that a listener got into what the engine says of itself.
 fn learn_port(listener: &mut engine::Listener, address: SocketAddr) {
     if listener.bound.port != 0 {
@@ -337,6 +383,7 @@ struct Birth {
     outbox: inbox::Outbox,
     bus: BusEnd,
     journal: Option<JournalWriter>,
+    filter: Option<Filter>,
     clock: Clock,
     snapshot: Arc<Snapshot>,
     ready: mpsc::Sender<()>,
@@ -357,13 +404,27 @@ async fn live<P: Protocol>(mut birth: Birth, make: impl FnOnce(Instant) -> P) ->
 }
 
 fn run<P: Protocol>(birth: Birth, io: impl Io, make: impl FnOnce(Instant) -> P) -> Result<Counters, String> {
-    let Birth { index, steering, inbox, outbox, bus, journal, clock, snapshot, ready, .. } = birth;
+    let Birth { index, steering, inbox, outbox, bus, journal, filter, clock, snapshot, ready, .. } = birth;
     let protocol = make(clock.monotonic());
     let effects = Effects::new();
     let outgoing = ArrayVec::new();
-    let (ends, refused) = (run::Ends::of(journal), run::Refused::default());
-    let shard =
-        Shard { index, protocol, io, steering, inbox, outbox, bus, ends, clock, snapshot, effects, outgoing, refused };
+    let (ends, refused, shedding) = (run::Ends::of(journal), run::Refused::default(), Shedding::of(filter));
+    let shard = Shard {
+        index,
+        protocol,
+        io,
+        steering,
+        inbox,
+        outbox,
+        bus,
+        ends,
+        shedding,
+        clock,
+        snapshot,
+        effects,
+        outgoing,
+        refused,
+    };
     // Whoever starts the node listens until all have spoken or gone.
     let _ = ready.send(());
     drop(ready);

@@ -12,6 +12,7 @@
 //! read once per turn; what a datagram waited is counted from when the kernel got it, also when another shard hands it over; after the start nothing is allocated, locked or waited for except in `park`.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +31,7 @@ use crate::io::fault::FaultSource;
 use crate::io::{Io, OUTGOING_MAX, Received};
 use crate::journal::{JournalFull, JournalWriter};
 use crate::protocol::Protocol;
+use crate::shed::{self, Filter};
 use crate::snapshot::Snapshot;
 
 /// How often the counters are copied out, hence the longest wait.
@@ -38,6 +40,8 @@ const SNAPSHOT_INTERVAL: Duration = Duration::from_secs(1);
 const TIMER_SLACK: Duration = Duration::from_millis(4);
 /// Records taken from the inbox in one turn, and as many replies from the bus.
 const INBOX_BATCH: usize = 64;
+/// How long a filter stays at the sockets after it was last written to: it costs each datagram a little, and coming and going more.
+const FILTER_REST: Duration = Duration::from_secs(5);
 /// Exchanges that can wait for word that the ring had no room: the effects of one input, and of the refusals themselves.
 const REFUSED_MAX: usize = 2 * EFFECTS_MAX;
 
@@ -52,6 +56,7 @@ pub(crate) struct Shard<P, I> {
     pub(crate) outbox: Outbox,
     pub(crate) bus: BusEnd,
     pub(crate) ends: Ends,
+    pub(crate) shedding: Shedding,
     pub(crate) clock: Clock,
     pub(crate) snapshot: Arc<Snapshot>,
     /// The effects of the input at hand; empty between two inputs.
@@ -69,6 +74,15 @@ pub(crate) struct Refused {
     total: u64,
 }
 
+/// The filter that keeps a share of new calls away while they are shed.
+#[derive(Default)]
+pub(crate) struct Shedding {
+    /// `None`: not wanted, or the kernel does not allow it.
+    filter: Option<Filter>,
+    /// Until when it stays at the sockets; `None`: it is not there.
+    attached_until: Option<Instant>,
+}
+
 /// Where the ends of calls go.
 #[derive(Default)]
 pub(crate) struct Ends {
@@ -78,6 +92,12 @@ pub(crate) struct Ends {
     written: u64,
     lost: u64,
     held_off: u64,
+}
+
+impl Shedding {
+    pub(crate) fn of(filter: Option<Filter>) -> Shedding {
+        Shedding { filter, attached_until: None }
+    }
 }
 
 impl Ends {
@@ -115,6 +135,7 @@ impl<P: Protocol, I: Io> Shard<P, I> {
             self.bus.wake();
             if now.monotonic >= snapshot_due {
                 self.publish();
+                self.rest(now.monotonic);
                 snapshot_due = now.monotonic.after(SNAPSHOT_INTERVAL);
             }
             if order == Some(Order::Stop) {
@@ -130,6 +151,7 @@ impl<P: Protocol, I: Io> Shard<P, I> {
 
     /// Copies the counters out, those that are kept here among them.
     fn publish(&mut self) {
+        let dropped = self.shedding.filter.as_ref().map_or(0, Filter::dropped);
         let unread = self.ends.journal.as_mut().map_or(0, JournalWriter::unread);
         let counters = self.protocol.counters();
         for (counter, value) in [
@@ -138,6 +160,7 @@ impl<P: Protocol, I: Io> Shard<P, I> {
             (Counter::RecordsLost, self.ends.lost),
             (Counter::RecordsUnread, unread),
             (Counter::CallsHeldOff, self.ends.held_off),
+            (Counter::ShedInKernel, dropped),
         ] {
             counters.set(counter, value);
         }
@@ -230,6 +253,7 @@ impl<P: Protocol, I: Io> Shard<P, I> {
                 Effect::Forward { shard } => self.forward(now, index, shard),
                 Effect::Media { buffer } => self.ask(buffer),
                 Effect::Ended(record) => self.end(&record),
+                Effect::Shed { source, pass } => self.shed(now.monotonic, source, pass),
             }
         }
         self.effects.clear();
@@ -269,6 +293,26 @@ impl<P: Protocol, I: Io> Shard<P, I> {
         match journal.push(record) {
             Ok(()) => self.ends.written += 1,
             Err(JournalFull) => self.ends.lost += 1,
+        }
+    }
+
+    /// Lets a share of a source's new calls through from now on. The first one puts the filter at the sockets.
+    fn shed(&mut self, now: Instant, source: IpAddr, pass: u16) {
+        let Some(filter) = &self.shedding.filter else { return };
+        filter.set(source, pass);
+        if self.shedding.attached_until.replace(now.after(FILTER_REST)).is_none()
+            && self.io.sockets().iter().any(|socket| filter.attach(socket).is_err())
+        {
+            // What the kernel allowed at the start it refuses now: the engine goes on refusing each call itself.
+            self.io.sockets().iter().for_each(shed::detach);
+            self.shedding.filter = None;
+        }
+    }
+
+    /// Takes the filter from the sockets when nothing was shed for a while.
+    fn rest(&mut self, now: Instant) {
+        if self.shedding.attached_until.take_if(|until| *until <= now).is_some() {
+            self.io.sockets().iter().for_each(shed::detach);
         }
     }
 

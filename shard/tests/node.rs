@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use corelane_core::steering::ShardIndex;
 use corelane_core::{BufferRef, Counter, Counters, Effects, Input, Instant, Now};
-use corelane_shard::{IoKind, Node, Protocol, StartError, SteeringInUse, SteeringMode};
+use corelane_shard::{IoKind, Layout, Node, Protocol, SheddingInUse, StartError, SteeringInUse, SteeringMode};
 use echo::{BOTH, Echo, echoes, hear, layout, peer, table};
 
 fn message(line: &str, call_id: &str) -> Vec<u8> {
@@ -273,5 +273,43 @@ fn with_one_shard_or_forward_the_kernel_is_not_asked() {
         assert_eq!(node.steering_in_use(), &expected);
         node.stop();
         node.join().expect("a clean end");
+    }
+}
+
+/// What an engine says of a source reaches the filter of its shard's sockets, at all listeners; where the kernel does not allow a filter, all
+/// goes on without.
+#[test]
+fn what_a_shard_sheds_does_not_reach_it() {
+    for io in BOTH {
+        let listeners = ["127.0.0.1:0", "127.0.0.1:0"];
+        let layout = Layout { shed_in_kernel: true, ..layout(1, &listeners, io) };
+        let node = Node::start_with(layout, |shard, _| move |_| Echo::new(shard)).expect("loopback");
+        let dropped = match node.shedding_in_use() {
+            SheddingInUse::Kernel => 2,
+            SheddingInUse::Shards { why } => {
+                assert!(why.as_ref().is_some_and(|why| why.contains("CAP_BPF")), "{why:?}");
+                0
+            }
+        };
+        let addresses = node.local_addresses().to_vec();
+        let peer = peer("127.0.0.1:0");
+        let ask = |address: &SocketAddr, line: &str| {
+            peer.send_to(line.as_bytes(), address).expect("loopback");
+        };
+        ask(&addresses[0], "INVITE before");
+        assert_eq!(hear(&peer), "0 INVITE before");
+        for address in &addresses {
+            ask(&addresses[0], "shed 0");
+            assert_eq!(hear(&peer), "0 shed 0");
+            ask(address, "INVITE now");
+            ask(address, "BYE now");
+            if dropped == 0 {
+                assert_eq!(hear(&peer), "0 INVITE now");
+            }
+            assert_eq!(hear(&peer), "0 BYE now");
+        }
+        node.stop();
+        let counters = node.join().expect("a clean end");
+        assert_eq!(counters[0].value(Counter::ShedInKernel), dropped);
     }
 }

@@ -42,6 +42,9 @@ fn serve(config: corelane_mediactl::config::Config) -> Result<ExitCode, Vec<Prob
     let (mut running, warnings) = prepared.start(&control).map_err(|problem| vec![problem])?;
     output::problems(&warnings);
     output::problems(running.steering_warning().as_slice());
+    if let Some(note) = running.shedding_note() {
+        let _ = writeln!(out, "{note}");
+    }
     let _ = running.write_ready(&mut out);
     let signal = loop {
         match control.next() {

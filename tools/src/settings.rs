@@ -115,6 +115,9 @@ pub(crate) struct SettingsArgs {
     /// Whether an expired session is ended with BYE both ways [default: true]
     #[arg(long, value_name = "BOOL")]
     bye_on_expiry: Option<bool>,
+    /// Whether the kernel may drop new calls of a provider that overloads a shard [default: true]
+    #[arg(long, value_name = "BOOL")]
+    shed_in_kernel: Option<bool>,
 }
 
 impl SettingsArgs {
@@ -165,6 +168,7 @@ impl SettingsArgs {
             media_reconcile_interval_s: from_flag(self.media_reconcile_interval_s, "--media-reconcile-interval-s"),
             media_orphan_age_s: from_flag(self.media_orphan_age_s, "--media-orphan-age-s"),
             bye_on_expiry: from_flag(self.bye_on_expiry, "--bye-on-expiry"),
+            shed_in_kernel: from_flag(self.shed_in_kernel, "--shed-in-kernel"),
         }
     }
 }

@@ -21,12 +21,17 @@
 //! decision costs the same for one provider as for sixty thousand. Rates are taken by the time of *arrival*: by the time of handling
 //! an overloaded shard lets no more in than it can, whatever the level, and one could not learn from it.
 //!
+//! **Thinned.** Most of what a provider above the level brings need not even arrive: [`Overload::passes`] says what share should
+//! (`thinning`). What is let in and what is refused of it still tell what the level lets in; only that *nothing* is refused says nothing while
+//! somebody is thinned.
+//!
 //! Never shed: anything but an INVITE that would open a call. Whoever asks [`Overload::admits`] for something else has a bug.
 
 use alloc::boxed::Box;
 use alloc::vec;
 use core::time::Duration;
 
+use super::thinning::Thinning;
 use crate::limits::OVERLOAD_BUCKETS;
 use crate::routing::ProviderSlot;
 use crate::time::Instant;
@@ -44,9 +49,18 @@ const QUIET_WINDOWS: u64 = 10;
 /// to be served while the queue of the others is worked off.
 const DRAIN_US: u64 = 100_000;
 /// How many calls a provider at the level may bring at once, whatever the level: arrivals are never even.
-const BURST_CALLS: u64 = 16;
+const BURST_CALLS: u64 = 8;
 /// Or so many microseconds' worth, where that is more.
 const BURST_US: u64 = 100_000;
+
+/// Parts into which the level's step is divided.
+const GAIN: u64 = 64;
+/// So many refusals cost what a call costs: three datagrams of fourteen.
+const REFUSALS_PER_CALL: u64 = 5;
+/// After so many windows without a standing queue the aim rises by so many parts in 32 a window.
+const EASY_MAX: u64 = 4;
+/// The level counts thousandths: with a thousand providers it may be below one call a second.
+const MILLI: u64 = 1_000;
 
 const MICROS_PER_SECOND: u64 = 1_000_000;
 const NANOS_PER_MICRO: u64 = 1000;
@@ -61,6 +75,8 @@ pub struct Overload {
     taken: u64,
     /// When each provider's next call is due at the level, nanoseconds. By slot; providers beyond the table share.
     due: Box<[u64]>,
+    /// What share of each provider's calls should arrive. `None`: nobody can keep any from arriving.
+    thinning: Option<Thinning>,
 }
 
 #[derive(Copy, Clone, Debug)]
@@ -75,7 +91,7 @@ enum Phase {
 
 const CALM: Phase = Phase::Calm { above_us: 0, providers: 0 };
 
-/// Rates are new calls a second.
+/// Rates are new calls a second; the level is in thousandths of that.
 #[derive(Copy, Clone, Debug)]
 struct Shedding {
     /// What each provider may bring.
@@ -92,26 +108,25 @@ struct Shedding {
     least_us: u64,
     /// That of the window before.
     before_us: u64,
+    /// Windows in a row without a standing queue, [`EASY_MAX`] at most.
+    easy: u64,
     /// New calls shed in this window.
     shed: u64,
-    /// Windows in a row without any.
+    /// Somebody who brought one in this window is thinned.
+    thinned: bool,
+    /// Windows in a row without either.
     quiet: u64,
-}
-
-impl Default for Overload {
-    fn default() -> Overload {
-        Overload::new()
-    }
 }
 
 impl Overload {
     /// Bytes that one shard's takes.
-    pub const BYTES: usize = OVERLOAD_BUCKETS * size_of::<u64>();
+    pub const BYTES: usize = OVERLOAD_BUCKETS * size_of::<u64>() + Thinning::BYTES;
 
-    /// Takes all memory that it will ever use.
+    /// Takes all memory that it will ever use. `thins`: somebody acts on [`Overload::passes`].
     #[must_use]
-    pub fn new() -> Overload {
-        Overload { phase: CALM, last: Instant::ZERO, taken: 0, due: vec![0; OVERLOAD_BUCKETS].into_boxed_slice() }
+    pub fn new(thins: bool) -> Overload {
+        let due = vec![0; OVERLOAD_BUCKETS].into_boxed_slice();
+        Overload { phase: CALM, last: Instant::ZERO, taken: 0, due, thinning: thins.then(Thinning::new) }
     }
 
     /// A datagram, of whatever kind, that came at `received_at` is handled `now`. To be called for each, before it is.
@@ -129,6 +144,9 @@ impl Overload {
                     let capacity = (self.taken * MICROS_PER_SECOND / *above_us).max(1);
                     self.phase = Phase::Shedding(Shedding::start(capacity, *providers, delay_us, now, received_at));
                     self.taken = 0;
+                    if let Some(thinning) = &mut self.thinning {
+                        thinning.begin(now);
+                    }
                 }
             }
             Phase::Shedding(shedding) => {
@@ -149,7 +167,8 @@ impl Overload {
     /// Whether this shard takes a provider's new call that came at `received_at`. `false`: answer 503 with Retry-After, statelessly.
     #[inline]
     pub fn admits(&mut self, provider: ProviderSlot, received_at: Instant) -> bool {
-        let due = &mut self.due[usize::from(provider.0) % OVERLOAD_BUCKETS];
+        let bucket = bucket(provider);
+        let due = &mut self.due[bucket];
         match &mut self.phase {
             Phase::Calm { above_us: 0, .. } => {}
             Phase::Calm { providers, .. } => {
@@ -158,16 +177,32 @@ impl Overload {
                 *providers += u64::from(at.saturating_sub(*due) > 2 * WINDOW_US * NANOS_PER_MICRO);
                 *due = (*due).max(at);
             }
-            Phase::Shedding(shedding) => match shedding.next(*due, received_at) {
-                Some(next) => *due = next,
-                None => {
+            Phase::Shedding(shedding) => {
+                *due = shedding.bounded(*due, received_at);
+                let next = shedding.next(*due, received_at);
+                if let Some(thinning) = &mut self.thinning {
+                    shedding.thinned |= thinning.note(bucket, next.is_none(), self.last, received_at);
+                }
+                let Some(next) = next else {
                     shedding.shed += 1;
                     return false;
-                }
-            },
+                };
+                *due = next;
+            }
         }
         self.taken += 1;
         true
+    }
+
+    /// What share of a provider's new calls should reach this shard for the next second, in 65,536ths; `None`: all, as always when nothing is
+    /// shed. To be said again with each of its new calls.
+    #[inline]
+    #[must_use]
+    pub fn passes(&self, provider: ProviderSlot) -> Option<u16> {
+        match &self.phase {
+            Phase::Calm { .. } => None,
+            Phase::Shedding(_) => self.thinning.as_ref()?.pass(bucket(provider)),
+        }
     }
 
     /// Whether new calls may be shed now.
@@ -177,19 +212,25 @@ impl Overload {
     }
 }
 
+fn bucket(provider: ProviderSlot) -> usize {
+    usize::from(provider.0) % OVERLOAD_BUCKETS
+}
+
 impl Shedding {
     fn start(capacity: u64, providers: u64, delay_us: u64, now: Instant, received_at: Instant) -> Shedding {
         let aim = draining(capacity, delay_us);
         Shedding {
             // Even shares at first: too low for some, but too high would make a long queue before it is known.
-            level: (aim / providers.max(1)).max(1),
+            level: (aim * MILLI / providers.max(1)).max(1),
             aim,
             capacity,
             ends: received_at.after(WINDOW),
             began: now,
             least_us: u64::MAX,
             before_us: delay_us,
+            easy: 0,
             shed: 0,
+            thinned: false,
             quiet: 0,
         }
     }
@@ -201,7 +242,9 @@ impl Shedding {
         let standing = least_us > TARGET_US;
         if standing {
             let worked_us = now.as_micros().saturating_sub(self.began.as_micros()).max(1);
-            let served = taken * MICROS_PER_SECOND / worked_us;
+            // Where a share of the calls is kept away, few will be refused from now on: what was refused was work for calls.
+            let spent = if self.thinned { taken + self.shed / REFUSALS_PER_CALL } else { taken };
+            let served = spent * MICROS_PER_SECOND / worked_us;
             if served > self.capacity {
                 self.capacity = (self.capacity + served).div_ceil(2);
             } else if least_us >= self.before_us {
@@ -210,31 +253,53 @@ impl Shedding {
                 self.capacity = served.max(self.capacity - self.capacity / 8).max(1);
             }
             self.aim = draining(self.capacity, least_us);
+            self.easy = 0;
         } else {
-            self.aim = (self.aim + self.aim / 32 + 1).max(self.capacity - self.capacity / 8);
+            // The longer there was no queue, the less is known of where one begins.
+            self.easy = (self.easy + 1).min(EASY_MAX);
+            self.aim = (self.aim + self.aim * self.easy / 32 + 1).max(self.capacity - self.capacity / 8);
         }
         let let_in = (taken * MICROS_PER_SECOND / WINDOW_US).max(1);
-        let fitting = if self.shed == 0 { self.aim } else { self.level.saturating_mul(self.aim) / let_in };
-        // Half of the way at most: one window's arrivals are chance. And nobody can bring more than all may together.
+        let all_came = self.shed == 0 && !self.thinned;
+        let all_fitted = all_came && let_in <= self.aim;
+        let fitting = if all_fitted { self.aim * MILLI } else { self.level.saturating_mul(self.aim) / let_in };
         let fitting = fitting.clamp(self.level / 4, self.level * 2);
-        self.level = (self.level + fitting).div_ceil(2).clamp(1, self.aim);
+        // Half of the way at most: one window's arrivals are chance. Less where a burst at the level takes longer than a window: what was let
+        // in then is still of the levels before. And nobody can bring more than all may together.
+        let gain = (self.level * WINDOW_US * GAIN / (BURST_CALLS * MICROS_PER_SECOND * MILLI)).clamp(GAIN / 16, GAIN);
+        let step = fitting.abs_diff(self.level) * gain / (2 * GAIN);
+        self.level = if fitting > self.level { self.level + step.max(1) } else { self.level - step };
+        self.level = self.level.clamp(1, self.aim * MILLI);
         // Windows without a datagram are quiet, too.
         let windows = 1 + received_at.as_micros().saturating_sub(self.ends.as_micros()) / WINDOW_US;
-        self.quiet = if self.shed == 0 && !standing { self.quiet + windows } else { 0 };
+        self.quiet = if all_came && !standing { self.quiet + windows } else { 0 };
         self.ends = received_at.after(WINDOW);
         self.began = now;
         self.before_us = least_us;
         self.least_us = u64::MAX;
         self.shed = 0;
+        self.thinned = false;
         self.quiet >= QUIET_WINDOWS
     }
 
     /// GCRA at the level, as in `rate`.
     fn next(&self, due: u64, received_at: Instant) -> Option<u64> {
         let at = received_at.as_micros().saturating_mul(NANOS_PER_MICRO);
-        let interval = (MICROS_PER_SECOND * NANOS_PER_MICRO).div_ceil(self.level);
-        let tolerance = (BURST_US * NANOS_PER_MICRO).max(BURST_CALLS * interval);
+        let (interval, tolerance) = self.terms();
         (due <= at.saturating_add(tolerance)).then(|| due.max(at) + interval)
+    }
+
+    /// When the next call is due at this level, where it was reckoned at a lower one: a provider does not wait out what was too strict.
+    fn bounded(&self, due: u64, received_at: Instant) -> u64 {
+        let at = received_at.as_micros().saturating_mul(NANOS_PER_MICRO);
+        let (interval, tolerance) = self.terms();
+        due.min(at.saturating_add(tolerance + interval))
+    }
+
+    /// Nanoseconds from call to call, and how far ahead of that calls may come.
+    fn terms(&self) -> (u64, u64) {
+        let interval = (MICROS_PER_SECOND * NANOS_PER_MICRO * MILLI).div_ceil(self.level);
+        (interval, (BURST_US * NANOS_PER_MICRO).max(BURST_CALLS * interval))
     }
 }
 
@@ -255,11 +320,16 @@ mod tests {
     struct Tally {
         offered: u64,
         taken: u64,
+        refused: u64,
     }
 
-    /// A shard that is one server with a queue: new calls, two messages in the dialog of each call taken, refusals.
+    /// A shard that is one server with a queue: new calls, two messages in the dialog of each call taken, refusals. In front of it
+    /// there may be a kernel that drops what the shares say.
     struct World {
         overload: Overload,
+        /// What the shares were, by provider: since when, and how much of 65,536. A share says nothing a second later. Empty: no kernel.
+        shares: Vec<Vec<(u64, u16)>>,
+        refusal_us: u64,
         seed: u64,
         now_us: u64,
         /// Longest wait of anything in the last run.
@@ -270,11 +340,28 @@ mod tests {
     const INVITE_US: u64 = 750;
     const IN_DIALOG_US: u64 = 125;
     const SHED_US: u64 = 30;
+    /// Three datagrams of fourteen.
+    const REFUSAL_US: u64 = 3 * 1000 / 14;
     const CAPACITY: u64 = 1_000_000 / (INVITE_US + 2 * IN_DIALOG_US);
 
     impl World {
         fn new(seed: u64) -> World {
-            World { overload: Overload::new(), seed, now_us: 1_000_000, longest_us: 0 }
+            let overload = Overload::new(false);
+            World { overload, shares: Vec::new(), refusal_us: SHED_US, seed, now_us: 1_000_000, longest_us: 0 }
+        }
+
+        /// A kernel keeps away what it is told to. What is refused all the same costs what was measured.
+        fn thinned(seed: u64) -> World {
+            let (overload, shares) = (Overload::new(true), std::vec![Vec::new(); 16]);
+            World { overload, shares, refusal_us: REFUSAL_US, ..World::new(seed) }
+        }
+
+        /// Whether the kernel drops a call of a provider that comes `at`.
+        fn drops(&mut self, provider: usize, at: u64) -> bool {
+            let Some(shares) = self.shares.get(provider) else { return false };
+            let share = shares.iter().rev().find(|(since, _)| *since <= at).copied();
+            let draw = self.draw(1 << 16) as u16;
+            share.is_some_and(|(since, pass)| at - since < 1_000_000 && draw > pass)
         }
 
         fn draw(&mut self, below: u64) -> u64 {
@@ -301,6 +388,12 @@ mod tests {
             queue.extend(arrivals.into_iter().map(std::cmp::Reverse));
             self.longest_us = 0;
             while let Some(std::cmp::Reverse((at, provider))) = queue.pop() {
+                if let Some(provider) = provider
+                    && self.drops(provider, at)
+                {
+                    tallies[provider].offered += 1;
+                    continue;
+                }
                 self.now_us = self.now_us.max(at);
                 self.longest_us = self.longest_us.max(self.now_us - at);
                 let now = Instant::from_micros(self.now_us);
@@ -310,13 +403,19 @@ mod tests {
                     continue;
                 };
                 tallies[provider].offered += 1;
-                if self.overload.admits(ProviderSlot(provider as u16), Instant::from_micros(at)) {
+                let slot = ProviderSlot(provider as u16);
+                let admitted = self.overload.admits(slot, Instant::from_micros(at));
+                if let Some(pass) = self.overload.passes(slot) {
+                    self.shares[provider].push((self.now_us, pass));
+                }
+                if admitted {
                     tallies[provider].taken += 1;
                     self.now_us += INVITE_US;
                     queue.push(std::cmp::Reverse((self.now_us + 50_000, None)));
                     queue.push(std::cmp::Reverse((self.now_us + 500_000, None)));
                 } else {
-                    self.now_us += SHED_US;
+                    tallies[provider].refused += 1;
+                    self.now_us += self.refusal_us;
                 }
             }
             tallies
@@ -334,7 +433,7 @@ mod tests {
 
     #[test]
     fn a_burst_alone_is_served() {
-        let mut overload = Overload::new();
+        let mut overload = Overload::new(true);
         // Ninety milliseconds of work arrive at once, every second: the last of them waited long, none was shed.
         for second in 1..60u64 {
             for call in 0..90 {
@@ -348,7 +447,7 @@ mod tests {
 
     #[test]
     fn a_stall_is_not_load() {
-        let mut overload = Overload::new();
+        let mut overload = Overload::new(true);
         let at = |micros: u64| Instant::from_micros(1_000_000 + micros);
         overload.observe(at(6_000), at(0));
         // The shard lost its core for a second; what came in between was all received late, and then the queue is empty.
@@ -370,6 +469,71 @@ mod tests {
         let possible = (60_000_000 - refusals_us) / (1_000_000 / CAPACITY);
         assert!(tally.taken * 10 >= possible * 9, "{} of {possible}", tally.taken);
         assert!(world.longest_us < 500_000, "waited {} us: SIP would have sent again", world.longest_us);
+    }
+
+    #[test]
+    fn thinned_three_times_the_capacity_leaves_nine_tenths_of_it_whatever_a_refusal_costs() {
+        for (seed, times) in [(11, 2), (12, 3), (13, 10)] {
+            let mut world = World::thinned(seed);
+            world.run(2, &[times * CAPACITY]);
+            let [tally] = world.run(60, &[times * CAPACITY])[..] else { panic!("one provider") };
+            assert!(tally.taken * 10 >= 60 * CAPACITY * 9, "{times} times: {tally:?}");
+            assert!(tally.refused * if times > 3 { 3 } else { 5 } < tally.taken, "{times} times: {tally:?}");
+            assert!(tally.refused * 20 > tally.taken, "peers are to hear that they are refused: {tally:?}");
+            assert!(world.longest_us < 500_000, "waited {} us: SIP would have sent again", world.longest_us);
+            world.run(5, &[CAPACITY / 2]);
+            assert_eq!(world.overload.passes(ProviderSlot(0)), None);
+            assert!(!world.overload.sheds());
+            let [tally] = world.run(20, &[CAPACITY / 2])[..] else { panic!("one provider") };
+            assert_eq!(tally.offered, tally.taken);
+        }
+    }
+
+    /// Nobody brings more than all together should, and all together bring three times that; a window sees few calls of each.
+    #[test]
+    fn many_small_providers_are_an_overload_too() {
+        for (count, thinned) in [(10, false), (30, false), (100, false), (10, true), (30, true), (100, true)] {
+            let mut world = if thinned { World::thinned(14) } else { World::new(14) };
+            world.shares = std::vec![Vec::new(); if thinned { count } else { 0 }];
+            let rates = std::vec![3 * CAPACITY / count as u64; count];
+            world.run(5, &rates);
+            let tallies = world.run(60, &rates);
+            let taken: u64 = tallies.iter().map(|tally| tally.taken).sum();
+            let refused: u64 = tallies.iter().map(|tally| tally.refused).sum();
+            let possible = 60 * CAPACITY - refused * world.refusal_us * CAPACITY / 1_000_000;
+            assert!(
+                taken * 10 >= possible * 9,
+                "{count} providers, {thinned}: {taken} of {possible}, {refused} refused"
+            );
+            assert!(taken <= 62 * CAPACITY, "{count} providers, {thinned}: {taken} make a queue without end");
+            assert!(tallies.iter().all(|tally| tally.taken * 2 > taken / count as u64), "{tallies:?}");
+        }
+    }
+
+    #[test]
+    fn thinned_who_stays_within_his_share_is_served_whatever_another_sends() {
+        for (seed, modest) in [(15, CAPACITY / 10), (16, CAPACITY / 4), (17, CAPACITY * 2 / 5)] {
+            let mut world = World::thinned(seed);
+            let [greedy, modest] = world.run(60, &[10 * CAPACITY / 2, modest])[..] else { panic!("two providers") };
+            assert!(modest.taken * 100 >= modest.offered * 99, "seed {seed}: {modest:?} beside {greedy:?}");
+            assert!(
+                (greedy.taken + modest.taken) * 10 >= 60 * CAPACITY * 9,
+                "seed {seed}: {modest:?} beside {greedy:?}"
+            );
+        }
+    }
+
+    /// Who was thinned and comes back to his share is whole within seconds, though another goes on.
+    #[test]
+    fn thinned_who_wants_less_gets_it_all() {
+        let mut world = World::thinned(18);
+        world.run(20, &[5 * CAPACITY, 5 * CAPACITY]);
+        for modest in [CAPACITY / 4, CAPACITY / 50] {
+            world.run(6, &[5 * CAPACITY, modest]);
+            let tallies = world.run(30, &[5 * CAPACITY, modest]);
+            assert!(tallies[1].taken * 100 >= tallies[1].offered * 99, "{tallies:?}");
+            world.run(20, &[5 * CAPACITY, 5 * CAPACITY]);
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::answer::Incoming;
 use super::hunt::{Final, NO_CIRCUIT};
 use super::records::ServerRef;
-use super::{Engine, Turn, millis};
+use super::{Effect, Engine, Turn, millis};
 use crate::admission::{Day, GatewayHold, ProviderHold, Refusal};
 use crate::call::hunt::Hunt;
 use crate::call::session::{Decision, Session};
@@ -42,7 +42,11 @@ impl Engine {
         let Some(provider) = turn.image.provider(recognised.provider) else {
             return self.answer_stateless(turn, incoming, 403, b"");
         };
-        if !self.overload.admits(recognised.provider, turn.received_at) {
+        let admitted = self.overload.admits(recognised.provider, turn.received_at);
+        if let Some(pass) = self.overload.passes(recognised.provider) {
+            turn.effects.push(Effect::Shed { source: incoming.flow.peer.ip, pass });
+        }
+        if !admitted {
             self.counters.count(Counter::Shed);
             let lines = self.retry_after();
             return self.answer_stateless(turn, incoming, 503, &lines);

@@ -67,11 +67,13 @@ pub struct Policy {
     pub remap_503: bool,
     /// An expired session is ended with BYE both ways (exception to RFC 4028 §8.3).
     pub bye_on_expiry: bool,
+    /// While calls are shed, whoever owns the sockets is asked to drop a share of them unanswered ([`Effect::Shed`](crate::Effect::Shed)).
+    pub shed_in_kernel: bool,
 }
 
 impl Default for Policy {
     fn default() -> Policy {
-        Policy { hunt_after_ringing: true, remap_503: true, bye_on_expiry: true }
+        Policy { hunt_after_ringing: true, remap_503: true, bye_on_expiry: true, shed_in_kernel: true }
     }
 }
 

@@ -4,12 +4,12 @@
 use std::time::Duration;
 
 use corelane_core::call::EndReason;
-use corelane_core::engine::{Budget, Timers};
+use corelane_core::engine::{Budget, Policy, Timers};
 use corelane_core::routing::build::{Builder, ImageBytes};
 use corelane_core::routing::layout::{GatewayRecord, ProviderRecord};
 use corelane_core::{Counter, Flow, Input, Instant, ListenerIndex, Settings, Transport};
 
-use super::world::{CALLER, World, endpoint, invite, ladder, response, settings};
+use super::world::{CALLER, STRANGER, World, endpoint, invite, ladder, response, settings};
 
 const FIRST: &str = "198.51.100.1:5060";
 const SECOND: &str = "198.51.100.2:5060";
@@ -149,11 +149,19 @@ fn daily_limits_reset_at_midnight() {
     world.settle();
 }
 
-/// Overload: what waited too long for too long is shed without state, new calls only.
+/// Overload: what waited too long for too long is shed without state, new calls only. Whoever owns the socket is told what should not even
+/// arrive, with each new call of that source, and never otherwise.
 #[test]
 fn overload_sheds_new_calls_and_nothing_else() {
+    for shed_in_kernel in [false, true] {
+        overload(shed_in_kernel);
+    }
+}
+
+fn overload(shed_in_kernel: bool) {
     let timers = Timers::default();
-    let roomy = Settings { budget: Budget::for_shard(1_000, 100, 1, &timers), ..settings() };
+    let policy = Policy { shed_in_kernel, ..Policy::default() };
+    let roomy = Settings { budget: Budget::for_shard(1_000, 100, 1, &timers), policy, ..settings() };
     let mut world = World::with(roomy).with_routing(image(|_| {}, |_| {}));
     let call = invite("4930123456", "running");
     let forwarded = world.deliver(CALLER, &call.text())[1].clone();
@@ -172,8 +180,15 @@ fn overload_sheds_new_calls_and_nothing_else() {
         }
     }
     assert!(shed > 0);
+    let told = world.shares.len() as u64;
+    assert_eq!(told > 0, shed_in_kernel);
+    assert!(world.shares.iter().all(|(source, _)| *source == endpoint(CALLER).ip));
+    assert!(world.shares.windows(2).all(|pair| pair[1].1 <= pair[0].1), "nearly all is refused, so the share falls");
+    let refused = world.deliver(STRANGER, &invite("4930123456", "stranger").text());
+    assert!(refused.is_empty(), "nobody's provider");
     assert_eq!(world.count(Counter::Shed), shed);
     let cancelled = ladder(&world.deliver(CALLER, &call.hop("CANCEL").text()));
     assert_eq!(cancelled, [format!("{CALLER} 200"), format!("{FIRST} CANCEL")]);
+    assert_eq!(world.shares.len() as u64, told, "said with new calls only");
     world.settle();
 }

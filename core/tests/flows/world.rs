@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -73,6 +74,8 @@ pub(crate) struct World {
     /// Buffers that the network has not taken yet: released only at [`World::settle`].
     unreleased: Vec<corelane_core::BufferRef>,
     caps: Arc<Caps>,
+    /// What share of whose new calls was to reach the engine.
+    pub(crate) shares: Vec<(IpAddr, u16)>,
     /// The records of the calls that ended.
     pub(crate) records: Vec<CallRecord>,
     /// The control core, as far as media nodes go: `None` answers nobody.
@@ -124,6 +127,7 @@ impl World {
             now,
             unreleased: Vec::new(),
             caps,
+            shares: Vec::new(),
             records: Vec::new(),
             node: None,
             wishes: VecDeque::new(),
@@ -165,6 +169,9 @@ impl World {
     fn accept(&mut self, effect: Effect) -> Option<Sent> {
         if let Effect::Ended(record) = effect {
             self.records.push(record);
+        }
+        if let Effect::Shed { source, pass } = effect {
+            self.shares.push((source, pass));
         }
         if let Effect::Media { buffer } = effect {
             let wish = super::media::node::Wish::read(self.engine.buffer(buffer));

@@ -99,6 +99,7 @@ const KEYS: &[Key] = &[
         name: "hunt_after_ringing",
         read: |given, entry| entry.switch().map(|value| given.hunt_after_ringing = Some(value)),
     },
+    Key { name: "shed_in_kernel", read: |given, entry| entry.switch().map(|value| given.shed_in_kernel = Some(value)) },
     Key { name: "remap_503", read: |given, entry| entry.switch().map(|value| given.remap_503 = Some(value)) },
     Key {
         name: "media_deadline_ms",
@@ -277,7 +278,7 @@ mod tests {
                     steering = 'forward'\nio = 'ring'\nunknown_source = 'forbid'\nt1_ms = 50\nt2_ms = 400\nt4_ms = 500\n\
                     ring_timeout_ms = 3000\nnoack_timeout_ms = 1000\ndefault_timeout_s = 60\nfr_timer_ms = 1000\n\
                     progress_timeout_ms = 2000\ninvite_timeout_ms = 3000\nearly_timeout_ms = 4000\nhunt_after_ringing = false\n\
-                    remap_503 = false\nbye_on_expiry = false\nsession_expires_s = 600\nmin_se_s = 120\nmedia_deadline_ms = 500\nmedia_sockets = 2\n\
+                    remap_503 = false\nshed_in_kernel = false\nbye_on_expiry = false\nsession_expires_s = 600\nmin_se_s = 120\nmedia_deadline_ms = 500\nmedia_sockets = 2\n\
                     media_reconcile_interval_s = 5\nmedia_orphan_age_s = 10\n";
         assert_eq!(problems_of(text), [""; 0]);
         let (given, _) = parse(Path::new("etc/a.toml"), text);

@@ -85,6 +85,7 @@ pub struct Given {
     pub media_reconcile_interval_s: Option<Sourced<u64>>,
     pub media_orphan_age_s: Option<Sourced<u64>>,
     pub bye_on_expiry: Option<Sourced<bool>>,
+    pub shed_in_kernel: Option<Sourced<bool>>,
 }
 
 impl Given {
@@ -125,6 +126,7 @@ impl Given {
             media_reconcile_interval_s: self.media_reconcile_interval_s.or(under.media_reconcile_interval_s),
             media_orphan_age_s: self.media_orphan_age_s.or(under.media_orphan_age_s),
             bye_on_expiry: self.bye_on_expiry.or(under.bye_on_expiry),
+            shed_in_kernel: self.shed_in_kernel.or(under.shed_in_kernel),
         }
     }
 
@@ -175,6 +177,7 @@ impl Given {
             hunt_after_ringing: switch(&self.hunt_after_ringing, defaults.hunt_after_ringing),
             remap_503: switch(&self.remap_503, defaults.remap_503),
             bye_on_expiry: switch(&self.bye_on_expiry, defaults.bye_on_expiry),
+            shed_in_kernel: switch(&self.shed_in_kernel, defaults.shed_in_kernel),
         }
     }
 
@@ -271,7 +274,7 @@ pub struct Config {
     pub unknown_source: Sourced<UnknownSource>,
     /// Timer values.
     pub timers: Timers,
-    /// What a failed gateway and an expired session mean.
+    /// What a failed gateway, an expired session and an overload mean.
     pub policy: Policy,
     /// How media nodes are asked.
     pub media: Media,

@@ -132,6 +132,7 @@ impl Plan {
                 hunt_after_ringing: random.chance(700),
                 remap_503: random.chance(700),
                 bye_on_expiry: random.chance(700),
+                shed_in_kernel: true,
             },
             swap_every: draw_every(random),
             step_every: draw_every(random),

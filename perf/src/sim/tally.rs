@@ -37,6 +37,9 @@ pub(super) struct Tally {
     pub(super) records: u64,
     pub(super) refused_for_room: u64,
     pub(super) handed_over: u64,
+    /// Shares that a shard that sheds asked for, and what was dropped for it.
+    pub(super) shares: u64,
+    pub(super) shed: u64,
 }
 
 impl AddAssign<&Tally> for Tally {
@@ -69,6 +72,8 @@ impl AddAssign<&Tally> for Tally {
         self.records += other.records;
         self.refused_for_room += other.refused_for_room;
         self.handed_over += other.handed_over;
+        self.shares += other.shares;
+        self.shed += other.shed;
     }
 }
 
@@ -90,7 +95,11 @@ impl fmt::Display for Tally {
             "media        {} wishes, {} of them at default_timeout, {} lies, {} freezes, {} nodes lost, {} messages relayed",
             self.wishes, self.queries, self.lies, self.freezes, self.nodes_lost, self.relayed
         )?;
-        writeln!(out, "datagrams    {}, {} lost, {} handed over", self.datagrams, self.lost, self.handed_over)?;
+        writeln!(
+            out,
+            "datagrams    {}, {} lost, {} handed over, {} shed before the socket by {} shares",
+            self.datagrams, self.lost, self.handed_over, self.shed, self.shares
+        )?;
         writeln!(
             out,
             "faults       {} crashes, {} vanished, {} unreachable, {} mutilated, {} noise, {} images, {} commands, {} times full",

@@ -60,6 +60,10 @@ impl World<'_> {
             (None, Some(owner)) if !self.random.chance(self.plan.misrouted_permille) => owner,
             _ => self.random.below(shards) as u8,
         };
+        if forwarded.is_none() && self.sheds(shard.into(), from, listener, &packet.bytes) {
+            self.tally.shed += 1;
+            return self.network.recycle(packet);
+        }
         self.cause = self.cause_of(&packet.bytes);
         if owner.is_none_or(|owner| owner == shard)
             && let Some(message) = Message::scan(&packet.bytes)
@@ -96,6 +100,26 @@ impl World<'_> {
             self.watch_progress(from, status, &message);
         }
         self.network.recycle(packet);
+    }
+
+    /// Whether the kernel drops what comes to a shard that sheds: a share of the INVITEs of a source, and nothing that has two tags.
+    fn sheds(&mut self, shard: usize, from: Party, listener: u8, bytes: &[u8]) -> bool {
+        let Some((pass, until)) = self.shares.get(&(shard, flow(from, listener).peer.ip)).copied() else {
+            return false;
+        };
+        let tags = bytes.windows(3).filter(|letters| letters.eq_ignore_ascii_case(b"tag")).count();
+        let dropped = until > self.now_us
+            && bytes.starts_with(b"INVITE ")
+            && tags < 2
+            && self.random.below(1 << 16) > pass.into();
+        let in_dialog = || {
+            Message::scan(bytes)
+                .is_some_and(|message| message.has_to_tag() && memchr::memmem::find(message.from, b";tag=").is_some())
+        };
+        if dropped && in_dialog() {
+            self.break_promise("a request inside a dialog was shed", self.last_call);
+        }
+        dropped
     }
 
     /// Whose request a datagram is, where an endpoint of the world sent it.

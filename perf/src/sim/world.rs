@@ -12,6 +12,7 @@
 //! ```
 
 use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -103,6 +104,8 @@ pub(super) struct World<'i> {
     pub(super) numbers: HashMap<u64, u32>,
     /// Calls that have ended: hash and pass.
     pub(super) settled: HashSet<(u64, u32)>,
+    /// What share of a source's new calls reaches a shard, in 65,536ths, and until when; what the kernel would be told.
+    pub(super) shares: HashMap<(usize, IpAddr), (u16, u64)>,
     audit_at: u64,
     /// The last call began at this time.
     loaded_at: Option<u64>,
@@ -171,6 +174,7 @@ impl<'i> World<'i> {
             fault: None,
             numbers: HashMap::new(),
             settled: HashSet::new(),
+            shares: HashMap::new(),
             audit_at: 0,
             loaded_at: None,
             bytes: Vec::new(),
@@ -388,6 +392,10 @@ impl<'i> World<'i> {
                 Effect::Media { buffer } => self.wish(shard, buffer),
                 Effect::Ended(record) => self.settle_call(shard, &record),
                 Effect::Forward { shard } => handed_over = Some(shard.0),
+                Effect::Shed { source, pass } => {
+                    self.shares.insert((shard, source), (pass, self.now_us + SECOND));
+                    self.tally.shares += 1;
+                }
             }
         }
         self.audit_ledger(shard);

@@ -160,6 +160,10 @@ impl Io for Mmsg {
         Ok(refused)
     }
 
+    fn sockets(&self) -> &[OwnedFd] {
+        &self.sockets
+    }
+
     fn park(&mut self, timeout: Duration) -> io::Result<()> {
         if (self.ready | self.failing) != 0 {
             return Ok(());

@@ -15,6 +15,7 @@ pub(crate) mod mmsg;
 pub(crate) mod ring;
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use corelane_core::limits::EFFECTS_MAX;
@@ -63,6 +64,8 @@ pub(crate) trait Io {
     fn fault(&mut self) -> Option<Fault>;
     /// Sends `message(0 … count − 1)`, in order for each flow, and says how many the kernel refused.
     fn send<'b>(&mut self, count: usize, message: impl Fn(usize) -> (Flow, &'b [u8])) -> io::Result<usize>;
+    /// The sockets, by listener.
+    fn sockets(&self) -> &[OwnedFd];
     /// Waits for a datagram, an error, a wake-up or the timeout.
     fn park(&mut self, timeout: Duration) -> io::Result<()>;
 }

@@ -125,6 +125,10 @@ impl Io for Uring {
         Ok(lost)
     }
 
+    fn sockets(&self) -> &[OwnedFd] {
+        &self.sockets
+    }
+
     fn park(&mut self, timeout: Duration) -> io::Result<()> {
         self.ring.wait(if self.failing == 0 { timeout } else { Duration::ZERO })
     }

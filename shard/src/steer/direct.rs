@@ -39,12 +39,12 @@
 use corelane_core::limits::MESSAGE_SIZE_MAX;
 use corelane_core::steering::LINES_MAX;
 
-use super::assembler::Register::{R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, R10};
-use super::assembler::{Assembler, Condition, Label, Register, Width};
 use super::program::{
     AT_LIMIT, BLANK, CALL_ID_CASE, CONTEXT, CR_LF, DATA_END, EACH, HIGH_BIT, LINE_FEEDS, LOW_BITS, UDP_HEADER, ZERO,
     count_bytes,
 };
+use crate::assembler::Register::{R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, R10};
+use crate::assembler::{Assembler, Condition, Label, Register, Width};
 
 /// Offsets in `struct sk_reuseport_md`: the linear part of the packet, from the UDP header on.
 const CONTEXT_DATA: i16 = 0;

@@ -20,7 +20,6 @@
 //!
 //! Where the kernel does not allow it, shards forward to each other by the same [`Steering`].
 
-mod assembler;
 mod direct;
 mod error;
 mod program;
@@ -29,8 +28,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use corelane_core::steering::{SLOTS, Steering};
 
-use crate::sys::bpf::{self, Map, MapKind};
-use assembler::Program;
+use crate::assembler::Program;
+use crate::sys::bpf::{self, Map, MapKind, ProgramKind};
 pub use bpf::ProgramInfo;
 pub use error::{SteerError, Step};
 use program::{Maps, SCRATCH_SIZE, TABLE_SIZE};
@@ -99,14 +98,14 @@ pub fn detach(groups: &[Vec<BorrowedFd<'_>>]) {
 }
 
 fn load(program: &Program, step: Step) -> Result<OwnedFd, SteerError> {
-    bpf::load_program(program.words(), "steer", &mut []).map_err(|error| {
+    bpf::load_program(ProgramKind::SkReuseport, program.words(), "steer", &mut []).map_err(|error| {
         let error = SteerError::new(step, error);
         if error.errno() == libc::EPERM {
             return error;
         }
         // Again, for the log alone: the verifier writes hundreds of lines, so not at every start.
         let mut log = vec![0; VERIFIER_LOG_SIZE];
-        let _ = bpf::load_program(program.words(), "steer", &mut log);
+        let _ = bpf::load_program(ProgramKind::SkReuseport, program.words(), "steer", &mut log);
         error.with_log(&log)
     })
 }

@@ -60,9 +60,9 @@ use corelane_core::limits::MESSAGE_SIZE_MAX;
 use corelane_core::siphash::{Hasher, Key};
 use corelane_core::steering::{LINES_MAX, SLOTS};
 
-use super::assembler::Register::{R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, R10};
-use super::assembler::{Assembler, Condition, Helper, Label, Program, Register, Width};
 use super::direct;
+use crate::assembler::Register::{R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, R10};
+use crate::assembler::{Assembler, Condition, Helper, Label, Program, Register, Width};
 
 /// Where the value lies that the hash reads.
 #[derive(Copy, Clone, PartialEq, Eq)]

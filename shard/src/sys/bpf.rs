@@ -1,14 +1,19 @@
-//! `bpf(2)` and the two socket options of `SO_REUSEPORT` steering: the only calls to the kernel that steering needs.
+//! `bpf(2)`, and the socket options that attach programs: the only calls to the kernel that steering and shedding need.
 //!
 //! Each function fills the part of the kernel's `union bpf_attr` that its command reads, and passes that part's size; the kernel
 //! takes the rest as zero. So one binary serves kernels with larger and smaller unions.
 //!
-//! Errors are plain [`io::Error`]s with the kernel's errno; [`steer`](crate::steer) says which step failed and what to do.
+//! Errors are plain [`io::Error`]s with the kernel's errno; [`steer`](crate::steer) and [`shed`](crate::shed) say which step failed and what
+//! to do.
 
 use std::ffi::CStr;
+use std::fmt;
 use std::io;
 use std::mem::{size_of, size_of_val};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::atomic::AtomicU64;
+
+use memmap2::{MmapOptions, MmapRaw};
 
 /// One instruction word as the kernel reads it (`struct bpf_insn`).
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -30,7 +35,7 @@ const _: () = assert!(
     "the program compares bytes in little-endian words, and so does program_info"
 );
 
-/// Kinds of map that steering uses (`enum bpf_map_type`).
+/// Kinds of map in use (`enum bpf_map_type`).
 #[derive(Copy, Clone, Debug)]
 #[repr(u32)]
 pub(crate) enum MapKind {
@@ -50,7 +55,16 @@ enum Command {
     EnableStats = 32,
 }
 
-const PROGRAM_TYPE_SK_REUSEPORT: u32 = 21;
+/// Kinds of program in use (`enum bpf_prog_type`).
+#[derive(Copy, Clone, Debug)]
+#[repr(u32)]
+pub(crate) enum ProgramKind {
+    SocketFilter = 1,
+    SkReuseport = 21,
+}
+
+/// `BPF_F_MMAPABLE`: the process may map an array's values (Linux 5.5).
+const MAPPABLE: u32 = 1 << 10;
 /// `SO_ATTACH_REUSEPORT_EBPF` and `SO_DETACH_REUSEPORT_BPF` of `asm-generic/socket.h`; the libc crate names them for Android only.
 const SO_ATTACH_REUSEPORT_EBPF: i32 = 52;
 const SO_DETACH_REUSEPORT_BPF: i32 = 68;
@@ -165,8 +179,18 @@ pub(crate) struct Map {
 impl Map {
     /// Creates a map of `entries` values. `text` names it in the kernel's lists (15 bytes at most).
     pub(crate) fn create(kind: MapKind, text: &str, value_size: usize, entries: usize) -> io::Result<Map> {
+        Map::create_with(kind, 0, text, value_size, entries)
+    }
+
+    /// Creates an array of one value of `words` 64-bit words that this process shares with programs by [`Map::share`].
+    pub(crate) fn create_shared(text: &str, words: usize) -> io::Result<Map> {
+        Map::create_with(MapKind::Array, MAPPABLE, text, words * size_of::<AtomicU64>(), 1)
+    }
+
+    fn create_with(kind: MapKind, flags: u32, text: &str, value_size: usize, entries: usize) -> io::Result<Map> {
         let mut attributes = MapCreate {
             kind: kind as u32,
+            flags,
             key_size: 4,
             value_size: value_size as u32,
             entries_max: entries as u32,
@@ -202,16 +226,44 @@ impl Map {
         unsafe { bpf(Command::MapUpdate, &mut attributes).map(|_| ()) }
     }
 
+    /// Maps the value of an array made by [`Map::create_shared`]. The memory lives as long as the mapping, whatever becomes of the map.
+    pub(crate) fn share(&self) -> io::Result<SharedWords> {
+        let words = self.value_size / size_of::<AtomicU64>();
+        let map = MmapOptions::new().len(self.value_size).map_raw(self.fd.as_raw_fd())?;
+        Ok(SharedWords { map, words })
+    }
+
     /// Puts a bound socket into a place of a socket array.
     pub(crate) fn update_socket(&self, place: u32, socket: BorrowedFd<'_>) -> io::Result<()> {
         self.update(place, &u64::from(socket.as_raw_fd() as u32).to_ne_bytes())
     }
 }
 
-/// Loads an `SK_REUSEPORT` program. A `log` that is not empty receives the verifier's words, closed by a NUL.
-pub(crate) fn load_program(words: &[Word], text: &str, log: &mut [u8]) -> io::Result<OwnedFd> {
+/// 64-bit words that this process and programs in the kernel read and write.
+pub(crate) struct SharedWords {
+    map: MmapRaw,
+    words: usize,
+}
+
+impl SharedWords {
+    pub(crate) fn words(&self) -> &[AtomicU64] {
+        let start = self.map.as_mut_ptr().cast::<AtomicU64>();
+        // SAFETY: the mapping is page-aligned, is that many words long, and lives as long as `self`. Nobody forms another kind of
+        // reference into it, and programs reach it by aligned 64-bit accesses only, so that all accesses are atomic.
+        unsafe { std::slice::from_raw_parts(start, self.words) }
+    }
+}
+
+impl fmt::Debug for SharedWords {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "SharedWords({})", self.words)
+    }
+}
+
+/// Loads a program. A `log` that is not empty receives the verifier's words, closed by a NUL.
+pub(crate) fn load_program(kind: ProgramKind, words: &[Word], text: &str, log: &mut [u8]) -> io::Result<OwnedFd> {
     let mut attributes = ProgramLoad {
-        kind: PROGRAM_TYPE_SK_REUSEPORT,
+        kind: kind as u32,
         word_count: words.len() as u32,
         words: words.as_ptr() as u64,
         license: LICENSE.as_ptr() as u64,
@@ -277,4 +329,24 @@ pub(crate) fn attach_to_group(socket: BorrowedFd<'_>, program: BorrowedFd<'_>) -
 /// Leaves the choice for the group of `socket` to the kernel's own hash again.
 pub(crate) fn detach_from_group(socket: BorrowedFd<'_>) -> io::Result<()> {
     set_option(socket, SO_DETACH_REUSEPORT_BPF, 0)
+}
+
+/// Makes `program` look at each datagram that a socket is about to take.
+pub(crate) fn attach_filter(socket: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
+    set_option(socket, libc::SO_ATTACH_BPF, program.as_raw_fd())
+}
+
+/// Lets a socket take everything again.
+pub(crate) fn detach_filter(socket: BorrowedFd<'_>) -> io::Result<()> {
+    set_option(socket, libc::SO_DETACH_FILTER, 0)
+}
+
+/// The kernel's monotonic clock, in ns: what [`Helper::MonotonicNanos`](crate::assembler::Helper) tells a program. Time namespaces move
+/// only ours.
+pub(crate) fn monotonic_ns() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the kernel writes one `timespec`, which outlives the call.
+    let result = unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    assert_eq!(result, 0, "every Linux has this clock");
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }

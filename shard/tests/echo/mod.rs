@@ -29,6 +29,7 @@ pub const BOTH: [IoKind; 2] = [IoKind::Mmsg, IoKind::Ring];
 /// - `many <n>`: answers n times
 /// - `ask <n>`: asks for media n times; answers each reply with its outcome, exchange, node and SDP
 /// - `end <n>`: a call ended whose duration is n microseconds
+/// - `shed <pass>`: of this source's new calls so many in 65,536 are to pass from now on
 /// - `hear`: from now on it reports commands to whoever asked
 pub struct Echo {
     shard: ShardIndex,
@@ -117,6 +118,11 @@ impl Protocol for Echo {
                     Some(("ask", count)) => {
                         self.asker = Some(flow);
                         (0..count.parse().expect("a count")).for_each(|exchange| self.ask(exchange, effects));
+                    }
+                    Some(("shed", pass)) => {
+                        let pass = pass.parse().expect("a share");
+                        effects.push(Effect::Shed { source: flow.peer.ip, pass });
+                        self.send(flow, line, effects);
                     }
                     Some(("end", number)) => effects.push(Effect::Ended(ended(number.parse().expect("a number")))),
                     _ if text == "hear" => {
@@ -215,6 +221,7 @@ pub fn layout(shards: usize, listeners: &[&str], io: IoKind) -> Layout {
         table: table(shards),
         steering: SteeringMode::Forward,
         io,
+        shed_in_kernel: false,
         journals: Vec::new(),
     }
 }

@@ -1,6 +1,6 @@
 //! A small assembler for eBPF: instruction words with labels, and a listing for people.
 //!
-//! It knows the instructions that steering uses and no more: no object files, no type information, no compiler. A method is one
+//! It knows the instructions that the programs here use (`steer/`, `shed/`) and no more: no object files, no type information, no compiler. A method is one
 //! instruction and reads like it: `subtract(R1, R2)` is `r1 -= r2`. Jumps name a [`Label`]; [`Assembler::finish`] fills in
 //! the distances.
 //!
@@ -21,7 +21,7 @@ use crate::sys::bpf::Word;
 /// the 512-byte stack.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 #[repr(u8)]
-pub(super) enum Register {
+pub(crate) enum Register {
     R0,
     R1,
     R2,
@@ -37,7 +37,7 @@ pub(super) enum Register {
 
 /// The second operand: a register, or a 32-bit constant that is extended by its sign.
 #[derive(Copy, Clone, Debug)]
-pub(super) enum Operand {
+pub(crate) enum Operand {
     Register(Register),
     Constant(i32),
 }
@@ -60,7 +60,7 @@ enum Arithmetic {
 /// Conditions of a jump, unsigned.
 #[derive(Copy, Clone, Debug)]
 #[repr(u8)]
-pub(super) enum Condition {
+pub(crate) enum Condition {
     Equal = 0x10,
     Above = 0x20,
     AtLeast = 0x30,
@@ -71,7 +71,7 @@ pub(super) enum Condition {
 /// How much a memory access moves.
 #[derive(Copy, Clone, Debug)]
 #[repr(u8)]
-pub(super) enum Width {
+pub(crate) enum Width {
     Word4 = 0x00,
     Byte1 = 0x10,
     Double8 = 0x18,
@@ -80,15 +80,17 @@ pub(super) enum Width {
 /// Kernel functions.
 #[derive(Copy, Clone, Debug)]
 #[repr(i32)]
-pub(super) enum Helper {
+pub(crate) enum Helper {
     MapLookup = 1,
+    MonotonicNanos = 5,
     LoadBytes = 26,
+    LoadBytesRelative = 68,
     SelectSocket = 82,
 }
 
 /// A place in the program.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub(super) struct Label(usize);
+pub(crate) struct Label(usize);
 
 struct LabelState {
     name: &'static str,
@@ -97,7 +99,7 @@ struct LabelState {
 
 /// The program so far.
 #[derive(Default)]
-pub(super) struct Assembler {
+pub(crate) struct Assembler {
     words: Vec<Word>,
     labels: Vec<LabelState>,
     /// Word index of a jump and its label.
@@ -107,7 +109,7 @@ pub(super) struct Assembler {
 }
 
 /// A finished program. Its words may hold a key, so it shows itself as the listing, which never does.
-pub(super) struct Program {
+pub(crate) struct Program {
     words: Vec<Word>,
     listing: Vec<(Option<usize>, String)>,
 }
@@ -115,6 +117,8 @@ pub(super) struct Program {
 const CLASS_LOAD_CONSTANT: u8 = 0x18;
 const CLASS_LOAD: u8 = 0x61;
 const CLASS_STORE: u8 = 0x63;
+/// A 64-bit addition to memory that no other processor sees half done: class store, mode atomic, width 8, operation add (immediate 0).
+const ATOMIC_ADD: u8 = 0xdb;
 const CLASS_JUMP: u8 = 0x05;
 const CLASS_ARITHMETIC: u8 = 0x07;
 const FROM_REGISTER: u8 = 0x08;
@@ -147,7 +151,7 @@ impl Operand {
 
 macro_rules! arithmetic {
     ($($method:ident $operation:ident $sign:literal;)*) => {
-        $(pub(super) fn $method(&mut self, to: Register, operand: impl Into<Operand>) {
+        $(pub(crate) fn $method(&mut self, to: Register, operand: impl Into<Operand>) {
             let operand = operand.into();
             let (from_register, register, constant) = operand.parts();
             let code = CLASS_ARITHMETIC | from_register | Arithmetic::$operation as u8;
@@ -184,12 +188,12 @@ impl Assembler {
     }
 
     /// `to` = all bits turned.
-    pub(super) fn not(&mut self, to: Register) {
+    pub(crate) fn not(&mut self, to: Register) {
         self.xor(to, -1);
     }
 
     /// `to` = `to` rotated left; the machine has no such instruction. `spare` is lost.
-    pub(super) fn rotate_left(&mut self, to: Register, bits: i32, spare: Register) {
+    pub(crate) fn rotate_left(&mut self, to: Register, bits: i32, spare: Register) {
         self.copy(spare, to);
         self.shift_left(spare, bits);
         self.shift_right(to, 64 - bits);
@@ -197,40 +201,46 @@ impl Assembler {
     }
 
     /// `to` = `base` + `offset`.
-    pub(super) fn address(&mut self, to: Register, base: Register, offset: Register) {
+    pub(crate) fn address(&mut self, to: Register, base: Register, offset: Register) {
         self.copy(to, base);
         self.add(to, offset);
     }
 
     /// `to` = memory at `base + offset`, extended by zeros.
-    pub(super) fn load(&mut self, width: Width, to: Register, base: Register, offset: i16) {
+    pub(crate) fn load(&mut self, width: Width, to: Register, base: Register, offset: i16) {
         let text = format!("{to} = {width}[{base} {offset:+}]");
         self.emit(CLASS_LOAD | width as u8, Some(to), Some(base), offset, 0, text);
     }
 
     /// Memory at `base + offset` = `from`.
-    pub(super) fn store(&mut self, width: Width, base: Register, offset: i16, from: Register) {
+    pub(crate) fn store(&mut self, width: Width, base: Register, offset: i16, from: Register) {
         let text = format!("{width}[{base} {offset:+}] = {from}");
         self.emit(CLASS_STORE | width as u8, Some(base), Some(from), offset, 0, text);
     }
 
+    /// Memory at `base + offset` += `amount`, atomically, 8 bytes.
+    pub(crate) fn atomic_add(&mut self, base: Register, offset: i16, amount: Register) {
+        let text = format!("atomic u64[{base} {offset:+}] += {amount}");
+        self.emit(ATOMIC_ADD, Some(base), Some(amount), offset, 0, text);
+    }
+
     /// `to` = a 64-bit constant.
-    pub(super) fn constant(&mut self, to: Register, constant: u64) {
+    pub(crate) fn constant(&mut self, to: Register, constant: u64) {
         self.wide(to, 0, constant, format!("{to} = {constant:#018x}"));
     }
 
     /// `to` = a 64-bit constant that the listing must not show.
-    pub(super) fn secret(&mut self, to: Register, constant: u64) {
+    pub(crate) fn secret(&mut self, to: Register, constant: u64) {
         self.wide(to, 0, constant, format!("{to} = <secret>"));
     }
 
     /// `to` = a map, as helpers take it.
-    pub(super) fn map(&mut self, to: Register, map: BorrowedFd<'_>, name: &str) {
+    pub(crate) fn map(&mut self, to: Register, map: BorrowedFd<'_>, name: &str) {
         self.wide(to, CONSTANT_IS_MAP, map.as_raw_fd() as u64, format!("{to} = map {name}"));
     }
 
     /// `to` = the address of the first value of an array map.
-    pub(super) fn map_value(&mut self, to: Register, map: BorrowedFd<'_>, name: &str) {
+    pub(crate) fn map_value(&mut self, to: Register, map: BorrowedFd<'_>, name: &str) {
         self.wide(to, CONSTANT_IS_MAP_VALUE, map.as_raw_fd() as u64, format!("{to} = &{name}[0]"));
     }
 
@@ -241,13 +251,13 @@ impl Assembler {
     }
 
     /// A name for a place that is not yet known.
-    pub(super) fn label(&mut self, name: &'static str) -> Label {
+    pub(crate) fn label(&mut self, name: &'static str) -> Label {
         self.labels.push(LabelState { name, place: None });
         Label(self.labels.len() - 1)
     }
 
     /// The next instruction is at `label`.
-    pub(super) fn place(&mut self, label: Label) {
+    pub(crate) fn place(&mut self, label: Label) {
         let state = &mut self.labels[label.0];
         assert!(state.place.is_none(), "label {} is placed twice", state.name);
         state.place = Some(self.words.len());
@@ -255,21 +265,21 @@ impl Assembler {
     }
 
     /// A label here.
-    pub(super) fn here(&mut self, name: &'static str) -> Label {
+    pub(crate) fn here(&mut self, name: &'static str) -> Label {
         let label = self.label(name);
         self.place(label);
         label
     }
 
     /// Goes to `label`.
-    pub(super) fn jump(&mut self, label: Label) {
+    pub(crate) fn jump(&mut self, label: Label) {
         let text = format!("goto {}", self.labels[label.0].name);
         self.jumps.push((self.words.len(), label));
         self.emit(CLASS_JUMP, None, None, 0, 0, text);
     }
 
     /// Goes to `label` if `left` compares so with `right`; the verifier looks at the other way first.
-    pub(super) fn jump_if(&mut self, left: Register, condition: Condition, right: impl Into<Operand>, label: Label) {
+    pub(crate) fn jump_if(&mut self, left: Register, condition: Condition, right: impl Into<Operand>, label: Label) {
         let right = right.into();
         let (from_register, register, constant) = right.parts();
         let text = format!("if {left} {condition} {right} goto {}", self.labels[label.0].name);
@@ -278,17 +288,17 @@ impl Assembler {
     }
 
     /// Calls a kernel function.
-    pub(super) fn call(&mut self, helper: Helper) {
+    pub(crate) fn call(&mut self, helper: Helper) {
         self.emit(CALL, None, None, 0, helper as i32, format!("r0 = {helper:?}(…)"));
     }
 
     /// Returns `R0`.
-    pub(super) fn exit(&mut self) {
+    pub(crate) fn exit(&mut self) {
         self.emit(EXIT, None, None, 0, 0, "exit".to_owned());
     }
 
     /// Fills in the jumps.
-    pub(super) fn finish(mut self) -> Program {
+    pub(crate) fn finish(mut self) -> Program {
         for (from, label) in self.jumps {
             let state = &self.labels[label.0];
             let place = state.place.unwrap_or_else(|| panic!("label {} is never placed", state.name));
@@ -301,7 +311,7 @@ impl Assembler {
 
 impl Program {
     /// The words for the kernel. They hold what [`Assembler::secret`] was given.
-    pub(super) fn words(&self) -> &[Word] {
+    pub(crate) fn words(&self) -> &[Word] {
         &self.words
     }
 }
