@@ -224,6 +224,8 @@ impl Engine {
 
     /// The To tag of the response that a server transaction sent last: of an INVITE that rings, the gateway's. Where there is none, or one
     /// of immoderate length, answers have our own.
+    #[cold]
+    #[inline(never)]
     fn ringing_tag(&self, at: ServerRef) -> Option<ArrayVec<u8, TAG_MAX>> {
         let last = Message::parse(self.pool.bytes(self.servers.find(at)?.last?)).ok()?;
         ArrayVec::try_from(last.text(last.to().tag?)).ok()

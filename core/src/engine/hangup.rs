@@ -211,7 +211,7 @@ impl Engine {
         let invite = invite.map_or(&[][..], |buffer| self.pool.bytes(buffer));
         let answered_from = answer.text(answer.from().value);
         let own_from = if call.shown != Shown::AsSent { super::identity::from_of(invite) } else { None };
-        let text = DialogText {
+        let mut text = DialogText {
             call_id: answer.call_id(),
             caller: own_from.unwrap_or(answered_from),
             callee: answer.text(answer.to().value),
@@ -226,7 +226,9 @@ impl Engine {
         };
         // A long text takes a buffer that INVITEs need: not the second half of them.
         let spare = self.pool.live_by_class()[1] < self.settings.budget.buffers[1] / 2;
-        let text = if spare || text.length() <= CLASS_SIZES[0] { text } else { text.without_ways() };
+        if !spare && text.length() > CLASS_SIZES[0] {
+            text = text.without_ways();
+        }
         let mut writer = Writer::new(&mut self.scratch);
         text.write(&mut writer);
         let written = writer.finish().and_then(|bytes| {
