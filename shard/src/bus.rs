@@ -146,7 +146,7 @@ impl ControlBus {
     }
 
     /// The next request, round robin over the shards of which `wanted` says so: bytes of a
-    /// [`MediaRequest`](corelane_core::bus::MediaRequest), put together in `scratch`, because in the ring they may wrap around.
+    /// [`MediaRequest`], put together in `scratch`, because in the ring they may wrap around.
     ///
     /// # Panics
     /// When `scratch` is shorter than [`MEDIA_REQUEST_MAX`].
