@@ -76,8 +76,12 @@ impl<'i> World<'i> {
     pub(super) fn new(images: &'i [ImageBytes; 2], script: &mut Script<'_>) -> World<'i> {
         let (size, how, seed) = (script.byte(), script.byte(), script.byte());
         let timers = Timers::default();
-        let policy =
-            Policy { hunt_after_ringing: how & 4 == 0, remap_503: how & 8 == 0, bye_on_expiry: how & 0x40 == 0, shed_in_kernel: true };
+        let policy = Policy {
+            hunt_after_ringing: how & 4 == 0,
+            remap_503: how & 8 == 0,
+            bye_on_expiry: how & 0x40 == 0,
+            shed_in_kernel: true,
+        };
         let shards = 1 + u8::from(how & 0x30 == 0x30);
         let mut budget = Budget::for_shard(8, 1, 1, &timers);
         budget.calls = [1, 2, 4, 16][usize::from(size & 3)];
