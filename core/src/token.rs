@@ -1,16 +1,16 @@
 //! What Corelane writes into messages and recognises when it comes back.
 //!
 //! ```text
-//! Via branch      z9hG4bK · base64( slot 16 | place 32 | generation 32 | loop hash 32 | MAC 32 )      7 + 24 characters
-//! Record-Route    ;cl=1  · base64( slot 16 | pass 32 | MAC 48 )                                       1 + 16 characters
+//! Via branch      z9hG4bK · text( slot 16 | place 32 | generation 32 | loop hash 32 | MAC 32 )      7 + 24 characters
+//! Record-Route    ;cl=1  · text( slot 16 | pass 32 | MAC 48 )                                       1 + 16 characters
 //! ```
 //!
 //! Both MACs cover the keyed hash of the Call-ID as well, so that a token is worth nothing outside its call. The slot lets a peer
 //! node or another shard count place the message without knowing the call. The place and generation of a branch are a hint:
 //! a stale one misses, it never hits another transaction. The leading `1` is the layout's version.
 //!
-//! The alphabet is that of RFC 4648 §5 without padding: all of it may stand in a Via branch (`token`, RFC 3261 §25.1) and in a URI
-//! parameter (`unreserved`).
+//! Each character carries six bits. All of the alphabet may stand in a Via branch (`token`, RFC 3261 §25.1) and in a URI parameter (`paramchar`),
+//! unescaped.
 
 use crate::siphash::{Hasher, Key};
 use crate::steering::{Slot, slot_of_hash};
@@ -152,7 +152,8 @@ fn word(slot: Slot, low: u32) -> u64 {
 /// Bits of a word of a token: eight characters.
 const WORD_BITS: u32 = 48;
 
-const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+/// Without `q`: peers look for the header `CSeq` by its letters alone, and one token in a million had them.
+const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnoprstuvwxyz0123456789-_.";
 /// Set in what is read of a character outside the alphabet.
 const FOREIGN: u32 = 1 << 31;
 
@@ -205,6 +206,15 @@ mod tests {
     use crate::siphash::Key;
 
     const CALL: u64 = 0x1234_5678_9abc_def0;
+
+    #[test]
+    fn each_value_has_a_character_and_no_token_has_cseq() {
+        let mut seen = super::ALPHABET.to_vec();
+        seen.sort_unstable();
+        seen.dedup();
+        assert_eq!(seen.len(), 64);
+        assert!(b"CSeq".iter().any(|byte| !seen.contains(byte)));
+    }
 
     #[test]
     fn branches_come_back() {
