@@ -55,19 +55,21 @@ bench: ## CPU per call against the floor, instructions and allocations per call
 	$(OUTPUT)/release/corelane-perf engine --calls 20000
 	scripts/count-instructions.sh
 
-bench-media: ## CPU per call of shard and control core with media through stand-in relays; what frozen, killed and silent nodes cost; 60,000 calls at once, one node of four lost; two real rtpengine under a rising rate
+bench-media: ## CPU per call of shard and control core with media through stand-in relays; what frozen, killed and silent nodes cost; two real rtpengine under a rising rate
 	@scripts/setup.sh build media
 	$(CARGO) build --profile bench --locked --workspace --bins
-	$(OUTPUT)/release/corelane-perf media --ask pairs,curves,held,saturate
+	$(OUTPUT)/release/corelane-perf media --ask pairs,curves,saturate
 
 goodput: ## calls answered at 1, 2 and 3 times the capacity of a fifth of a core, and the calls in progress meanwhile (root)
 	@scripts/setup.sh build
 	$(CARGO) build --release --locked -p corelane-tools -p corelane-perf --bins
 	@scripts/goodput.sh
 
-soak: ## CALLS=100000 calls of every outcome by SIPp; afterwards every slab is empty
+soak: ## CALLS=100000 calls of every outcome by SIPp, afterwards every slab is empty; 60,000 media sessions over four nodes, also with one of them lost
 	@scripts/setup.sh build sipp
 	CORELANE_SOAK_CALLS=$(SOAK_CALLS) $(CARGO) test --locked --release -p corelane-tools --test e2e soak -- --nocapture
+	$(CARGO) build --release --locked --bins
+	$(OUTPUT)/release/corelane-perf media --ask held
 
 run: ## Corelane in the foreground on the demo's tables (127.0.50.1:15060)
 	@scripts/setup.sh build

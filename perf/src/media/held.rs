@@ -1,8 +1,8 @@
-//! Many calls in progress over a fleet, one node of which is lost while they last.
+//! Many calls in progress over a fleet: over all of it, and once more while a node of it is lost.
 //!
 //! ```text
 //!   calls in progress   ╱▔▔▔╲      every call lasts longer than all take to start, so that all are there at once
-//!                     ╱  ✗    ╲    ✗: one node is killed when four fifths have started
+//!                     ╱  ✗    ╲    ✗: the second time one node is killed when four fifths have started
 //! ```
 //!
 //! No call in progress may fail: it has no need of its node until it ends, and new ones fit on the nodes that are left. A call whose callee had
@@ -39,14 +39,14 @@ pub(super) struct Held {
     pub(super) left: Vec<Left>,
     /// Sessions of each node right before the kill and when all calls were there.
     pub(super) sessions: [Vec<u64>; 2],
-    /// When the first node was killed, from the start of the run.
-    pub(super) lost_at: Duration,
+    /// When the first node was killed, from the start of the run; `None`: none was.
+    pub(super) lost_at: Option<Duration>,
 }
 
 impl Held {
     /// Whether it was between offer and answer on the node that was killed.
     pub(super) fn excuses(&self, call: &HalfAgreed) -> bool {
-        call.relay == 0 && call.at >= self.lost_at
+        call.relay == 0 && self.lost_at.is_some_and(|lost_at| call.at >= lost_at)
     }
 
     /// Everything that was not to be.
@@ -65,7 +65,7 @@ impl Held {
     }
 }
 
-pub(super) fn measure(settings: &Settings) -> Result<Held, Box<dyn Error>> {
+pub(super) fn measure(settings: &Settings, lose: bool) -> Result<Held, Box<dyn Error>> {
     let (cps, calls) = (settings.curve_cps, settings.held_calls);
     let ramp = Duration::from_secs_f64(f64::from(calls) / f64::from(cps));
     let stand = Stand { hold_ms: ramp.as_millis() as u64 + TOGETHER_MS, drain_ms: SETTLE_MS, ..settings.stand.clone() };
@@ -82,15 +82,15 @@ pub(super) fn measure(settings: &Settings) -> Result<Held, Box<dyn Error>> {
     let plan = load::Plan { relays, calls, ..stand.plan(cps, 1, target.pid()) };
     let begun = Instant::now();
     let (report, seen) = thread::scope(|scope| {
-        let lost = scope.spawn(|| lose_one(&mut nodes, begun, ramp));
+        let lost = scope.spawn(|| watch(&mut nodes, begun, ramp, lose));
         let report = load::run(&plan);
         (report, lost.join())
     });
     let report = report?;
-    let (lost_at, sessions) = seen.map_err(|_| "the thread that loses a node panicked")??;
-    let lost_at = lost_at.saturating_duration_since(report.series.origin);
+    let (lost_at, sessions) = seen.map_err(|_| "the thread that looks at the nodes panicked")??;
+    let lost_at = lost_at.map(|lost_at| lost_at.saturating_duration_since(report.series.origin));
     target.stop(Duration::from_secs(60))?;
-    let left = nodes.into_iter().skip(1).map(Node::stop).collect::<Result<_, _>>()?;
+    let left = nodes.into_iter().skip(usize::from(lose)).map(Node::stop).collect::<Result<_, _>>()?;
     Ok(Held { calls, node_sessions: settings.held_node_sessions, report, left, sessions, lost_at })
 }
 
@@ -102,15 +102,21 @@ fn places(settings: &Settings) -> Result<Vec<SocketAddr>, Box<dyn Error>> {
     Ok((0..4).map(place).collect())
 }
 
-/// Kills the first node at its time. Returns when that was, how many sessions each node had then, and the others when all calls were there.
-fn lose_one(nodes: &mut [Node], begun: Instant, ramp: Duration) -> Result<(Instant, [Vec<u64>; 2]), String> {
+/// Kills the first node at its time, if it is to be lost. Returns when that was, how many sessions each node had then, and those that are left when
+/// all calls were there.
+fn watch(
+    nodes: &mut [Node],
+    begun: Instant,
+    ramp: Duration,
+    lose: bool,
+) -> Result<(Option<Instant>, [Vec<u64>; 2]), String> {
     let until = |at: Duration| thread::sleep((begun + at).saturating_duration_since(Instant::now()));
     let sessions = |nodes: &[Node]| nodes.iter().map(Node::sessions).collect::<Result<Vec<_>, _>>();
     until(ramp * 4 / 5);
     let before = sessions(nodes).map_err(|error| error.to_string())?;
-    let (lost, others) = nodes.split_first_mut().ok_or("no node was started")?;
-    let lost_at = Instant::now();
-    lost.kill();
+    let (lost, others) = nodes.split_at_mut(usize::from(lose));
+    let lost_at = lose.then(Instant::now);
+    lost.iter_mut().for_each(Node::kill);
     until(ramp + Duration::from_millis(TOGETHER_MS / 2));
     Ok((lost_at, [before, sessions(others).map_err(|error| error.to_string())?]))
 }

@@ -4,8 +4,8 @@
 //!   100/s  200/s  400/s …      one run each, a fresh Corelane and fresh nodes; ends with the first rate at which a call failed
 //! ```
 //!
-//! A node that is full or late is no fault of Corelane's, if it says 503 and leaves nothing behind. Every other failure is, and so is a session
-//! that is left. rtpengine runs in userspace, on the generator's CPU: the rate says nothing of rtpengine elsewhere.
+//! A node that is full or late is no fault of Corelane's, if it says 503, or 500 to a call whose callee had been told the node already, and leaves nothing
+//! behind. Every other failure is, and so is a session that is left. rtpengine runs in userspace, on the generator's CPU: the rate says nothing of rtpengine elsewhere.
 
 use std::error::Error;
 use std::fs::{self, File};
@@ -104,16 +104,21 @@ impl Step {
         self.report.tally.failures.get(&Failure::Refused(503)).copied().unwrap_or(0)
     }
 
+    /// Calls between offer and answer whose node gave none in time.
+    pub(super) fn late(&self) -> u32 {
+        self.report.tally.half_agreed.len() as u32
+    }
+
     /// Calls that failed otherwise.
     pub(super) fn failed(&self) -> u32 {
-        self.report.tally.failed() - self.unavailable()
+        self.report.tally.failed() - self.unavailable() - self.late()
     }
 
     /// What is Corelane's fault.
     pub(super) fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
         if self.failed() > 0 {
-            faults.push(format!("{} calls failed otherwise than by 503", self.failed()));
+            faults.push(format!("{} calls failed otherwise than by a node that is full or late", self.failed()));
         }
         if self.report.tally.unrelayed > 0 {
             faults.push(format!("{} SDPs arrived that name no relay", self.report.tally.unrelayed));

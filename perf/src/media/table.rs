@@ -119,10 +119,11 @@ pub(super) fn held(held: &Held) -> String {
     let list = |sessions: &[u64]| sessions.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
     let tally = &held.report.tally;
     let mut text = format!(
-        "{} calls at once over four nodes of {} sessions, the first killed meanwhile.\n\n\
-         - ended well {} of {}\n- 500 because their callee had been told the node that was killed: {}\n- sessions by node before the kill: {}\n- of the three others with all calls there: {}\n",
+        "{} calls at once over four nodes of {} sessions{}.\n\n\
+         - ended well {} of {}\n- 500 because their callee had been told a node that was killed: {}\n- sessions by node when four fifths had started: {}\n- of those that were left with all calls there: {}\n",
         held.calls,
         held.node_sessions,
+        if held.lost_at.is_some() { ", the first killed meanwhile" } else { "" },
         tally.ok,
         tally.started,
         tally.half_agreed.iter().filter(|call| held.excuses(call)).count(),
@@ -141,11 +142,12 @@ pub(super) fn step(step: &Step) -> String {
     let [_, through99, ..] = step.report.latencies.through.summary_us();
     let left = step.left.map_or("?".to_owned(), |left| left.to_string());
     let mut line = format!(
-        "{:>6}/s rtpengine: ok {}/{}, 503 {}, failed otherwise {}, sessions left {left}, INVITE-INVITE p99 {through99} µs",
+        "{:>6}/s rtpengine: ok {}/{}, 503 {}, 500 by a late answer {}, failed otherwise {}, sessions left {left}, INVITE-INVITE p99 {through99} µs",
         step.cps,
         step.report.tally.ok,
         step.report.tally.started,
         step.unavailable(),
+        step.late(),
         step.failed(),
     );
     for fault in step.faults() {
