@@ -37,6 +37,7 @@ pub mod journal;
 mod node;
 pub mod pin;
 mod protocol;
+mod refusal;
 mod run;
 pub mod shed;
 mod snapshot;

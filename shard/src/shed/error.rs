@@ -1,6 +1,8 @@
 //! Why shedding in the kernel cannot be had: the step, the errno, the verifier's last words, and the cure.
 
-use std::{fmt, io};
+use std::fmt;
+
+use crate::refusal::Refusal;
 
 /// What was being done when the kernel refused.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -21,24 +23,12 @@ pub enum Step {
 #[derive(Debug)]
 pub struct ShedError {
     step: Step,
-    source: io::Error,
-    log: String,
+    refusal: Refusal,
 }
 
-/// Lines of the verifier's log that are kept: the reason is the last but a few of counts.
-const LOG_LINES: usize = 8;
-
 impl ShedError {
-    pub(super) fn new(step: Step, source: io::Error) -> ShedError {
-        ShedError { step, source, log: String::new() }
-    }
-
-    /// With the end of a verifier's log, which a NUL closes.
-    pub(super) fn with_log(mut self, log: &[u8]) -> ShedError {
-        let text = String::from_utf8_lossy(log.split(|byte| *byte == 0).next().unwrap_or_default()).into_owned();
-        let lines: Vec<&str> = text.lines().collect();
-        self.log = lines[lines.len().saturating_sub(LOG_LINES)..].join("\n");
-        self
+    pub(super) fn new(step: Step, refusal: impl Into<Refusal>) -> ShedError {
+        ShedError { step, refusal: refusal.into() }
     }
 
     /// The step that failed.
@@ -50,13 +40,13 @@ impl ShedError {
     /// The kernel's error number, 0 if it gave none.
     #[must_use]
     pub fn errno(&self) -> i32 {
-        self.source.raw_os_error().unwrap_or(0)
+        self.refusal.errno()
     }
 
     /// Whether this process may not do it, rather than this kernel cannot.
     #[must_use]
     pub fn is_permission(&self) -> bool {
-        matches!(self.errno(), libc::EPERM | libc::EACCES) && self.log.is_empty()
+        self.refusal.is_permission()
     }
 
     fn cure(&self) -> &'static str {
@@ -82,24 +72,21 @@ impl fmt::Display for Step {
 
 impl fmt::Display for ShedError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "shedding: {}: {}; {}", self.step, self.source, self.cure())?;
-        if !self.log.is_empty() {
-            write!(out, "\nthe kernel's verifier ended with:\n{}", self.log)?;
-        }
-        Ok(())
+        self.refusal.write(out, format_args!("shedding: {}", self.step), self.cure())
     }
 }
 
 impl std::error::Error for ShedError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.source)
+        Some(self.refusal.source())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{ShedError, Step};
     use std::io;
+
+    use super::{Refusal, ShedError, Step};
 
     #[test]
     fn says_step_errno_cure_and_the_verifiers_last_words() {
@@ -110,8 +97,8 @@ mod tests {
             assert!(text.contains(part), "{part:?} is missing in {text:?}");
         }
         let log: String = (0..20).map(|line| format!("line {line}\n")).collect();
-        let error = ShedError::new(Step::Load, io::Error::from_raw_os_error(libc::EACCES));
-        let error = error.with_log(format!("{log}\0garbage").as_bytes());
+        let refusal = Refusal::from(io::Error::from_raw_os_error(libc::EACCES));
+        let error = ShedError::new(Step::Load, refusal.with_log(format!("{log}\0garbage").as_bytes()));
         assert!(!error.is_permission(), "the verifier also refuses with EACCES");
         assert!(error.to_string().ends_with("line 18\nline 19"), "{error}");
     }

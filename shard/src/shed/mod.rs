@@ -33,13 +33,11 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use corelane_core::siphash::Key;
 
+use crate::refusal;
 use crate::sys::bpf::{self, Map, MapKind, ProgramInfo, ProgramKind};
 pub use error::{ShedError, Step};
 use program::{Maps, SCRATCH_SIZE};
 use table::{Hash, TABLE_WORDS, Table};
-
-/// The verifier's log of a refused program; the kernel keeps what fits and we keep the end.
-const VERIFIER_LOG_SIZE: usize = 16 << 20;
 
 /// One shard's filter and its table. Dropping it leaves the program at the sockets that have it, whose entries die within a second.
 #[derive(Debug)]
@@ -60,17 +58,8 @@ impl Filter {
         let map = Map::create_shared("shed_table", TABLE_WORDS).map_err(failed(Step::CreateMap))?;
         let hash = Hash::new(key);
         let program = program::shedding(hash, Maps { scratch: scratch.fd(), table: map.fd() });
-        let load = |log: &mut [u8]| bpf::load_program(ProgramKind::SocketFilter, program.words(), "shed", log);
-        let program = load(&mut []).map_err(|error| {
-            let error = ShedError::new(Step::Load, error);
-            if error.errno() == libc::EPERM {
-                return error;
-            }
-            // Again, for the log alone.
-            let mut log = vec![0; VERIFIER_LOG_SIZE];
-            let _ = load(&mut log);
-            error.with_log(&log)
-        })?;
+        let program = refusal::load(ProgramKind::SocketFilter, &program, "shed")
+            .map_err(|error| ShedError::new(Step::Load, error))?;
         let table = Table::new(map.share().map_err(failed(Step::ShareMap))?, hash);
         Ok(Filter { program, table })
     }

@@ -1,6 +1,8 @@
 //! Why steering could not be set up: the step, the errno, the verifier's last words, and the cure.
 
-use std::{fmt, io};
+use std::fmt;
+
+use crate::refusal::Refusal;
 
 /// What was being done when the kernel refused.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -34,24 +36,12 @@ pub enum Step {
 #[derive(Debug)]
 pub struct SteerError {
     step: Step,
-    source: io::Error,
-    log: String,
+    refusal: Refusal,
 }
 
-/// Lines of the verifier's log that are kept: the reason is the last but a few of counts.
-const LOG_LINES: usize = 8;
-
 impl SteerError {
-    pub(super) fn new(step: Step, source: io::Error) -> SteerError {
-        SteerError { step, source, log: String::new() }
-    }
-
-    /// With the end of a verifier's log, which a NUL closes.
-    pub(super) fn with_log(mut self, log: &[u8]) -> SteerError {
-        let text = String::from_utf8_lossy(log.split(|byte| *byte == 0).next().unwrap_or_default()).into_owned();
-        let lines: Vec<&str> = text.lines().collect();
-        self.log = lines[lines.len().saturating_sub(LOG_LINES)..].join("\n");
-        self
+    pub(super) fn new(step: Step, refusal: impl Into<Refusal>) -> SteerError {
+        SteerError { step, refusal: refusal.into() }
     }
 
     /// The step that failed.
@@ -63,19 +53,19 @@ impl SteerError {
     /// The kernel's error number, 0 if it gave none.
     #[must_use]
     pub fn errno(&self) -> i32 {
-        self.source.raw_os_error().unwrap_or(0)
+        self.refusal.errno()
     }
 
     /// The end of the verifier's log, empty for any step but [`Step::Load`].
     #[must_use]
     pub fn verifier_log(&self) -> &str {
-        &self.log
+        self.refusal.verifier_log()
     }
 
     /// Whether this process may not do it, rather than this kernel cannot.
     #[must_use]
     pub fn is_permission(&self) -> bool {
-        matches!(self.errno(), libc::EPERM | libc::EACCES) && self.log.is_empty()
+        self.refusal.is_permission()
     }
 
     fn cure(&self) -> &'static str {
@@ -113,24 +103,21 @@ impl fmt::Display for Step {
 
 impl fmt::Display for SteerError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "steering: {}: {}; {}", self.step, self.source, self.cure())?;
-        if !self.log.is_empty() {
-            write!(out, "\nthe kernel's verifier ended with:\n{}", self.log)?;
-        }
-        Ok(())
+        self.refusal.write(out, format_args!("steering: {}", self.step), self.cure())
     }
 }
 
 impl std::error::Error for SteerError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.source)
+        Some(self.refusal.source())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{SteerError, Step};
     use std::io;
+
+    use super::{Refusal, SteerError, Step};
 
     #[test]
     fn says_step_errno_and_cure() {
@@ -145,8 +132,8 @@ mod tests {
     #[test]
     fn keeps_the_end_of_the_verifier_log() {
         let log: String = (0..20).map(|line| format!("line {line}\n")).collect();
-        let error = SteerError::new(Step::Load { group: 3 }, io::Error::from_raw_os_error(libc::EACCES))
-            .with_log(format!("{log}\0garbage").as_bytes());
+        let refusal = Refusal::from(io::Error::from_raw_os_error(libc::EACCES));
+        let error = SteerError::new(Step::Load { group: 3 }, refusal.with_log(format!("{log}\0garbage").as_bytes()));
         assert!(!error.is_permission(), "the verifier also refuses with EACCES");
         assert_eq!(error.verifier_log().lines().next(), Some("line 12"));
         assert_eq!(error.verifier_log().lines().last(), Some("line 19"));

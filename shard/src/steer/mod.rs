@@ -29,13 +29,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use corelane_core::steering::{SLOTS, Steering};
 
 use crate::assembler::Program;
+use crate::refusal;
 use crate::sys::bpf::{self, Map, MapKind, ProgramKind};
 pub use bpf::ProgramInfo;
 pub use error::{SteerError, Step};
 use program::{Maps, SCRATCH_SIZE, TABLE_SIZE};
-
-/// The verifier's log of a refused program; the kernel keeps what fits and we keep the end.
-const VERIFIER_LOG_SIZE: usize = 16 << 20;
 
 /// Steering at work. Dropping it closes our descriptors and leaves the groups steered; [`detach`] ends it.
 /// It holds no socket: one held open here would stay a member of its group, and be sent datagrams, after its shard is gone.
@@ -98,16 +96,7 @@ pub fn detach(groups: &[Vec<BorrowedFd<'_>>]) {
 }
 
 fn load(program: &Program, step: Step) -> Result<OwnedFd, SteerError> {
-    bpf::load_program(ProgramKind::SkReuseport, program.words(), "steer", &mut []).map_err(|error| {
-        let error = SteerError::new(step, error);
-        if error.errno() == libc::EPERM {
-            return error;
-        }
-        // Again, for the log alone: the verifier writes hundreds of lines, so not at every start.
-        let mut log = vec![0; VERIFIER_LOG_SIZE];
-        let _ = bpf::load_program(ProgramKind::SkReuseport, program.words(), "steer", &mut log);
-        error.with_log(&log)
-    })
+    refusal::load(ProgramKind::SkReuseport, program, "steer").map_err(|error| SteerError::new(step, error))
 }
 
 impl Attached {
