@@ -2,13 +2,16 @@
 //!
 //! These tests need `bpf(2)`. Where this process may not call it, each proves that [`Filter::load`] says so, and prints a line.
 
-use std::io::{ErrorKind, Write as _};
+mod permission;
+
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use corelane_core::limits::MESSAGE_SIZE_MAX;
 use corelane_core::siphash::Key;
-use corelane_shard::shed::{Filter, detach};
+use corelane_shard::shed::{Filter, ShedError, detach};
+use permission::or_refused;
 
 /// Verified instructions of the program: loading it is part of a start, and takes about 1 µs for each.
 const VERIFIED_MAX: u32 = 60_000;
@@ -70,26 +73,7 @@ impl Line {
 
 /// [`Filter::load`], or `None` where this process may not: then the error says so.
 fn load_or_refused() -> Option<Filter> {
-    match Filter::load(Key::new(*b"a secret of test")) {
-        Ok(filter) => Some(filter),
-        Err(error) => {
-            assert!(error.is_permission(), "{error}");
-            assert!(error.to_string().contains("CAP_BPF"), "{error}");
-            assert!(!is_root_with_all_capabilities(), "root was refused: {error}");
-            // Not by a macro: the test harness would keep those lines of a test that passes.
-            let line = format!("NOT TESTED: this process may not call bpf(2): {error}\n");
-            std::io::stderr().write_all(line.as_bytes()).unwrap();
-            None
-        }
-    }
-}
-
-/// Whether `/proc/self/status` shows CAP_SYS_ADMIN (21) and CAP_BPF (39) as effective: then a refusal is a failure.
-fn is_root_with_all_capabilities() -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:")).expect("the kernel shows capabilities");
-    let capabilities = u64::from_str_radix(line.trim(), 16).unwrap();
-    capabilities & (1 << 21 | 1 << 39) == 1 << 21 | 1 << 39
+    or_refused(Filter::load(Key::new(*b"a secret of test")), ShedError::is_permission)
 }
 
 /// A message of a call: `from` and `to` are the lines of the two parties.

@@ -6,7 +6,9 @@
 //!
 //! These tests need `bpf(2)`. Where this process may not call it, each proves that [`attach`] says so, and prints a line.
 
-use std::io::{ErrorKind, Write as _};
+mod permission;
+
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
@@ -14,7 +16,8 @@ use std::time::{Duration, Instant};
 use corelane_core::limits::MESSAGE_SIZE_MAX;
 use corelane_core::siphash::Key;
 use corelane_core::steering::{LINES_MAX, SLOTS, Slot, Steering};
-use corelane_shard::steer::{Attached, Step, attach, detach};
+use corelane_shard::steer::{Attached, SteerError, Step, attach, detach};
+use permission::or_refused;
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// Verified instructions of a program: the kernel gives up at a million, and another kernel may count some more than this one.
@@ -75,26 +78,7 @@ impl Group {
 /// [`attach`], or `None` where this process may not: then the error says so.
 fn attach_or_refused(steering: &Steering, groups: &[&Group]) -> Option<Attached> {
     let groups: Vec<_> = groups.iter().map(|group| group.borrowed()).collect();
-    match attach(steering, &groups) {
-        Ok(attached) => Some(attached),
-        Err(error) => {
-            assert!(error.is_permission(), "{error}");
-            assert!(error.to_string().contains("CAP_BPF"), "{error}");
-            assert!(!is_root_with_all_capabilities(), "root was refused: {error}");
-            // Not by a macro: the test harness would keep those lines of a test that passes.
-            let line = format!("NOT TESTED: this process may not call bpf(2): {error}\n");
-            std::io::stderr().write_all(line.as_bytes()).unwrap();
-            None
-        }
-    }
-}
-
-/// Whether `/proc/self/status` shows CAP_SYS_ADMIN (21) and CAP_BPF (39) as effective: then a refusal is a failure.
-fn is_root_with_all_capabilities() -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:")).expect("the kernel shows capabilities");
-    let capabilities = u64::from_str_radix(line.trim(), 16).unwrap();
-    capabilities & (1 << 21 | 1 << 39) == 1 << 21 | 1 << 39
+    or_refused(attach(steering, &groups), SteerError::is_permission)
 }
 
 fn steering(shards: u8) -> Steering {
