@@ -7,6 +7,9 @@
 # middle of a run at a multiple of that, once the calls are over that were let in before the overload was known (they last a second). Forty calls a second of another provider, set up before and held over the overload, are the calls in
 # progress: each of them must end as if nothing had been.
 #
+# Last, fairness: the crowd brings ten times its share, half of capacity, while another provider brings four fifths of its own from three
+# seconds before to the crowd's end. All calls of that provider count, those of the first moments of the overload too.
+#
 # usage: scripts/goodput.sh [multiple …]      default 1 2 3; needs root for the control group
 set -eu
 cd "$(dirname "$0")/.."
@@ -123,6 +126,28 @@ offer() {
     printf '%9s %9s %8s %8s %10s %12s %14s %17s\n' "$2" "$1" "$answered" "$shed" "$kernel" $((${dropped:-0} - kernel)) "$standing" "$late"
 }
 
+# The crowd at $1 calls a second, the other provider at $2: prints what became of the calls of each.
+contend() {
+    start
+    "$out/corelane-perf" load --target $target --uac-bind 127.0.0.4:0 --uas-bind 127.0.0.5:26070 --cps "$2" --calls $(($2 * 14)) --sources 4 --drain-ms 0 \
+        >"$work/modest" 2>&1 &
+    modest_pid=$!
+    echo $modest_pid >"$load/cgroup.procs"
+    sleep 3
+    taskset -c 0 "$out/corelane-perf" load --target $target --uac-bind 127.0.0.2:0 --uas-bind 127.0.0.3:26070 --cps "$1" --calls $(($1 * 11)) \
+        --sources 4 --late-ms 500 --drain-ms 0 >"$work/crowd" 2>&1 &
+    crowd_pid=$!
+    echo $crowd_pid >"$load/cgroup.procs"
+    wait $crowd_pid || :
+    wait $modest_pid || :
+    stop
+    for each in modest crowd; do
+        sed -n 's/^calls .*started \([0-9]*\).* ok \([0-9]*\).*/\1 \2/p' "$work/$each" | awk -v who=$each -v offered=$([ $each = crowd ] && echo "$1" || echo "$2") \
+            '{ printf "fairness: %s at %d calls/s: %d of %d calls carried, %.2f %%\n", who, offered, $2, $1, 100 * $2 / $1 }'
+    done
+    sed -n 's/^/    /; /FAULT\|fail/p' "$work/modest"
+}
+
 printf '%9s %9s %8s %8s %10s %12s %14s %17s\n' offered calls/s answered shed 'in kernel' 'socket drops' 'in progress ok' 'generator late µs'
 capacity=0
 for rate in 3000 4000 5000 6000 7000; do
@@ -136,3 +161,4 @@ for multiple in "$@"; do
     offer $((capacity * multiple)) "${multiple} x"
     echo "goodput at $multiple x capacity: $((answered * 100 / capacity)) %"
 done
+contend $((capacity * 5)) $((capacity * 4 / 10))

@@ -18,8 +18,10 @@
 //!
 //! **Whose.** One level for all: a provider below it is not touched, whatever the others send, and those above it share what is left
 //! evenly (max-min fairness). The level is found by what it lets in and needs no list of providers; each has one GCRA word, so a
-//! decision costs the same for one provider as for sixty thousand. Rates are taken by the time of *arrival*: by the time of handling
-//! an overloaded shard lets no more in than it can, whatever the level, and one could not learn from it.
+//! decision costs the same for one provider as for sixty thousand. The level goes up and down with the queue, a fair share does not: so
+//! whoever is not ahead of the level's **mean** of the last seconds is measured by that, and only those who are ahead pay for the queue.
+//! Rates are taken by the time of *arrival*: by the time of handling an overloaded shard lets no more in than it can, whatever the level,
+//! and one could not learn from it.
 //!
 //! **Thinned.** Most of what a provider above the level brings need not even arrive: [`Overload::passes`] says what share should
 //! (`thinning`). What is let in and what is refused of it still tell what the level lets in; only that *nothing* is refused says nothing while
@@ -59,6 +61,10 @@ const GAIN: u64 = 64;
 const REFUSALS_PER_CALL: u64 = 5;
 /// After so many windows without a standing queue the aim rises by so many parts in 32 a window.
 const EASY_MAX: u64 = 4;
+/// Windows over which the level is averaged,
+const MEAN_WINDOWS: u64 = 32;
+/// and how many times the level that may be: when even so low a level does not suffice, those who bring less than the mean are too many.
+const MEAN_MAX: u64 = 3;
 /// The level counts thousandths: with a thousand providers it may be below one call a second.
 const MILLI: u64 = 1_000;
 
@@ -96,6 +102,8 @@ const CALM: Phase = Phase::Calm { above_us: 0, providers: 0 };
 struct Shedding {
     /// What each provider may bring.
     level: u64,
+    /// The level on the average of the last seconds.
+    mean: u64,
     /// What all together should bring.
     aim: u64,
     /// What the shard can take.
@@ -219,9 +227,11 @@ fn bucket(provider: ProviderSlot) -> usize {
 impl Shedding {
     fn start(capacity: u64, providers: u64, delay_us: u64, now: Instant, received_at: Instant) -> Shedding {
         let aim = draining(capacity, delay_us);
+        let even = |all: u64| (all * MILLI / providers.max(1)).max(1);
         Shedding {
             // Even shares at first: too low for some, but too high would make a long queue before it is known.
-            level: (aim * MILLI / providers.max(1)).max(1),
+            level: even(aim),
+            mean: even(capacity),
             aim,
             capacity,
             ends: received_at.after(WINDOW),
@@ -270,6 +280,7 @@ impl Shedding {
         let step = fitting.abs_diff(self.level) * gain / (2 * GAIN);
         self.level = if fitting > self.level { self.level + step.max(1) } else { self.level - step };
         self.level = self.level.clamp(1, self.aim * MILLI);
+        self.mean = (self.mean - self.mean / MEAN_WINDOWS + self.level / MEAN_WINDOWS).min(MEAN_MAX * self.level);
         // Windows without a datagram are quiet, too.
         let windows = 1 + received_at.as_micros().saturating_sub(self.ends.as_micros()) / WINDOW_US;
         self.quiet = if all_came && !standing { self.quiet + windows } else { 0 };
@@ -282,11 +293,18 @@ impl Shedding {
         self.quiet >= QUIET_WINDOWS
     }
 
-    /// GCRA at the level, as in `rate`.
+    /// What a provider may bring whatever the level is at the moment.
+    fn share(&self) -> u64 {
+        self.mean.max(self.level)
+    }
+
+    /// GCRA as in `rate`, at the share for who is not ahead of it, at the level for who is.
     fn next(&self, due: u64, received_at: Instant) -> Option<u64> {
         let at = received_at.as_micros().saturating_mul(NANOS_PER_MICRO);
         let (interval, tolerance) = self.terms();
-        (due <= at.saturating_add(tolerance)).then(|| due.max(at) + interval)
+        let within = due <= at.saturating_add(tolerance / 2);
+        let price = if within { interval_at(self.share()) } else { interval };
+        (due <= at.saturating_add(tolerance)).then(|| due.max(at) + price)
     }
 
     /// When the next call is due at this level, where it was reckoned at a lower one: a provider does not wait out what was too strict.
@@ -298,9 +316,14 @@ impl Shedding {
 
     /// Nanoseconds from call to call, and how far ahead of that calls may come.
     fn terms(&self) -> (u64, u64) {
-        let interval = (MICROS_PER_SECOND * NANOS_PER_MICRO * MILLI).div_ceil(self.level);
-        (interval, (BURST_US * NANOS_PER_MICRO).max(BURST_CALLS * interval))
+        let interval = interval_at(self.level);
+        (interval, (BURST_US * NANOS_PER_MICRO).max(BURST_CALLS * interval_at(self.share())))
     }
+}
+
+/// Nanoseconds from call to call, at so many thousandths of a call a second.
+fn interval_at(rate: u64) -> u64 {
+    (MICROS_PER_SECOND * NANOS_PER_MICRO * MILLI).div_ceil(rate)
 }
 
 /// What may come in while a queue of so much delay is to become shorter.
@@ -336,9 +359,9 @@ mod tests {
         longest_us: u64,
     }
 
-    /// The cost of a call taken, in microseconds: a shard of a thousand calls a second, a quarter of it after the INVITE.
-    const INVITE_US: u64 = 750;
-    const IN_DIALOG_US: u64 = 125;
+    /// The cost of a call taken, in microseconds: a shard of a thousand calls a second. Three datagrams of fourteen come with the INVITE.
+    const INVITE_US: u64 = 216;
+    const IN_DIALOG_US: u64 = 392;
     const SHED_US: u64 = 30;
     /// Three datagrams of fourteen.
     const REFUSAL_US: u64 = 3 * 1000 / 14;
