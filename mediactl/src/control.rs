@@ -13,7 +13,8 @@
 //! | [`counter`] | what is counted here |
 //!
 //! What it hears it hands on as [`Request`]s; the main thread acts on them, because printing to a pipe that nobody reads
-//! blocks, and nothing here may. SIGTERM and SIGINT ask to stop, SIGUSR1 asks for a report, SIGHUP to read the media nodes again.
+//! blocks, and nothing here may. SIGTERM and SIGINT ask to stop, SIGUSR1 asks for a report, SIGUSR2 to drain,
+//! SIGHUP to read the media nodes again.
 //!
 //! A panic of a task is counted, and the task starts again; calls go on meanwhile. A panic of the control core itself ends it: the main
 //! thread sees the requests end. Slow work (slow.rs) is treated alike. Everywhere else a panic aborts the process ([`abort_on_panic`]): a shard whose engine is in an unknown state must not answer another datagram.
@@ -33,9 +34,10 @@ use std::io;
 use std::pin::Pin;
 use std::process;
 use std::rc::Rc;
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -64,6 +66,8 @@ pub enum Request {
     Tell(String),
     /// Read table `media_node` again.
     Reload,
+    /// Take no new calls, or take them again.
+    Drain,
 }
 
 /// Starts a task on the control core's thread; what it gives back is waited for there at the end.
@@ -122,11 +126,21 @@ impl ControlCore {
     /// Waits for the next request; `None` when the control core is gone.
     #[must_use]
     pub fn next(&self) -> Option<Request> {
-        let request = self.requests.recv().ok()?;
+        self.requests.recv().ok().inspect(|request| self.heard(request))
+    }
+
+    /// The same, for `wait` at most.
+    ///
+    /// # Errors
+    /// When that was too short, or the control core is gone.
+    pub fn next_within(&self, wait: Duration) -> Result<Request, RecvTimeoutError> {
+        self.requests.recv_timeout(wait).inspect(|request| self.heard(request))
+    }
+
+    fn heard(&self, request: &Request) {
         if let Request::Tell(_) = request {
             self.untold.told();
         }
-        Some(request)
     }
 
     /// Serves a node's media: its shards' requests and journals, and its media nodes.
@@ -226,6 +240,7 @@ struct Signals {
     interrupt: Signal,
     report: Signal,
     reload: Signal,
+    drain: Signal,
 }
 
 impl Signals {
@@ -235,6 +250,7 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             report: signal(SignalKind::user_defined1())?,
             reload: signal(SignalKind::hangup())?,
+            drain: signal(SignalKind::user_defined2())?,
         })
     }
 
@@ -244,6 +260,7 @@ impl Signals {
             _ = self.interrupt.recv() => Request::Stop("SIGINT"),
             _ = self.report.recv() => Request::Report,
             _ = self.reload.recv() => Request::Reload,
+            _ = self.drain.recv() => Request::Drain,
         }
     }
 }

@@ -152,6 +152,15 @@ impl Corelane {
         })
     }
 
+    /// Has it drain, or take new calls again (SIGUSR2); what it says of that.
+    pub(crate) fn drain(&mut self) -> String {
+        let from = self.lines_from(0).len();
+        self.process.signal("USR2");
+        wait_until("corelane says whether it drains", ANSWER, || {
+            self.lines_from(from).into_iter().find(|line| line.starts_with("drain: "))
+        })
+    }
+
     /// Waits until a counter of its control core has this value.
     pub(crate) fn await_control(&mut self, name: &str, wanted: u64) {
         let (mut last, wanted) = (Vec::new(), format!("counter control {name}={wanted}"));
@@ -212,11 +221,14 @@ impl Corelane {
         counters
     }
 
-    /// Ends it at once (SIGTERM), whatever is going on.
-    pub(crate) fn stop(mut self) {
+    /// Ends it (SIGTERM), whatever is going on: at once, or when it drains once it has hung up.
+    pub(crate) fn stop(mut self) -> Counters {
+        let from = self.lines_from(0).len();
         self.process.signal("TERM");
-        let status = self.process.finish(Duration::from_secs(10));
+        let status = self.process.finish(LINGER);
         assert!(status.is_some_and(|status| status.success()), "SIGTERM: {status:?}\n{}", self.log());
+        let last = poll(Duration::from_secs(5), || Counters::parse(&self.lines_from(from)));
+        last.unwrap_or_else(|| panic!("no counters at exit:\n{}", self.log()))
     }
 
     /// Kills it at once (SIGKILL): it gets to say and write nothing more.
