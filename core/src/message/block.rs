@@ -31,7 +31,7 @@ pub(super) struct Block(u8x16);
 
 impl Block {
     #[inline(always)]
-    pub(super) fn new(bytes: &[u8; 16]) -> Block {
+    pub(super) const fn new(bytes: &[u8; 16]) -> Block {
         Block(u8x16::new(*bytes))
     }
 
@@ -53,8 +53,8 @@ impl Block {
 
     /// The bytes where `mask` is all ones, zeros elsewhere.
     #[inline(always)]
-    pub(super) fn masked(self, mask: &[u8; 16]) -> Block {
-        Block(self.0 & u8x16::new(*mask))
+    pub(super) fn masked(self, mask: Block) -> Block {
+        Block(self.0 & mask.0)
     }
 
     /// Which bytes are the same in both.
