@@ -259,7 +259,9 @@ pub(super) fn skip_quoted(bytes: &[u8], at: usize) -> usize {
     skip(bytes, at, |block| (block.beyond(b' ', 0xFE) | block.equal(b'"') | block.equal(b'\\')).none())
 }
 
-/// The low bytes of a message (0x0D and below), 64 bytes at a step: CR and LF, and what is rare.
+/// The low bytes of a message (0x0D and below), 64 bytes at a step: CR and LF, and what is rare. High bytes from 0x8E on, of which UTF-8 is
+/// made, count among them: one subtraction tells both, since its sign is all that has to be asked for, and a line with one is read by the
+/// general reader.
 #[derive(Copy, Clone)]
 pub(super) struct Lows {
     /// Where this step began; the next one begins 64 bytes further on.
@@ -299,6 +301,9 @@ impl Lows {
     }
 }
 
+/// The first byte that is not low.
+const BEHIND_LOW: u8 = b'\r' + 1;
+
 /// Which of the bytes are low, a bit for each.
 #[inline(always)]
 fn lows(chunk: &[u8; 64]) -> u64 {
@@ -306,7 +311,8 @@ fn lows(chunk: &[u8; 64]) -> u64 {
     let halves = chunk.as_chunks::<32>().0.iter().rev();
     halves.fold(0, |marks, half| {
         let bytes = u8x32::new(*half);
-        marks << 32 | u64::from(bytes.min(u8x32::splat(b'\r')).simd_eq(bytes).to_bitmask())
+        // The sign of the difference: that of a low byte, and of one that is so high that it stays negative.
+        marks << 32 | u64::from((bytes - u8x32::splat(BEHIND_LOW)).to_bitmask())
     })
 }
 
@@ -386,10 +392,11 @@ mod tests {
             let bytes: Vec<u8> = (0..length)
                 .map(|_| {
                     seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                    b"aaaaa\n\r\0\t\x0e\xff"[(seed >> 33) as usize % 11]
+                    b"aaaaaa\n\r\0\t\x0e\x8d\x8e\xff"[(seed >> 33) as usize % 14]
                 })
                 .collect();
-            let expected: Vec<usize> = (0..length).filter(|at| bytes[*at] <= b'\r').collect();
+            let counts = |byte: &u8| *byte <= b'\r' || *byte >= 0x8E;
+            let expected: Vec<usize> = (0..length).filter(|at| counts(&bytes[*at])).collect();
             for from in [0, length / 2, length] {
                 let expected = &expected[expected.partition_point(|at| *at < from)..];
                 let found: Vec<usize> = expected.iter().filter_map(|at| Lows::new(*at).next(&bytes)).collect();
@@ -397,7 +404,7 @@ mod tests {
                 let (mut lows, mut found) = (Lows::new(from), Vec::new());
                 while let Some(at) = lows.next(&bytes) {
                     found.push(at);
-                    if bytes.get(at + 1).is_some_and(|byte| *byte <= b'\r') {
+                    if bytes.get(at + 1).is_some_and(counts) {
                         lows.pass_two();
                         found.push(at + 1);
                     } else {

@@ -17,7 +17,7 @@ use super::{
     CSeq, Fault, Field, Malformed, Message, Method, NOWHERE, Name, NameAddr, PLACES, ParseError, Span, StartLine, Uri,
     Via, cseq, name_addr, uri, via,
 };
-use crate::limits::MESSAGE_SIZE_MAX;
+use crate::limits::{HEADERS_MAX, MESSAGE_SIZE_MAX};
 
 /// Faults noted so far: the first.
 #[derive(Default)]
@@ -214,7 +214,7 @@ impl<'a> Message<'a> {
         {
             let place = self.fields.len() as u8;
             let next = mark.wrapping_add(2);
-            if self.fields.is_full() {
+            if self.fields.len() >= HEADERS_MAX {
                 break;
             }
             self.fields.push(Field { name, line: Span::new(at, next), value: Span::new(start, mark) });
@@ -459,7 +459,10 @@ pub(super) fn usual_line(bytes: &[u8], at: usize, mark: usize) -> Option<(Name, 
     let block = head.first_chunk()?;
     let length = Block::new(block).equal(b':').clear();
     // A name has no low byte in it, nor what is looked at behind the colon: the mark is behind that.
-    let Some(name) = Name::of_block(block, length) else { return unknown_name(bytes, at, last) };
+    let Some(name) = Name::of_block(block, length) else {
+        // The empty line, which is the end, is asked for here, so that no other line is asked for it.
+        return if mark == at { None } else { unknown_name(bytes, at, last) };
+    };
     let usual = head[length + 1] == b' ' && head[length + 2] > b' ' && last > b' ';
     usual.then(|| (name, at.wrapping_add(length + 2)))
 }
