@@ -51,8 +51,9 @@ impl Source {
         let port = if asks_rport { flow.peer.port } else { via.port.unwrap_or(DEFAULT_PORT) };
         // RFC 3581 §4: with rport, received is written even where it says nothing new.
         let stamped = asks_rport || parse_ip(message.text(via.host)) != Some(flow.peer.ip);
+        // Another port of the same peer, whose address is held as it should be.
         Source {
-            reply: Flow { peer: Endpoint::new(flow.peer.ip, port), ..flow },
+            reply: Flow { peer: Endpoint { port, ..flow.peer }, ..flow },
             received: stamped.then_some(flow.peer.ip),
             rport: asks_rport.then_some(flow.peer.port),
         }

@@ -342,9 +342,7 @@ fn own_request<'e>(
 
 /// What the first Contact has for a URI. Whether it is one is asked when a request is made of it, which is seldom.
 pub(crate) fn contact(message: &Message<'_>) -> Option<Span> {
-    message.first(Name::Contact)?;
-    let value = message.values(Name::Contact).next()?;
-    message.parse_name_addr(value).ok().map(|contact| contact.uri)
+    message.first_address(Name::Contact).map(|contact| contact.uri)
 }
 
 fn append(routes: &mut Routes, value: &[u8]) -> Option<()> {

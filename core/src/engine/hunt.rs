@@ -153,7 +153,7 @@ impl Engine {
         // The gateway's own, else the provider's: not that of the gateway before.
         let ring_timeout = gateway
             .ring_timeout_ms
-            .or_else(|| turn.image.provider(call.provider)?.ring_timeout_ms)
+            .or_else(|| turn.image.provider_ring_timeout_ms(call.provider))
             .map_or(timers.ring_timeout, super::millis);
         let forward = Forward {
             method: Method::Invite,
