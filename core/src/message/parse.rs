@@ -272,8 +272,8 @@ impl<'a> Message<'a> {
     fn mandatory(&mut self, noted: &mut Noted) -> Result<(), Fault> {
         let bytes = self.bytes;
         let there = |message: &Self, name, noted: &Noted| {
-            let field = message.first(name).ok_or_else(|| noted.give_up(ParseError::MissingHeader(name)))?;
-            Ok((field.value.first(), field.value.last()))
+            let value = message.first_value(name).ok_or_else(|| noted.give_up(ParseError::MissingHeader(name)))?;
+            Ok((value.first(), value.last()))
         };
         let bad = |name, noted: &Noted| noted.give_up(ParseError::BadHeader(name));
 
@@ -310,8 +310,8 @@ impl<'a> Message<'a> {
     /// Max-Forwards (RFC 3261 §20.22), Content-Length (§20.14) and the body that it bounds (§18.3).
     #[inline]
     fn numbers(&mut self, fields_end: usize, body: Option<usize>, noted: &mut Noted) {
-        if let Some(field) = self.first(Name::MaxForwards) {
-            self.max_forwards = number_in(self.bytes, field.value, 255).map(|hops| hops as u8);
+        if let Some(value) = self.first_value(Name::MaxForwards) {
+            self.max_forwards = number_in(self.bytes, value, 255).map(|hops| hops as u8);
             if self.max_forwards.is_none() {
                 noted.note(ParseError::BadHeader(Name::MaxForwards));
             }
@@ -322,9 +322,9 @@ impl<'a> Message<'a> {
             return;
         };
         let room = self.bytes.len() - start;
-        let length = match self.first(Name::ContentLength) {
+        let length = match self.first_value(Name::ContentLength) {
             None => room,
-            Some(field) => match number_in(self.bytes, field.value, u32::MAX) {
+            Some(value) => match number_in(self.bytes, value, u32::MAX) {
                 Some(length) if length as usize <= room => length as usize,
                 _ => {
                     noted.note(ParseError::ContentLength);
