@@ -153,12 +153,11 @@ impl<'a> Message<'a> {
         let Lines { at: first, mut lows, mut lone_cr } = lines;
         let mut at = first;
         let ended = loop {
-            (at, lows) = self.usual_lines(at, lows);
-            let Some(mark) = lows.next(bytes) else { break Ended::Datagram };
-            if mark == at && bytes[at..].starts_with(b"\r\n") {
+            at = self.usual_lines(at, lows);
+            if bytes[at..].starts_with(b"\r\n") {
                 break Ended::Fields { body: at + 2 };
             }
-            let Some(feed) = feed(bytes, mark) else { break Ended::Datagram };
+            let Some(feed) = feed(bytes, at) else { break Ended::Datagram };
             let next = feed + 1;
             lows = Lows::new(next);
             lone_cr |= scan::lone_cr(&bytes[at..next]);
@@ -203,11 +202,12 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// Takes the lines from `at` on as far as they are as usual. Gives where the first that is not starts, and its low bytes.
+    /// Takes the lines from `at` on, where `lows` are the low bytes, as far as they are as usual. Gives where the first that is not
+    /// starts.
     ///
     /// This is the loop that most of the time goes into: it has no more variables than a processor has registers.
     #[inline(never)]
-    fn usual_lines(&mut self, mut at: usize, mut lows: Lows) -> (usize, Lows) {
+    fn usual_lines(&mut self, mut at: usize, mut lows: Lows) -> usize {
         let bytes = self.bytes;
         while let Some(mark) = lows.next(bytes)
             && let Some((name, start)) = usual_line(bytes, at, mark)
@@ -231,7 +231,7 @@ impl<'a> Message<'a> {
             lows.pass_two();
             at = next;
         }
-        (at, lows)
+        at
     }
 
     /// The datagram ends within the line at `at`: when this is a fold, the field that it goes on with is no better. Gives where
@@ -424,11 +424,11 @@ enum Ended {
     Datagram,
 }
 
-/// The LF that ends the line in which `mark` is.
+/// The LF that ends the line in which `at` is.
 #[cold]
 #[inline(never)]
-fn feed(bytes: &[u8], mark: usize) -> Option<usize> {
-    memchr::memchr(b'\n', &bytes[mark..]).map(|more| mark + more)
+fn feed(bytes: &[u8], at: usize) -> Option<usize> {
+    memchr::memchr(b'\n', &bytes[at..]).map(|more| at + more)
 }
 
 /// What a line behind the first can be.
