@@ -11,7 +11,6 @@ use crate::flow::{Endpoint, Flow};
 use crate::limits::TAG_MAX;
 use crate::memory::{BufferRef, Full, Resource};
 use crate::message::{Answer, Message, StartLine, Via, parse_ip, write_answer};
-use crate::siphash::Hasher;
 
 /// The port of SIP over UDP where a Via names none (RFC 3261 §18.2.2).
 const DEFAULT_PORT: u16 = 5060;
@@ -249,7 +248,7 @@ impl Engine {
         if status == 100 {
             return [0; 16];
         }
-        let mut hasher = Hasher::new(self.tag_key);
+        let mut hasher = self.tags;
         hasher.word(call_hash);
         let hash = hasher.finish();
         core::array::from_fn(|place| b"0123456789abcdef"[(hash >> (60 - 4 * place)) as usize & 15])
