@@ -182,6 +182,13 @@ impl<'a> Message<'a> {
         self.fields.get(usize::from(self.places[name as usize])).map(|field| field.value)
     }
 
+    /// The value of a header that has one and no more: in one field, as nearly always.
+    #[inline]
+    pub(crate) fn only_value(&self, name: Name) -> Option<Span> {
+        let value = self.first_value(name)?;
+        (!self.is_repeated(name) && values::is_single(self.bytes, value)).then_some(value)
+    }
+
     /// The fields up to the last that has one of these names; all of them where one of the names is there more than once.
     #[inline(always)]
     fn fields_up_to(&self, names: &[Name]) -> &[Field] {
