@@ -307,6 +307,12 @@ impl Engine {
     // Of its two callers one is cold: for the other one it is a part of itself.
     #[inline(always)]
     fn own_token(&self, message: &Message<'_>, call_hash: u64) -> Option<(u32, usize, Option<Span>)> {
+        // One Route, and it is ours, as nearly always.
+        if let Some(value) = message.only_value(Name::Route)
+            && let Some(pass) = self.token_in_route(message, value, call_hash)
+        {
+            return Some((pass, 1, None));
+        }
         let mut pass = None;
         let mut strip = 0;
         let mut last = None;

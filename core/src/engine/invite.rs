@@ -16,7 +16,6 @@ use crate::memory::Full;
 use crate::message::{Message, Method, Name, StartLine};
 use crate::number::{Dialled, NumberFault};
 use crate::routing::{Candidate, ListenerSlot, NoCandidate, Provider, Recognised};
-use crate::siphash::Hasher;
 use crate::time::Instant;
 
 impl Engine {
@@ -232,7 +231,7 @@ impl Engine {
     /// The hash of all that decides where a request goes (RFC 5393 §4.2.1): whose it is here, by the row that knew him, is among it.
     fn loop_hash(&self, incoming: &Incoming<'_, '_>, recognised: Recognised) -> u32 {
         let message = incoming.message;
-        let mut hasher = Hasher::new(self.transaction_key);
+        let mut hasher = self.transactions;
         if let StartLine::Request { uri, .. } = message.start() {
             hasher.bytes(message.text(uri));
         }

@@ -31,7 +31,6 @@ use crate::limits::MEDIA_FLAGS_MAX;
 use crate::memory::{BufferRef, Full, Resource};
 use crate::message::{Body, Message, Writer, find_sdp, write_with_sdp, write_without_body};
 use crate::routing::{Candidate, Provider};
-use crate::siphash::Hasher;
 
 pub(crate) use exchange::{Exchange, ExchangeRef};
 
@@ -138,7 +137,7 @@ impl Engine {
 
     /// Names an SDP of a side: the same one again needs no other exchange.
     fn print(&self, tag: &[u8], sdp: &[u8]) -> u64 {
-        let mut hasher = Hasher::new(self.tag_key);
+        let mut hasher = self.tags;
         hasher.bytes(tag);
         hasher.bytes(sdp);
         hasher.finish()

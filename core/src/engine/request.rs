@@ -11,7 +11,6 @@ use crate::memory::Full;
 use crate::message::{Fault, Message, Method, Name, ParseError, Scheme, StartLine, Via};
 use crate::number::Dialled;
 use crate::routing::Recognised;
-use crate::siphash::Hasher;
 use crate::token::MAGIC_COOKIE;
 use crate::transaction::{Tell, invite_server, server};
 
@@ -93,7 +92,7 @@ impl Engine {
     /// The Call-ID counts as well, though the RFC does not name it: two calls that share a branch by a peer's fault stay two, whatever
     /// shard they are on, and nobody cancels a call by guessing its branch.
     pub(crate) fn server_key(&self, message: &Message<'_>, via: &Via, method: Method, call_hash: u64) -> u64 {
-        let mut hasher = Hasher::new(self.transaction_key);
+        let mut hasher = self.transactions;
         hasher.word(call_hash);
         let folded = if method == Method::Ack { Method::Invite } else { method };
         hasher.word(folded as u64 | u64::from(via.port.unwrap_or(0)) << 16);

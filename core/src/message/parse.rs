@@ -17,7 +17,7 @@ use super::{
     CSeq, Fault, Field, Malformed, Message, Method, NOWHERE, Name, NameAddr, PLACES, ParseError, Span, StartLine, Uri,
     Via, cseq, name_addr, uri, via,
 };
-use crate::limits::MESSAGE_SIZE_MAX;
+use crate::limits::{HEADERS_MAX, MESSAGE_SIZE_MAX};
 
 /// Faults noted so far: the first.
 #[derive(Default)]
@@ -153,12 +153,11 @@ impl<'a> Message<'a> {
         let Lines { at: first, mut lows, mut lone_cr } = lines;
         let mut at = first;
         let ended = loop {
-            (at, lows) = self.usual_lines(at, lows);
-            let Some(mark) = lows.next(bytes) else { break Ended::Datagram };
-            if mark == at && bytes[at..].starts_with(b"\r\n") {
+            at = self.usual_lines(at, lows);
+            if bytes[at..].starts_with(b"\r\n") {
                 break Ended::Fields { body: at + 2 };
             }
-            let Some(feed) = feed(bytes, mark) else { break Ended::Datagram };
+            let Some(feed) = feed(bytes, at) else { break Ended::Datagram };
             let next = feed + 1;
             lows = Lows::new(next);
             lone_cr |= scan::lone_cr(&bytes[at..next]);
@@ -203,18 +202,19 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// Takes the lines from `at` on as far as they are as usual. Gives where the first that is not starts, and its low bytes.
+    /// Takes the lines from `at` on, where `lows` are the low bytes, as far as they are as usual. Gives where the first that is not
+    /// starts.
     ///
     /// This is the loop that most of the time goes into: it has no more variables than a processor has registers.
     #[inline(never)]
-    fn usual_lines(&mut self, mut at: usize, mut lows: Lows) -> (usize, Lows) {
+    fn usual_lines(&mut self, mut at: usize, mut lows: Lows) -> usize {
         let bytes = self.bytes;
         while let Some(mark) = lows.next(bytes)
             && let Some((name, start)) = usual_line(bytes, at, mark)
         {
             let place = self.fields.len() as u8;
             let next = mark.wrapping_add(2);
-            if self.fields.is_full() {
+            if self.fields.len() >= HEADERS_MAX {
                 break;
             }
             self.fields.push(Field { name, line: Span::new(at, next), value: Span::new(start, mark) });
@@ -231,7 +231,7 @@ impl<'a> Message<'a> {
             lows.pass_two();
             at = next;
         }
-        (at, lows)
+        at
     }
 
     /// The datagram ends within the line at `at`: when this is a fold, the field that it goes on with is no better. Gives where
@@ -272,8 +272,8 @@ impl<'a> Message<'a> {
     fn mandatory(&mut self, noted: &mut Noted) -> Result<(), Fault> {
         let bytes = self.bytes;
         let there = |message: &Self, name, noted: &Noted| {
-            let field = message.first(name).ok_or_else(|| noted.give_up(ParseError::MissingHeader(name)))?;
-            Ok((field.value.first(), field.value.last()))
+            let value = message.first_value(name).ok_or_else(|| noted.give_up(ParseError::MissingHeader(name)))?;
+            Ok((value.first(), value.last()))
         };
         let bad = |name, noted: &Noted| noted.give_up(ParseError::BadHeader(name));
 
@@ -310,8 +310,8 @@ impl<'a> Message<'a> {
     /// Max-Forwards (RFC 3261 §20.22), Content-Length (§20.14) and the body that it bounds (§18.3).
     #[inline]
     fn numbers(&mut self, fields_end: usize, body: Option<usize>, noted: &mut Noted) {
-        if let Some(field) = self.first(Name::MaxForwards) {
-            self.max_forwards = number_in(self.bytes, field.value, 255).map(|hops| hops as u8);
+        if let Some(value) = self.first_value(Name::MaxForwards) {
+            self.max_forwards = number_in(self.bytes, value, 255).map(|hops| hops as u8);
             if self.max_forwards.is_none() {
                 noted.note(ParseError::BadHeader(Name::MaxForwards));
             }
@@ -322,9 +322,9 @@ impl<'a> Message<'a> {
             return;
         };
         let room = self.bytes.len() - start;
-        let length = match self.first(Name::ContentLength) {
+        let length = match self.first_value(Name::ContentLength) {
             None => room,
-            Some(field) => match number_in(self.bytes, field.value, u32::MAX) {
+            Some(value) => match number_in(self.bytes, value, u32::MAX) {
                 Some(length) if length as usize <= room => length as usize,
                 _ => {
                     noted.note(ParseError::ContentLength);
@@ -424,11 +424,11 @@ enum Ended {
     Datagram,
 }
 
-/// The LF that ends the line in which `mark` is.
+/// The LF that ends the line in which `at` is.
 #[cold]
 #[inline(never)]
-fn feed(bytes: &[u8], mark: usize) -> Option<usize> {
-    memchr::memchr(b'\n', &bytes[mark..]).map(|more| mark + more)
+fn feed(bytes: &[u8], at: usize) -> Option<usize> {
+    memchr::memchr(b'\n', &bytes[at..]).map(|more| at + more)
 }
 
 /// What a line behind the first can be.
@@ -459,7 +459,10 @@ pub(super) fn usual_line(bytes: &[u8], at: usize, mark: usize) -> Option<(Name, 
     let block = head.first_chunk()?;
     let length = Block::new(block).equal(b':').clear();
     // A name has no low byte in it, nor what is looked at behind the colon: the mark is behind that.
-    let Some(name) = Name::of_block(block, length) else { return unknown_name(bytes, at, last) };
+    let Some(name) = Name::of_block(block, length) else {
+        // The empty line, which is the end, is asked for here, so that no other line is asked for it.
+        return if mark == at { None } else { unknown_name(bytes, at, last) };
+    };
     let usual = head[length + 1] == b' ' && head[length + 2] > b' ' && last > b' ';
     usual.then(|| (name, at.wrapping_add(length + 2)))
 }
