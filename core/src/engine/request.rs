@@ -238,6 +238,10 @@ impl Engine {
             return Some(Refusal::new(440));
         }
         message.first(Name::ProxyRequire)?;
+        if message.values(Name::ProxyRequire).next().is_none() {
+            // RFC 3261 §20.29: one option at least; a 420 could not say which is not supported.
+            return Some(Refusal::new(400));
+        }
         // Corelane knows no extension that a proxy must support: all that is asked for is unsupported.
         let mut refusal = Refusal::new(420);
         for value in message.values(Name::ProxyRequire) {
