@@ -8,7 +8,7 @@ use crate::admission::{Day, GatewayHold, ProviderHold, Refusal};
 use crate::call::hunt::Hunt;
 use crate::call::session::{Decision, Session};
 use crate::call::state::START;
-use crate::call::{Call, CallRef, Dialogs, EndReason, Leg, Opening};
+use crate::call::{Call, CallRef, Dialogs, EndReason, Leaving, Leg, Opening};
 use crate::counter::Counter;
 use crate::flow::{Endpoint, ListenerIndex};
 use crate::identity::Shown;
@@ -176,7 +176,7 @@ impl Engine {
                 .default_timeout_s
                 .map_or(timers.default_timeout, |seconds| core::time::Duration::from_secs(seconds.into())),
             shown: Shown::AsSent,
-            leaving: false,
+            leaving: Leaving::No,
             media: self.media_of(turn, provider),
             status: 0,
             given_up: EndReason::Refused,

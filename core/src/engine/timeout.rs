@@ -3,7 +3,7 @@
 use super::records::{Cancel, ClientEvent, ClientRef, ClientState, Owner, Role, ServerEvent, ServerRef};
 use super::{Engine, Turn};
 use crate::call::state::Event;
-use crate::call::{EndReason, Known};
+use crate::call::{EndReason, Known, Leaving};
 use crate::limits::EFFECTS_PER_CALL_MAX;
 use crate::message::Method;
 use crate::time::Instant;
@@ -149,10 +149,9 @@ impl Engine {
             return;
         }
         let Some(at) = role.call else { return };
-        let lost = self
-            .calls
-            .find(at)
-            .is_some_and(|call| call.dialogs.known(role.dialog) == Some(Known::Confirmed) && !call.leaving);
+        let lost = self.calls.find(at).is_some_and(|call| {
+            call.dialogs.known(role.dialog) == Some(Known::Confirmed) && call.leaving != Leaving::Peer
+        });
         if lost {
             self.drive_call(turn, at, Event::HangUp, EndReason::Lost);
         }
