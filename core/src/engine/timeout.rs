@@ -110,8 +110,11 @@ impl Engine {
         if role.method == Method::Invite {
             let status = if role.cancel == Cancel::ByCaller { 487 } else { 408 };
             self.answer_server(turn, server, None, status, b"");
+        } else if self.has_room_for_a_call() {
+            // RFC 4320 §4.2: no 408 to a non-INVITE, its sender has timed out as well. What one with a longer Timer F repeats is no new
+            // request: neither 481, where this one ended the call, nor once more for the other side, which may have obeyed it.
+            self.drive_server(turn, server, ServerEvent::Response(408), None);
         } else {
-            // RFC 4320 §4.2: no 408 to a non-INVITE, its sender has timed out as well.
             self.remove_server(server);
         }
         if role.method == Method::Bye {

@@ -105,6 +105,23 @@ fn targets_are_refreshed() {
     world.settle();
 }
 
+/// RFC 3261 §13.2.2.4: a 2xx that comes again says nothing new; what was agreed on since then holds.
+#[test]
+fn a_repeated_2xx_moves_no_target_back() {
+    let mut world = World::new();
+    let call = answered(&mut world, "back");
+    let sent = world.deliver(CALLER, &call.caller_sends("INVITE", "back-re", 2).text());
+    let ok = response(&sent[1], 200, "", &["Contact: <sip:bob@198.51.100.21>"]);
+    world.deliver(GATEWAY, &ok);
+    let mut update = call.callee_sends("UPDATE", "back-up", 5);
+    update.extra.push("Contact: <sip:bob@198.51.100.22>".into());
+    let sent = world.deliver(GATEWAY, &update.text());
+    world.deliver(CALLER, &response(&sent[0], 200, "", &["Contact: <sip:alice@192.0.2.10>"]));
+    assert_eq!(ladder(&world.deliver(GATEWAY, &ok)), [format!("{CALLER} 200")], "its ACK was lost");
+    assert_eq!(hang_up_all(&mut world)[0].start_line(), "BYE sip:bob@198.51.100.22 SIP/2.0");
+    world.settle();
+}
+
 /// A BYE that crosses ours is answered 200 for 64·T1, anything else 481; afterwards nothing knows the call.
 #[test]
 fn what_crosses_our_bye() {

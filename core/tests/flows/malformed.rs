@@ -185,3 +185,39 @@ fn a_broken_response_is_dropped() {
         world.settle();
     }
 }
+
+/// Any one byte of an INVITE turned into another: nothing but its first lines, the names of its headers and its line ends can keep it from being
+/// answered.
+#[test]
+fn one_wrong_byte_anywhere() {
+    let text = invite("4930123456", "byte").text();
+    let head = text.split("\r\n\r\n").next().expect("an empty line").len();
+    let first_lines = text.match_indices("\r\n").nth(1).expect("a Via").0;
+    let is_name = |at: usize| {
+        let line = text[..at].rfind('\n').map_or(0, |feed| feed + 1);
+        text[line..].find(':').is_some_and(|colon| at <= line + colon)
+    };
+    for at in 0..head {
+        for byte in *b"\0\t ;\"<" {
+            let mut bytes = text.clone().into_bytes();
+            let old = core::mem::replace(&mut bytes[at], byte);
+            let mut world = World::new();
+            let sent = world.deliver_to(0, CALLER, &bytes);
+            let which = || format!("{byte:#x} at {at}: {}", bytes.escape_ascii());
+            match ladder(&sent).as_slice() {
+                [] => {
+                    assert!(at < first_lines || is_name(at) || matches!(old, b'\r' | b'\n'), "{}", which());
+                    let unread = world.count(Counter::ParseErrors) + world.count(Counter::StrayResponses);
+                    assert_eq!(unread, 1, "{}", which());
+                }
+                // A blank in his Via's port makes it another one.
+                [only] => assert!(only.starts_with("192.0.2.10:") && sent[0].status() >= 400, "{}", which()),
+                [trying, then] => {
+                    assert!(trying.starts_with("192.0.2.10:") && sent[0].status() == 100, "{}", which());
+                    assert!(*then == format!("{GATEWAY} INVITE") || sent[1].status() >= 400, "{}", which());
+                }
+                _ => panic!("{}", which()),
+            }
+        }
+    }
+}

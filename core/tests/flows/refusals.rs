@@ -54,6 +54,21 @@ fn options_are_answered_to_providers_and_gateways() {
     }
 }
 
+/// RFC 3261 §8.2.2.3: who answers for himself says what he does not support. A proxy's own affair is Proxy-Require only: the INVITE passes.
+#[test]
+fn options_that_require_something_get_420() {
+    let mut world = World::new();
+    let mut options = invite("1", "opt");
+    options.method = "OPTIONS";
+    options.extra.push("Require: 100rel, foo".into());
+    let answer = refused(&mut world, &options);
+    assert_eq!((answer.status(), answer.headers("Unsupported")), (420, vec!["100rel", "foo"]));
+    let mut passes = invite("4930123456", "passes");
+    passes.extra.push("Require: 100rel, foo".into());
+    assert_eq!(world.deliver(CALLER, &passes.text()).len(), 2);
+    world.settle();
+}
+
 #[test]
 fn methods_that_are_not_served_get_405_or_481() {
     let mut world = World::new();
