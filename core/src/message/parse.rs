@@ -6,8 +6,8 @@
 //! ```
 //!
 //! Then the five values that every message must have are read ([`Message::via`] … [`Message::cseq`]), and the two numbers. A fault
-//! that leaves these readable is noted, and the pass goes on, so that a request with it can be answered ([`Malformed::partial`]);
-//! the first one noted is named.
+//! that leaves a Via to answer by and the other four to repeat is noted, and the pass goes on, so that a request with it can be
+//! answered ([`Malformed::partial`]); the first one noted is named.
 
 use arrayvec::ArrayVec;
 
@@ -27,6 +27,13 @@ impl Noted {
     #[cold]
     fn note(&mut self, error: ParseError) {
         self.0.get_or_insert(error);
+    }
+
+    /// A From or To that is none: what stands for it has nothing but its place.
+    #[cold]
+    fn unread(&mut self, name: Name, at: usize, end: usize) -> NameAddr {
+        self.note(ParseError::BadHeader(name));
+        NameAddr { value: Span::new(at, end), ..NameAddr::NONE }
     }
 
     /// The message cannot be answered.
@@ -267,7 +274,8 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// Reads what a message must have (RFC 3261 §8.1.1). Without it nothing can be answered.
+    /// Reads what a message must have (RFC 3261 §8.1.1). Where one of these is missing, or no response could find its way, nothing can be
+    /// answered; the others are repeated in the answer as they came, read or not.
     #[inline]
     fn mandatory(&mut self, noted: &mut Noted) -> Result<(), Fault> {
         let bytes = self.bytes;
@@ -275,28 +283,29 @@ impl<'a> Message<'a> {
             let value = message.first_value(name).ok_or_else(|| noted.give_up(ParseError::MissingHeader(name)))?;
             Ok((value.first(), value.last()))
         };
-        let bad = |name, noted: &Noted| noted.give_up(ParseError::BadHeader(name));
 
         let (at, end) = there(self, Name::Via, noted)?;
-        via::read(bytes, at, end, &mut self.via).ok_or_else(|| bad(Name::Via, noted))?;
+        via::read(bytes, at, end, &mut self.via).ok_or_else(|| noted.give_up(ParseError::BadHeader(Name::Via)))?;
         let (at, end) = there(self, Name::From, noted)?;
         if !name_addr::read(bytes, at, end, &mut self.from) {
-            return Err(bad(Name::From, noted));
+            self.from = noted.unread(Name::From, at, end);
         }
         let (at, end) = there(self, Name::To, noted)?;
         if !name_addr::read(bytes, at, end, &mut self.to) {
-            return Err(bad(Name::To, noted));
+            self.to = noted.unread(Name::To, at, end);
         }
         // Any visible bytes: `word [ "@" word ]` is too narrow for what peers send, and nothing reads inside it. What matters
         // is that it ends where steering says it does: at the first blank.
         let (at, end) = there(self, Name::CallId, noted)?;
         self.call_id = Span::new(at, end);
         if at == end || skip_visible(bytes, at) < end {
-            return Err(bad(Name::CallId, noted));
+            noted.note(ParseError::BadHeader(Name::CallId));
         }
         let (at, end) = there(self, Name::CSeq, noted)?;
         if !cseq::read(bytes, at, end, &mut self.cseq) {
-            return Err(bad(Name::CSeq, noted));
+            self.cseq = CSeq::NONE;
+            noted.note(ParseError::BadHeader(Name::CSeq));
+            return Ok(());
         }
         // §8.1.1.5: the method of a request is that of its CSeq.
         if let StartLine::Request { name, method, .. } = self.start

@@ -27,8 +27,8 @@ fn an_offer_that_the_node_refuses() {
 #[test]
 fn an_offer_without_a_from_tag() {
     let mut world = world();
-    for (bad, answers) in untagged(&offer("untagged")) {
-        assert_eq!(ladder(&world.deliver(CALLER, &bad)), vec![format!("{CALLER} 400"); answers], "{bad}");
+    for bad in untagged(&offer("untagged")) {
+        assert_eq!(ladder(&world.deliver(CALLER, &bad)), [format!("{CALLER} 400")], "{bad}");
     }
     assert_eq!((world.count(Counter::MediaAsked), world.count(Counter::CallsStarted)), (0, 0));
     world.settle();
