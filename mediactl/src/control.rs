@@ -281,36 +281,7 @@ pub fn abort_on_panic() {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::process::ExitStatusExt;
-    use std::process::{Command, Output};
-
     use super::*;
-
-    const CHILD: &str = "CORELANE_TEST_PANICS_ON";
-
-    /// Runs this very test again as a child process that panics on a thread of the given name.
-    fn panic_on(thread: &str) -> Output {
-        let this = std::env::current_exe().expect("a test binary has a path");
-        let arguments = ["--exact", "control::tests::a_panic_aborts_everywhere_but_here", "--nocapture"];
-        Command::new(this).args(arguments).env(CHILD, thread).output().expect("it runs")
-    }
-
-    #[test]
-    fn a_panic_aborts_everywhere_but_here() {
-        const SIGABRT: i32 = 6;
-        if let Ok(name) = std::env::var(CHILD) {
-            abort_on_panic();
-            let thread = thread::Builder::new().name(name).spawn(|| panic!("on purpose")).expect("a thread");
-            assert!(thread.join().is_err(), "it panicked, and the process lives");
-            return;
-        }
-        let shard = panic_on("shard-0");
-        assert_eq!(shard.status.signal(), Some(SIGABRT));
-        let told = String::from_utf8_lossy(&shard.stderr);
-        assert!(told.contains("on purpose") && told.contains("a panic on thread `shard-0`"), "{told}");
-        assert!(panic_on(THREAD_NAME).status.success(), "the control core's panic ends its thread only");
-        assert!(panic_on(slow::THREAD_NAME).status.success(), "so does slow work's");
-    }
 
     #[test]
     fn stops_without_a_signal() {
