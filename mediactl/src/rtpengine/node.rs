@@ -1,15 +1,6 @@
 //! One media node as the client sees it: where it is, whether it may be asked, how it does.
 //!
-//! ```text
-//!                  timeout (n-th in a row), unreachable and silent
-//!        ┌────────┐ ──────────────────────► ┌──────┐ ── probe due ──► ┌──────────┐
-//!     ┌─►│ Closed │                         │ Open │                  │ HalfOpen │
-//!     │  └────────┘ ◄── reply ───────────── └──────┘ ◄─ timeout, ──── └────┬─────┘
-//!     │                                                 unreachable        │
-//!     └───────────────────────────────── reply ────────────────────────────┘
-//! ```
-//!
-//! Closed takes calls; Open and HalfOpen take none, and are asked only what belongs to sessions that they have. Two rules make the bound
+//! Its breaker (`breaker.rs`) is Closed, Open or HalfOpen. Closed takes calls; the others take none, and are asked only what belongs to sessions that they have. Two rules make the bound
 //! [`SILENCE_MAX`] from a node's death to the last call that is given to it, whatever the load:
 //!
 //! - a node that was not heard for [`PING_AFTER`] is pinged, again at each such interval;
@@ -26,10 +17,14 @@
 //! reply to an exchange starts that count anew. [`MISSES_TO_OPEN`] of them open the breaker for [`DEAF_PAUSE`], whatever the node says to pings; then it
 //! is on trial: [`TRIAL_WINDOW`] exchanges at a time, until one is answered.
 
+mod breaker;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use corelane_core::Instant;
+
+pub use self::breaker::{Act, Breaker, Event, step};
 
 /// Timeouts in a row that open the breaker.
 pub const TIMEOUTS_TO_OPEN: u8 = 3;
@@ -67,64 +62,6 @@ pub const SILENCE_MAX: Duration =
 
 const _: () = assert!(SILENCE_MAX.as_millis() < 1000, "no call is given to a node that has been dead for a second");
 const _: () = assert!(PROBE_INTERVAL.as_millis() + PATIENCE.as_millis() < 2000, "a node is back in use within 2 s");
-
-/// State of the figure.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub enum Breaker {
-    /// The node takes calls.
-    Closed,
-    /// It was given up.
-    Open,
-    /// It was given up, and a probe is out.
-    HalfOpen,
-}
-
-/// Event of the figure.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub enum Event {
-    /// A valid reply to any question.
-    Reply,
-    /// A question went without a word of the node; the n-th in a row.
-    Timeout {
-        /// Whether it fills the measure.
-        last: bool,
-    },
-    /// The kernel says that nobody listens there, and nothing belies it.
-    Unreachable,
-    /// [`PROBE_INTERVAL`] has passed.
-    ProbeDue,
-}
-
-/// What the client does.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub enum Act {
-    /// Nothing more.
-    Nothing,
-    /// Moves waiting offers to other nodes.
-    GiveUp,
-    /// Pings it.
-    Probe,
-    /// Pays what it is owed.
-    TakeBack,
-}
-
-/// The figure as a table. `None`: the event means nothing in this state.
-#[must_use]
-pub const fn step(state: Breaker, event: Event) -> Option<(Breaker, Act)> {
-    use Breaker::{Closed, HalfOpen, Open};
-    use Event::{ProbeDue, Reply, Timeout, Unreachable};
-    Some(match (state, event) {
-        (Closed, Timeout { last: true } | Unreachable) => (Open, Act::GiveUp),
-        (Closed, Timeout { last: false } | Reply) => (Closed, Act::Nothing),
-
-        (Open, ProbeDue) => (HalfOpen, Act::Probe),
-        // Its own questions may be answered before a probe is.
-        (Open | HalfOpen, Reply) => (Closed, Act::TakeBack),
-        (HalfOpen, Timeout { .. } | Unreachable) => (Open, Act::Nothing),
-
-        (Open, Timeout { .. } | Unreachable) | (Closed | HalfOpen, ProbeDue) => return None,
-    })
-}
 
 /// What the operator wants of a node.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -380,34 +317,7 @@ impl Node {
 
 #[cfg(test)]
 mod tests {
-    use std::fmt::Write as _;
-
     use super::*;
-
-    const STATES: [Breaker; 3] = [Breaker::Closed, Breaker::Open, Breaker::HalfOpen];
-    const EVENTS: [Event; 5] = [
-        Event::Reply,
-        Event::Timeout { last: false },
-        Event::Timeout { last: true },
-        Event::Unreachable,
-        Event::ProbeDue,
-    ];
-
-    #[test]
-    fn matrix() {
-        let mut out = String::new();
-        for state in STATES {
-            writeln!(out, "{state:?}").unwrap();
-            for event in EVENTS {
-                let name = format!("{event:?}");
-                match step(state, event) {
-                    Some((then, act)) => writeln!(out, "  {name:<25} {:<9} {act:?}", format!("{then:?}")).unwrap(),
-                    None => writeln!(out, "  {name:<25} ·").unwrap(),
-                }
-            }
-        }
-        insta::assert_snapshot!(out);
-    }
 
     fn node() -> Node {
         let address = "192.0.2.1:2223".parse().unwrap();

@@ -1,42 +1,30 @@
 //! The table of sessions: what is held on media nodes, and what is owed to them, over restarts.
 //!
 //! ```text
-//!   record, 64 bytes   0 magic 32   4 state 8 (1 held, 2 due)   8 due since 32   12 Corelane node 32   16 boot 64
-//!                     24 hash of the Call-ID 64   32 pass 32   36 port 16   38 zeros   40 address 128   56 its scope 32
-//!                     60 CRC-32 of bytes 12 to 59
-//!
 //!   put: before the offer leaves ──► held ── due: the call ended, or another boot's ──► due ── take: the delete is acknowledged
 //!                                      └─ take: the node made nothing, or has it no more
 //! ```
 //!
 //! **A debt is owed to an address**, the one that the offer went to, as it stood then: neither the row of a table nor a name, which may mean another
-//! machine tomorrow. An IPv4 address is kept as mapped into IPv6.
+//! machine tomorrow.
 //!
-//! The bytes are the caller's, a mapped file in the product; numbers are little-endian. At the start every record of another boot is due. So what
-//! is held belongs to a call that lives, or whose end is still to be read from a journal: also after a panic, when memory knows of no call. The
-//! checksum leaves the state out, so that a record falls due by one byte: wherever the process is killed the debt is there. Since when it is due, in
-//! seconds of the wall clock, is written before that byte; 0 is not known. A torn record was being
-//! written, before its offer left, or its page was lost with the machine: it is wiped and counted, and its session is the reconciler's.
+//! The bytes are the caller's, a mapped file in the product; how a record lies there says `record.rs`. At the start every record of
+//! another boot is due. So what is held belongs to a call that lives, or whose end is still to be read from a journal: also after a panic, when memory knows of no call. A torn record
+//! was being written, before its offer left, or its page was lost with the machine: it is wiped and counted, and its session is the reconciler's.
 //!
 //! Every look-up is by hash; the records of one session, at several addresses, are chained by their places. Only [`Sessions::open`] and
 //! [`Sessions::owed`] read all of the table.
 
+mod record;
+
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::net::SocketAddr;
 
 use super::id::{Origin, SessionId};
-use corelane_core::bus::MediaCall;
 
-/// Bytes of a record.
-pub const RECORD: usize = 64;
-/// `CLM2`; the records of before named the row of a node instead of its address.
-const MAGIC: u32 = 0x324d_4c43;
-/// Where a record's state lies.
-const STATE: usize = 4;
-const HELD: u8 = 1;
-const DUE: u8 = 2;
-/// And since when it is due.
-const SINCE: usize = 8;
+pub use self::record::{Debt, RECORD, Survey, survey};
+use self::record::{fall_due, read, record};
+
 /// The end of a chain of places.
 const NONE: u32 = u32::MAX;
 
@@ -57,9 +45,6 @@ impl Records for Vec<u8> {
         self
     }
 }
-
-/// A session at one address.
-pub type Debt = (SocketAddr, SessionId);
 
 /// Why there is no record for an offer, which must not leave then.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -334,11 +319,9 @@ impl<R: Records> Sessions<R> {
         self.homes.len() as u32 - 1
     }
 
-    /// The debt of a record begins: first since when, then the byte that makes it one.
+    /// The debt of a record begins.
     fn fall_due(&mut self, place: u32, since_s: u32) {
-        let record = self.record_mut(place);
-        record[SINCE..SINCE + 4].copy_from_slice(&since_s.to_le_bytes());
-        record[STATE] = DUE;
+        fall_due(self.record_mut(place), since_s);
     }
 
     /// Wipes a place and gives it back. A free place has no home.
@@ -357,75 +340,10 @@ impl<R: Records> Sessions<R> {
     }
 }
 
-/// What bytes hold, as they are.
-#[derive(Copy, Clone, PartialEq, Eq, Default, Debug)]
-pub struct Survey {
-    /// Records that can be read.
-    pub sound: u64,
-    /// Records that begin as ours do and cannot be read.
-    pub torn: u64,
-    /// Records that begin otherwise.
-    pub foreign: u64,
-}
-
-/// Looks at every record and changes none.
-#[must_use]
-pub fn survey(bytes: &[u8]) -> Survey {
-    let mut survey = Survey::default();
-    for record in bytes.as_chunks::<RECORD>().0.iter().filter(|record| record.iter().any(|byte| *byte != 0)) {
-        if read(record).is_some() {
-            survey.sound += 1;
-        } else if record.starts_with(&MAGIC.to_le_bytes()) {
-            survey.torn += 1;
-        } else {
-            survey.foreign += 1;
-        }
-    }
-    survey
-}
-
-fn record((address, session): Debt, due_since_s: Option<u32>) -> [u8; RECORD] {
-    let mut new = [0; RECORD];
-    let mut put = |at: usize, bytes: &[u8]| new[at..at + bytes.len()].copy_from_slice(bytes);
-    let (ip, scope) = match address {
-        SocketAddr::V4(address) => (address.ip().to_ipv6_mapped(), 0),
-        SocketAddr::V6(address) => (*address.ip(), address.scope_id()),
-    };
-    put(0, &MAGIC.to_le_bytes());
-    put(STATE, &[if due_since_s.is_some() { DUE } else { HELD }]);
-    put(SINCE, &due_since_s.unwrap_or(0).to_le_bytes());
-    put(12, &session.origin.node.to_le_bytes());
-    put(16, &session.origin.boot.to_le_bytes());
-    put(24, &session.call.call_hash.to_le_bytes());
-    put(32, &session.call.pass.to_le_bytes());
-    put(36, &address.port().to_le_bytes());
-    put(40, &ip.octets());
-    put(56, &scope.to_le_bytes());
-    let checksum = crc32fast::hash(&new[12..60]);
-    new[60..].copy_from_slice(&checksum.to_le_bytes());
-    new
-}
-
-/// What a record says, and since when it is due, if it is.
-fn read(record: &[u8; RECORD]) -> Option<(Debt, Option<u32>)> {
-    let word = |at: usize| u32::from_le_bytes([record[at], record[at + 1], record[at + 2], record[at + 3]]);
-    let long = |at: usize| u64::from(word(at)) | u64::from(word(at + 4)) << 32;
-    if word(0) != MAGIC || word(60) != crc32fast::hash(&record[12..60]) || !matches!(record[STATE], HELD | DUE) {
-        return None;
-    }
-    let origin = Origin { node: word(12), boot: long(16) };
-    let call = MediaCall { call_hash: long(24), pass: word(32) };
-    let octets: [u8; 16] = std::array::from_fn(|place| record[40 + place]);
-    let port = u16::from_le_bytes([record[36], record[37]]);
-    let address = match Ipv6Addr::from(octets).to_canonical() {
-        IpAddr::V4(ip) => SocketAddr::new(ip.into(), port),
-        IpAddr::V6(ip) => SocketAddrV6::new(ip, port, 0, word(56)).into(),
-    };
-    Some(((address, SessionId { origin, call }), (record[STATE] == DUE).then(|| word(SINCE))))
-}
-
 #[cfg(test)]
 mod tests {
+    use corelane_core::bus::MediaCall;
+
     use super::*;
 
     const BEFORE: Origin = Origin { node: 7, boot: 1 };
@@ -460,9 +378,6 @@ mod tests {
         torn[place * RECORD + 20] ^= 1;
         assert_eq!(survey(&torn), Survey { sound: 2, torn: 1, foreign: 0 });
         assert_eq!(survey(b"some other file, and long enough that it could hold more than one record").foreign, 1);
-        let mut older = record((at(3), session(1)), None);
-        older[..4].copy_from_slice(b"CLM1");
-        assert_eq!(survey(&older), Survey { sound: 0, torn: 0, foreign: 1 }, "a record that names a row is not read");
         let next = Sessions::open(torn, Origin { boot: 2, ..BEFORE }, 40);
         assert_eq!((next.owed().count(), next.damaged()), (2, 1));
         assert!(next.has(at(3), session(1)) && !next.has(at(4), session(1)));
@@ -498,18 +413,6 @@ mod tests {
         assert!(table.records.iter().all(|byte| *byte == 0));
         // Every place is there to be taken again.
         assert!((0..8).all(|call| table.put(at(3), session(call)) == Ok(true)));
-    }
-
-    #[test]
-    fn an_address_is_kept_as_it_is() {
-        let addresses: [SocketAddr; 4] = ["192.0.2.1:2223", "192.0.2.1:2224", "[2001:db8::1]:65535", "[fe80::1%7]:1"]
-            .map(|text| text.parse().unwrap());
-        for address in addresses {
-            for since_s in [None, Some(9)] {
-                let record = record((address, session(1)), since_s);
-                assert_eq!(read(&record), Some(((address, session(1)), since_s)));
-            }
-        }
     }
 
     #[test]
