@@ -124,7 +124,7 @@ impl Prepared {
     /// # Errors
     /// Those of the writer.
     pub fn write_summary(&self, out: &mut dyn Write) -> io::Result<()> {
-        let Identity { node, boot } = self.identity;
+        let Identity { node, boot, .. } = self.identity;
         writeln!(out, "routes: {}\nnode: id {node}, start {boot}", self.image.summary)?;
         write!(out, "{}", summary(&self.bill, &self.listeners))
     }
@@ -188,11 +188,11 @@ impl Prepared {
 
     /// How this start asks media nodes.
     fn client(&self) -> ClientSpec {
-        let Identity { node, boot } = self.identity;
-        let config::Media { deadline, sockets, orphan_age, .. } = self.config.media;
+        let Identity { node, boot, ref earlier } = self.identity;
+        let config::Media { deadline, sockets, orphan_age, debt_age, .. } = self.config.media;
         let directory = self.config.journal_dir();
-        let settings = ClientSettings { origin: Origin { node, boot }, sockets, deadline, orphan_age };
-        ClientSpec::new(directory, self.config.calls_max.value, settings)
+        let settings = ClientSettings { origin: Origin { node, boot }, sockets, deadline, orphan_age, debt_age };
+        ClientSpec::new(directory, self.config.calls_max.value, settings, earlier.clone())
     }
 
     fn journals(&self, warnings: &mut Vec<Problem>) -> Result<Journals, Problem> {

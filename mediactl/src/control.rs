@@ -9,6 +9,7 @@
 //! | file | what |
 //! | --- | --- |
 //! | `media.rs`, `machine.rs`, `client.rs` | the media task, who decides in it, and that the ng client does |
+//! | `ends.rs`, `ways.rs`, `supervise.rs` | what the task reads of calls that ended, where what it says goes, and who runs it |
 //! | `nodes.rs`, `sockets.rs`, `names.rs`, `lists.rs` | which media nodes there are, and the ways to them |
 //! | [`counter`] | what is counted here |
 //!
@@ -21,13 +22,16 @@
 
 mod client;
 pub mod counter;
+mod ends;
 mod lists;
 mod machine;
 mod media;
 mod names;
 mod nodes;
 mod sockets;
+mod supervise;
 mod teller;
+mod ways;
 
 use std::cell::RefCell;
 use std::io;
@@ -154,8 +158,8 @@ impl ControlCore {
             match media::Media::new(parts, orders, shared, teller.clone()) {
                 Ok(media) => {
                     let media = Rc::new(RefCell::new(media));
-                    drop(spawn_local(media::supervise(Rc::clone(&media))));
-                    Box::pin(media::finish(media))
+                    drop(spawn_local(supervise::supervise(Rc::clone(&media))));
+                    Box::pin(supervise::finish(media))
                 }
                 Err(error) => {
                     // New calls get 503 from their shards: the rings fill and nobody reads them.

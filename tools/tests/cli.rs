@@ -540,9 +540,9 @@ fn a_table_of_sessions_that_cannot_be_read_is_told() {
     let aside = fs::read(place.path().join("state/media.sessions.other")).expect("put aside");
     assert_eq!(aside[..another.len()], another[..]);
 
-    // A record of ours (docs/operating.md does not say how it looks: rtpengine/sessions.rs does), of which a byte was lost.
+    // A record of ours (docs/operating.md does not say how it looks: rtpengine/sessions/record.rs does), of which a byte was lost.
     let mut torn = fresh;
-    torn[..4].copy_from_slice(b"CLM1");
+    torn[..4].copy_from_slice(b"CLM2");
     torn[20] = 1;
     place.write("state/media.sessions", &torn);
     let err = Started::start(place.corelane(NODE_ON_A_FREE_PORT)).stop();

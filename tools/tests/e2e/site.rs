@@ -169,6 +169,12 @@ impl Tables {
         nodes.find(|node| node.id == id).expect("a media node to drain").enabled = enabled;
     }
 
+    /// The media node with this id is another machine.
+    pub(crate) fn move_node(&mut self, id: usize, ng: SocketAddr) {
+        let mut nodes = self.media_nodes.iter_mut();
+        nodes.find(|node| node.id == id).expect("a media node to move").ng = ng;
+    }
+
     /// Takes the row of the media node with this id out.
     pub(crate) fn remove_node(&mut self, id: usize) {
         self.media_nodes.retain(|node| node.id != id);

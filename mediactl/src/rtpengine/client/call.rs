@@ -50,6 +50,11 @@ impl Call {
         known.iter().rev().find(same).or(known.last())
     }
 
+    /// Nobody answers any more what was asked.
+    pub(super) fn forget_questions(&mut self) {
+        (self.waiting, self.next) = (None, VecDeque::new());
+    }
+
     /// Something else is offered: what was answered before is agreed on.
     pub(super) fn settle(&mut self) {
         for pair in std::mem::take(&mut self.answered) {

@@ -6,6 +6,8 @@
 //!              └── full, silent, given up: another node ◄─────┘
 //! ```
 
+use std::net::SocketAddr;
+
 use corelane_core::Instant;
 use corelane_core::bus::{ExchangeId, MediaOutcome, MediaReply, MediaRequest, Verb};
 use corelane_core::limits::MESSAGE_SIZE_MAX;
@@ -25,6 +27,7 @@ impl<R: Records> Client<R> {
     /// Asks for a wish, and for those of its call that wait behind it as long as each is answered at once.
     pub(super) fn go_on(&mut self, now: Instant, wish: Wish, out: &mut impl Outputs) {
         let call = wish.request.view().call;
+        self.touched = Some(call);
         let mut next = Some(wish);
         while let Some(wish) = next {
             if let Some(call) = self.calls.get_mut(&call) {
@@ -87,7 +90,7 @@ impl<R: Records> Client<R> {
         let command = self.command(wish, session).ok_or((MediaOutcome::Failed, node))?;
         let bytes = self.datagram(&command);
         if verb == Verb::Offer {
-            wish.fresh = self.sessions.put(node, session).map_err(|why| match why {
+            wish.fresh = self.sessions.put(self.nodes[place].config.address, session).map_err(|why| match why {
                 NoRecord::Full => {
                     self.counters.count(Counter::RecordsFull);
                     (none, 0)
@@ -123,7 +126,7 @@ impl<R: Records> Client<R> {
         let usable = |node: &&Node| {
             let id = node.config.id;
             let known = id == request.node && node.is_reachable();
-            !tried.contains(&id) && serves(node) && (known || node.takes_calls(sessions.of_node(id)))
+            !tried.contains(&id) && serves(node) && (known || node.takes_calls(sessions.at(node.config.address)))
         };
         let windowed = self.nodes.iter().filter(usable).any(|node| node.in_flight >= node.window());
         let mut candidates = self.nodes.iter().filter(usable).filter(|node| node.in_flight < node.window());
@@ -145,17 +148,18 @@ impl<R: Records> Client<R> {
         &mut self,
         now: Instant,
         mut wish: Wish,
-        node: u32,
+        (node, address): (u32, SocketAddr),
         meaning: Meaning<'_>,
         out: &mut impl Outputs,
     ) {
         let request = wish.request.view();
         let (call, verb) = (request.call, request.verb);
+        self.touched = Some(call);
         let (outcome, sdp): (MediaOutcome, &[u8]) = match (verb, meaning) {
             (_, Meaning::Full(limit)) => {
                 self.counters.count(Counter::Limits);
                 if wish.fresh && limit.before_creation() {
-                    self.sessions.take(node, SessionId { origin: self.settings.origin, call });
+                    self.sessions.take(address, SessionId { origin: self.settings.origin, call });
                 }
                 if wish.may_move() {
                     self.counters.count(Counter::Moved);
