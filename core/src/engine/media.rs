@@ -24,7 +24,7 @@ use arrayvec::ArrayVec;
 use super::records::ClientRef;
 use super::{Engine, Turn};
 use crate::bus::{ExchangeId, MediaCall, MediaRequest, Verb};
-use crate::call::media::Media;
+use crate::call::media::{Media, State as Figure};
 use crate::call::{Call, CallRef};
 use crate::counter::Counter;
 use crate::limits::MEDIA_FLAGS_MAX;
@@ -129,8 +129,8 @@ impl Engine {
         }
     }
 
-    /// What these two sides agreed on last holds again: an offer that a node has taken was refused. Of several forks each has agreed on
-    /// its own; without tags it is what anybody agreed on last.
+    /// An offer of the first of these two sides that a node has taken is off: what they agreed on last holds again. Of several forks each has agreed
+    /// on its own.
     fn restore(&mut self, turn: &mut Turn<'_>, at: CallRef, attempt: u8, (from_tag, to_tag): (&[u8], &[u8])) {
         let ask = Ask { verb: Verb::Restore, attempt, candidate: None, from_tag, to_tag, sdp: b"" };
         self.tell(turn, at, &ask);
@@ -208,6 +208,11 @@ fn flags(turn: &Turn<'_>, call: &Call, candidate: Option<Candidate>) -> Flags {
 fn tags<'m>(message: &'m Message<'_>) -> (&'m [u8], &'m [u8]) {
     let tag = |address: crate::message::NameAddr| address.tag.map(|tag| message.text(tag)).unwrap_or_default();
     (tag(message.from()), tag(message.to()))
+}
+
+/// The same with the tag of who offered first: who asked, but where the request had no offer and the response brought one.
+fn sides<'m>(figure: Figure, (asker, answerer): (&'m [u8], &'m [u8])) -> (&'m [u8], &'m [u8]) {
+    if matches!(figure, Figure::Returned | Figure::Settled) { (answerer, asker) } else { (asker, answerer) }
 }
 
 /// Whether a message has SDP, or may have.

@@ -17,12 +17,13 @@ use super::super::records::{Cancel, ClientRef, ClientState, Role, ShortTag};
 use super::super::response::Came;
 use super::super::{Engine, Turn};
 use super::exchange::{Exchange, Result, Subject};
-use super::{Ask, Given, carries_sdp, tags, with_body};
+use super::{Ask, Given, carries_sdp, sides, tags, with_body};
 use crate::bus::Verb;
 use crate::call::media::{Act, Event, State as Figure, step};
 use crate::call::{CallRef, EndReason, State};
 use crate::counter::Counter;
 use crate::limits::{TAG_MAX, WAITING_RESPONSES_MAX};
+use crate::memory::BufferRef;
 use crate::message::{Body, Message, Method, Name, StartLine, find_sdp};
 use crate::time::Instant;
 use crate::transaction::invite_client;
@@ -53,7 +54,10 @@ impl Engine {
             return true;
         }
         match find_sdp(message) {
-            Body::None => false,
+            Body::None => {
+                self.choose_fork(turn, at, call, came);
+                false
+            }
             Body::Unreadable => {
                 self.counters.count(Counter::MediaRefused);
                 self.without_answer(turn, at, message);
@@ -182,6 +186,7 @@ impl Engine {
         record.callee.flow = flow;
         // They are with the gateway that rings now.
         record.dialogs.forget_early();
+        record.media.iter_mut().for_each(|media| media.answered = 0);
         if let Some(transaction) = role.server.and_then(|server| self.servers.find_mut(server)) {
             transaction.client = Some(at);
         }
@@ -208,6 +213,7 @@ impl Engine {
             && self.kept(kept).is_some_and(|(known, ..)| known == print)
         {
             self.counters.count(Counter::MediaReused);
+            self.choose_fork(turn, at, call, came);
             return self.resume(turn, at, message, Given::Kept(kept));
         }
         if !role.opens() && status >= 200 && self.ended_here(turn, at, message, *role) {
@@ -258,11 +264,46 @@ impl Engine {
         }
         if let Some(media) = self.calls.find_mut(call).and_then(|call| call.media.as_mut())
             && role.opens()
+            && act == Act::Answer
         {
             // Of an answered offer nothing is left for the next gateway.
-            media.answered |= media.attempt == role.attempt;
+            media.answered |= u8::from(media.attempt == role.attempt);
+        }
+        if act == Act::Offer {
+            // Its PRACK has answered it: what it repeats is asked for its own sake.
+            self.choose_fork(turn, at, call, came);
         }
         self.note_answer(turn, at, call, came);
+    }
+
+    /// The first 2xx of a call says nothing that the caller has still to answer. Where several forks have rung with SDP a node knows the caller with
+    /// the one that was answered last: it is told which one it is.
+    fn choose_fork(&mut self, turn: &mut Turn<'_>, at: ClientRef, call: CallRef, came: Came<'_, '_>) {
+        let Came { message, role, status, .. } = came;
+        let Some(record) = self.calls.find(call).filter(|call| role.opens() && status >= 200 && call.is_early()) else {
+            return;
+        };
+        let (Some(transaction), Some(media)) = (self.clients.find(at), &record.media) else { return };
+        if record.branch != Some(at) || record.dialogs.count() < 2 {
+            return;
+        }
+        let asker_and_fork = tags(message);
+        let chosen = match transaction.media {
+            // The last one that answered is what its branch has kept.
+            Figure::Agreed => {
+                transaction.kept[0].and_then(|kept| self.kept(kept)).is_none_or(|(_, last, _)| last != asker_and_fork.1)
+            }
+            Figure::Returned | Figure::Settled => {
+                let place = record.dialogs.place(self.hash_tag(Some(asker_and_fork.1)));
+                place.is_some_and(|place| media.has_answered(place))
+            }
+            _ => false,
+        };
+        if chosen {
+            let (from_tag, to_tag) = sides(transaction.media, asker_and_fork);
+            let (attempt, candidate) = (role.attempt, role.candidate);
+            self.tell(turn, call, &Ask { verb: Verb::Choose, attempt, candidate, from_tag, to_tag, sdp: b"" });
+        }
     }
 
     /// No room to wait in: a 2xx comes again, and so does a reliable 1xx.
@@ -379,9 +420,9 @@ impl Engine {
         role: Role,
         tag: ShortTag,
     ) {
-        if let Some(transaction) = self.clients.find_mut(at) {
-            transaction.answers.end(tag);
-        }
+        let Some(transaction) = self.clients.find_mut(at) else { return };
+        transaction.answers.end(tag);
+        let figure = transaction.media;
         if role.method == Method::Invite {
             self.acknowledge(turn, at, message, role);
         }
@@ -389,7 +430,7 @@ impl Engine {
             self.answer_server(turn, server, None, 500, b"");
         }
         if let Some(call) = role.call {
-            self.restore(turn, call, role.attempt, tags(message));
+            self.restore(turn, call, role.attempt, sides(figure, tags(message)));
         }
     }
 
@@ -416,7 +457,8 @@ impl Engine {
     fn on_offer_refused(&mut self, turn: &mut Turn<'_>, at: ClientRef, role: &Role, message: &Message<'_>) {
         let Some(transaction) = self.clients.find_mut(at) else { return };
         let parked = transaction.parked.take();
-        let refused = step(transaction.media, Event::Refused);
+        let figure = transaction.media;
+        let refused = step(figure, Event::Refused);
         if let Some((then, _)) = refused
             && !role.opens()
         {
@@ -424,19 +466,38 @@ impl Engine {
         }
         self.close_queue(parked);
         if let Some(call) = role.call.filter(|call| !role.opens() && refused.is_some() && self.speaks(*call)) {
-            self.restore(turn, call, role.attempt, tags(message));
+            self.restore(turn, call, role.attempt, sides(figure, tags(message)));
         }
+    }
+
+    /// The request inside a dialog that got no final response, as its server transaction holds it: with that one answered it would go. None where
+    /// it has no offer at a node, or its call no session. [`Engine::take_offer_back`] gives it back.
+    #[inline(never)]
+    pub(crate) fn offer_of(&mut self, role: Role, offer: Figure) -> Option<BufferRef> {
+        if role.opens() || role.attempt == 0 || step(offer, Event::Refused).is_none() {
+            return None;
+        }
+        let request = self.servers.find(role.server?)?.request?;
+        self.pool.share(request);
+        Some(request)
     }
 
     /// A request inside a dialog got no final response: what it offered is off, where the call goes on.
     #[inline(never)]
-    pub(crate) fn take_offer_back(&mut self, turn: &mut Turn<'_>, role: Role, offer: Figure) {
-        if role.opens() || role.attempt == 0 || step(offer, Event::Refused).is_none() {
-            return;
-        }
-        if let Some(call) = role.call.filter(|call| self.speaks(*call)) {
-            self.restore(turn, call, role.attempt, (b"", b""));
-        }
+    pub(crate) fn take_offer_back(
+        &mut self,
+        turn: &mut Turn<'_>,
+        role: Role,
+        offer: Figure,
+        request: Option<BufferRef>,
+    ) {
+        let Some(request) = request else { return };
+        self.with_held(Some(request), |engine, message| {
+            if let Some(call) = role.call.filter(|call| engine.speaks(*call)) {
+                engine.restore(turn, call, role.attempt, sides(offer, tags(message)));
+            }
+        });
+        self.pool.release(request);
     }
 
     /// A gateway's branch has failed that had been answered for, and the call goes on without it: its side of the session goes (SPEC §5).

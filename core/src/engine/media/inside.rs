@@ -3,8 +3,9 @@
 //!
 //! A request is held by its server transaction, an ACK in a buffer. What a node does not take is refused to who asked, and the call goes
 //! on as it was.
-
-use arrayvec::ArrayVec;
+//!
+//! What the SDP of a PRACK is depends on its dialog: where the INVITE has none each fork offers in its own reliable 1xx, and the PRACK of each answers that
+//! once. Both exchanges may be with a node at the same time; neither knows of the other.
 
 use super::super::answer::{Incoming, Source};
 use super::super::forward::Forward;
@@ -14,10 +15,9 @@ use super::exchange::{Exchange, Result, Subject};
 use super::{Ask, Given, carries_sdp, tags, with_body};
 use crate::bus::{MediaOutcome, Verb};
 use crate::call::media::{Act, Event, Media, State as Figure, start, step};
-use crate::call::{CallRef, EndReason, Side, State};
+use crate::call::{Call, CallRef, EndReason, Side, State};
 use crate::counter::Counter;
-use crate::limits::TAG_MAX;
-use crate::message::{Body, Message, Method, StartLine, find_sdp};
+use crate::message::{Body, Message, Method, Name, StartLine, find_sdp};
 
 /// INVITEs of a call among which that of an ACK is looked for: the last ones.
 const INVITES_MAX: usize = 4;
@@ -25,18 +25,67 @@ const INVITES_MAX: usize = 4;
 impl Engine {
     /// The figure of a request inside a dialog: whether it offers, and under which attempt.
     #[inline(never)]
-    pub(crate) fn figure_in_dialog(&self, media: &Media, method: Method, message: &Message<'_>) -> (u8, Figure) {
+    pub(crate) fn figure_in_dialog(
+        &self,
+        call: &Call,
+        media: &Media,
+        method: Method,
+        message: &Message<'_>,
+    ) -> (u8, Figure) {
         let offers = match method {
             Method::Invite | Method::Update => carries_sdp(message),
-            Method::Prack => carries_sdp(message) && self.prack(media).is_none_or(|(_, act)| act == Act::Offer),
+            Method::Prack => carries_sdp(message) && self.prack_offers(call, media, message),
             _ => false,
         };
         (media.attempt, start(method == Method::Invite, offers))
     }
 
-    /// What the SDP of a PRACK is to its INVITE.
-    fn prack(&self, media: &Media) -> Option<(Figure, Act)> {
-        step(self.clients.find(media.invite?)?.media, Event::Prack)
+    /// Whether the SDP of a PRACK is an offer: its INVITE has nothing that it could answer, or no more.
+    fn prack_offers(&self, call: &Call, media: &Media, message: &Message<'_>) -> bool {
+        let (invite, fork) = self.acknowledged(call, media, message);
+        let Some(transaction) = invite.and_then(|invite| self.clients.find(invite)) else { return true };
+        match (transaction.media, fork) {
+            (Figure::Returned | Figure::Settled, Some(fork)) => media.has_answered(fork),
+            (figure, _) => step(figure, Event::Prack).is_none_or(|(_, act)| act == Act::Offer),
+        }
+    }
+
+    /// The INVITE whose 1xx a PRACK acknowledges (RFC 3262 §7.2), and of the one that opens the call the place of the fork whose 1xx it is.
+    fn acknowledged(&self, call: &Call, media: &Media, message: &Message<'_>) -> (Option<ClientRef>, Option<usize>) {
+        let (from, to) = tags(message);
+        let Some((side, dialog)) = call.dialogs.sender(self.hash_tag(Some(from)), self.hash_tag(Some(to))) else {
+            return (None, None);
+        };
+        // Without a RAck it is the last one.
+        let invite = match acknowledged_number(message) {
+            Some(number) => {
+                let opens = side == Side::Caller && number == call.opening.cseq;
+                self.invite_of(media, side, number, opens)
+            }
+            None => media.invite,
+        };
+        let opens = invite.and_then(|invite| self.clients.find(invite)).is_some_and(|invite| invite.role.opens());
+        (invite, call.dialogs.place(dialog).filter(|_| opens))
+    }
+
+    /// The answer in a PRACK is with a node, or it did not get through after all: then its offer still stands.
+    fn note_prack(&mut self, at: CallRef, message: &Message<'_>, answered: bool) {
+        let Some((invite, fork)) =
+            self.calls.find(at).and_then(|call| Some(self.acknowledged(call, call.media.as_ref()?, message)))
+        else {
+            return;
+        };
+        if let Some(media) = self.calls.find_mut(at).and_then(|call| call.media.as_mut())
+            && let Some(fork) = fork
+        {
+            media.note_answered(fork, answered);
+        }
+        let Some(transaction) = invite.and_then(|invite| self.clients.find_mut(invite)) else { return };
+        transaction.media = match (transaction.media, answered) {
+            (Figure::Returned, true) => Figure::Settled,
+            (Figure::Settled, false) => Figure::Returned,
+            (figure, _) => figure,
+        };
     }
 
     /// The INVITE of a dialog was sent: PRACK and ACK are for its responses from now on, an ACK of the one before it still for that.
@@ -87,13 +136,16 @@ impl Engine {
         let (sender, other) = tags(message);
         let (verb, from_tag, to_tag) =
             if figure == Figure::Offered { (Verb::Offer, sender, other) } else { (Verb::Answer, other, sender) };
+        // Its transaction may be over before the node has answered, and whose offer it was must be known all the same.
+        let held = self.servers.find(server).and_then(|transaction| transaction.request);
+        held.iter().for_each(|request| self.pool.share(*request));
         let exchange = Exchange {
             call,
             subject: Subject::Request(server),
             verb,
             asked: true,
             flow: incoming.flow,
-            held: None,
+            held,
             whole: 0,
             next: None,
             timeout_at: self.media_deadline(turn),
@@ -112,8 +164,7 @@ impl Engine {
                     transaction.exchange = Some(exchange);
                 }
                 if verb == Verb::Answer {
-                    let invite = self.calls.find(call).and_then(|call| call.media.as_ref()?.invite);
-                    self.note_answered(invite, Event::Prack);
+                    self.note_prack(call, message, true);
                 }
             }
             Err(full) => self.answer_full(turn, server, incoming, full),
@@ -121,22 +172,12 @@ impl Engine {
         true
     }
 
-    /// The INVITE's figure hears of an answer in a PRACK or an ACK.
-    fn note_answered(&mut self, invite: Option<ClientRef>, event: Event) {
+    /// The INVITE's figure hears of the answer in its ACK.
+    fn note_answered(&mut self, invite: Option<ClientRef>) {
         if let Some(transaction) = invite.and_then(|invite| self.clients.find_mut(invite))
-            && let Some((then, _)) = step(transaction.media, event)
+            && let Some((then, _)) = step(transaction.media, Event::Ack)
         {
             transaction.media = then;
-        }
-    }
-
-    /// The answer of a PRACK did not get through: the INVITE's offer still stands.
-    fn note_unanswered(&mut self, call: CallRef) {
-        let invite = self.calls.find(call).and_then(|call| call.media.as_ref()?.invite);
-        if let Some(transaction) = invite.and_then(|invite| self.clients.find_mut(invite))
-            && transaction.media == Figure::Settled
-        {
-            transaction.media = Figure::Returned;
         }
     }
 
@@ -156,15 +197,6 @@ impl Engine {
             transaction.exchange = None;
             Some((transaction.request?, transaction.source, transaction.key, transaction.call_hash))
         });
-        // Of whom something is to be restored: what holds the request goes with its final response.
-        let mut sides = (ArrayVec::<u8, TAG_MAX>::new(), ArrayVec::<u8, TAG_MAX>::new());
-        if let Some((held, ..)) = held.filter(|_| offers)
-            && let Ok(request) = Message::parse(self.pool.bytes(held))
-            && let (from, to) = tags(&request)
-            && let (Ok(from), Ok(to)) = (from.try_into(), to.try_into())
-        {
-            sides = (from, to);
-        }
         let gone_on = match (held, result) {
             // It was cancelled, or its call has ended.
             (None, _) => false,
@@ -199,12 +231,17 @@ impl Engine {
                 gone_on
             }
         };
-        if offers && !gone_on {
-            self.restore(turn, exchange.call, attempt, (&sides.0, &sides.1));
-        } else if exchange.verb == Verb::Answer && !gone_on {
-            // It comes again as a new PRACK, and answers then.
-            self.note_unanswered(exchange.call);
+        if gone_on {
+            return;
         }
+        self.with_held(exchange.held, |engine, message| {
+            if offers {
+                engine.restore(turn, exchange.call, attempt, tags(message));
+            } else {
+                // It comes again as a new PRACK, and answers then.
+                engine.note_prack(exchange.call, message, false);
+            }
+        });
     }
 
     /// An ACK of a call that goes through a node; true: it comes back later, or was told already. `opens`: it is that of the call's INVITE.
@@ -226,7 +263,8 @@ impl Engine {
             }
             Body::Sdp(span) => span,
         };
-        let Some(media) = self.calls.find(call).and_then(|call| call.media.as_ref()) else { return false };
+        let Some(record) = self.calls.find(call) else { return false };
+        let Some(media) = &record.media else { return false };
         if media.waits.is_some_and(|exchange| self.exchanges.find(exchange).is_some()) {
             // The one that waits is as good.
             self.counters.count(Counter::RetransmissionsAbsorbed);
@@ -243,7 +281,11 @@ impl Engine {
             self.ack_goes_on(turn, incoming, Given::Kept(kept), call, opens, false);
             return true;
         }
-        if transaction.is_none_or(|transaction| step(transaction.media, Event::Ack).is_none()) {
+        // Its PRACK has answered already.
+        let fork = || record.dialogs.place(self.hash_tag(message.to().tag.map(|tag| message.text(tag))));
+        let answered =
+            |figure| opens && figure == Figure::Settled && fork().is_some_and(|fork| media.has_answered(fork));
+        if transaction.is_none_or(|invite| step(invite.media, Event::Ack).is_none() || answered(invite.media)) {
             // Nothing was offered that it could answer (RFC 3264 §5): what it says goes nowhere.
             self.counters.count(Counter::MediaRefused);
             self.ack_goes_on(turn, incoming, Given::Nothing, call, opens, false);
@@ -270,7 +312,7 @@ impl Engine {
             if self.ask(turn, call, Engine::exchange_id(exchange), &ask).is_err() {
                 self.close_exchange(exchange);
             } else {
-                self.note_answered(invite, Event::Ack);
+                self.note_answered(invite);
                 if let Some(media) = self.calls.find_mut(call).and_then(|call| call.media.as_mut()) {
                     media.waits = Some(exchange);
                 }
@@ -348,7 +390,15 @@ impl Engine {
             self.drive_call(turn, call, crate::call::state::Event::HangUp, EndReason::Lost);
         } else if !opens {
             let attempt = self.calls.find(call).and_then(|call| call.media.as_ref()).map_or(0, |media| media.attempt);
-            self.restore(turn, call, attempt, tags(incoming.message));
+            // What it should have answered was the other side's.
+            self.restore(turn, call, attempt, super::sides(Figure::Returned, tags(incoming.message)));
         }
     }
+}
+
+/// Number of the CSeq that a PRACK acknowledges: the second part of its RAck.
+fn acknowledged_number(message: &Message<'_>) -> Option<u32> {
+    let value = message.text(message.first(Name::RAck)?.value);
+    let number = value.split(u8::is_ascii_whitespace).filter(|part| !part.is_empty()).nth(1)?;
+    core::str::from_utf8(number).ok()?.parse().ok()
 }
