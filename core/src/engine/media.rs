@@ -9,15 +9,19 @@
 //!   default_timeout ─► query.rs ─► no message is held                     ─► calls.rs: it starts again, or the call ends
 //! ```
 //!
+//! `forks.rs` says which of a call's early dialogs a PRACK or a 2xx is about, `undo.rs` takes back what was refused.
+//!
 //! A message that comes back is written again with the relay's SDP, read, and goes on where it was held, `relayed`. Only [`Engine`]'s
 //! writers of forwarded messages ask for that mark, and only `resume` and the hunt set it. Nothing here waits: no node's silence delays
 //! a message without SDP, of the same call or of another one.
 
 mod answer;
 mod exchange;
+mod forks;
 mod inside;
 mod offer;
 mod query;
+mod undo;
 
 use arrayvec::ArrayVec;
 

@@ -10,8 +10,6 @@
 
 use core::time::Duration;
 
-use arrayvec::ArrayVec;
-
 use super::super::hunt::Final;
 use super::super::records::{Cancel, ClientRef, ClientState, Role, ShortTag};
 use super::super::response::Came;
@@ -19,11 +17,10 @@ use super::super::{Engine, Turn};
 use super::exchange::{Exchange, Result, Subject};
 use super::{Ask, Given, carries_sdp, sides, tags, with_body};
 use crate::bus::Verb;
-use crate::call::media::{Act, Event, State as Figure, step};
+use crate::call::media::{Act, Event, step};
 use crate::call::{CallRef, EndReason, State};
 use crate::counter::Counter;
-use crate::limits::{TAG_MAX, WAITING_RESPONSES_MAX};
-use crate::memory::BufferRef;
+use crate::limits::WAITING_RESPONSES_MAX;
 use crate::message::{Body, Message, Method, Name, StartLine, find_sdp};
 use crate::time::Instant;
 use crate::transaction::invite_client;
@@ -276,36 +273,6 @@ impl Engine {
         self.note_answer(turn, at, call, came);
     }
 
-    /// The first 2xx of a call says nothing that the caller has still to answer. Where several forks have rung with SDP a node knows the caller with
-    /// the one that was answered last: it is told which one it is.
-    fn choose_fork(&mut self, turn: &mut Turn<'_>, at: ClientRef, call: CallRef, came: Came<'_, '_>) {
-        let Came { message, role, status, .. } = came;
-        let Some(record) = self.calls.find(call).filter(|call| role.opens() && status >= 200 && call.is_early()) else {
-            return;
-        };
-        let (Some(transaction), Some(media)) = (self.clients.find(at), &record.media) else { return };
-        if record.branch != Some(at) || record.dialogs.count() < 2 {
-            return;
-        }
-        let asker_and_fork = tags(message);
-        let chosen = match transaction.media {
-            // The last one that answered is what its branch has kept.
-            Figure::Agreed => {
-                transaction.kept[0].and_then(|kept| self.kept(kept)).is_none_or(|(_, last, _)| last != asker_and_fork.1)
-            }
-            Figure::Returned | Figure::Settled => {
-                let place = record.dialogs.place(self.hash_tag(Some(asker_and_fork.1)));
-                place.is_some_and(|place| media.has_answered(place))
-            }
-            _ => false,
-        };
-        if chosen {
-            let (from_tag, to_tag) = sides(transaction.media, asker_and_fork);
-            let (attempt, candidate) = (role.attempt, role.candidate);
-            self.tell(turn, call, &Ask { verb: Verb::Choose, attempt, candidate, from_tag, to_tag, sdp: b"" });
-        }
-    }
-
     /// No room to wait in: a 2xx comes again, and so does a reliable 1xx.
     fn without_room(&mut self, turn: &mut Turn<'_>, at: ClientRef, came: Came<'_, '_>) {
         if came.status < 200 {
@@ -450,72 +417,6 @@ impl Engine {
         };
         if let Some(text) = role.call.and_then(|call| self.calls.find(call)).and_then(|call| call.text) {
             self.send_ack(turn, role.sender.other(), (flow, call_hash), message.cseq().number, text);
-        }
-    }
-
-    /// A final failure: what waits before it is of no use any more, and an offer inside a dialog is off.
-    fn on_offer_refused(&mut self, turn: &mut Turn<'_>, at: ClientRef, role: &Role, message: &Message<'_>) {
-        let Some(transaction) = self.clients.find_mut(at) else { return };
-        let parked = transaction.parked.take();
-        let figure = transaction.media;
-        let refused = step(figure, Event::Refused);
-        if let Some((then, _)) = refused
-            && !role.opens()
-        {
-            transaction.media = then;
-        }
-        self.close_queue(parked);
-        if let Some(call) = role.call.filter(|call| !role.opens() && refused.is_some() && self.speaks(*call)) {
-            self.restore(turn, call, role.attempt, sides(figure, tags(message)));
-        }
-    }
-
-    /// The request inside a dialog that got no final response, as its server transaction holds it: with that one answered it would go. None where
-    /// it has no offer at a node, or its call no session. [`Engine::take_offer_back`] gives it back.
-    #[inline(never)]
-    pub(crate) fn offer_of(&mut self, role: Role, offer: Figure) -> Option<BufferRef> {
-        if role.opens() || role.attempt == 0 || step(offer, Event::Refused).is_none() {
-            return None;
-        }
-        let request = self.servers.find(role.server?)?.request?;
-        self.pool.share(request);
-        Some(request)
-    }
-
-    /// A request inside a dialog got no final response: what it offered is off, where the call goes on.
-    #[inline(never)]
-    pub(crate) fn take_offer_back(
-        &mut self,
-        turn: &mut Turn<'_>,
-        role: Role,
-        offer: Figure,
-        request: Option<BufferRef>,
-    ) {
-        let Some(request) = request else { return };
-        self.with_held(Some(request), |engine, message| {
-            if let Some(call) = role.call.filter(|call| engine.speaks(*call)) {
-                engine.restore(turn, call, role.attempt, sides(offer, tags(message)));
-            }
-        });
-        self.pool.release(request);
-    }
-
-    /// A gateway's branch has failed that had been answered for, and the call goes on without it: its side of the session goes (SPEC §5).
-    #[inline(never)]
-    pub(crate) fn forget_answered_branch(&mut self, turn: &mut Turn<'_>, at: ClientRef, came: Came<'_, '_>) {
-        let Came { message, role, .. } = came;
-        if role.attempt == 0 {
-            return;
-        }
-        let Some(call) = role.call.filter(|call| self.speaks(*call)) else { return };
-        let Some(transaction) = self.clients.find(at).filter(|branch| branch.media == Figure::Agreed) else { return };
-        let kept = transaction.kept[0].and_then(|kept| self.kept(kept));
-        let tag = kept.and_then(|(_, tag, _)| ArrayVec::<u8, TAG_MAX>::try_from(tag).ok());
-        let asker = message.from().tag.map(|tag| message.text(tag)).unwrap_or_default();
-        if let Some(tag) = tag {
-            let (attempt, candidate) = (role.attempt, role.candidate);
-            let verb = Verb::DeleteBranch;
-            self.tell(turn, call, &Ask { verb, attempt, candidate, from_tag: asker, to_tag: &tag, sdp: b"" });
         }
     }
 }

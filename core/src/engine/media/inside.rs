@@ -3,9 +3,6 @@
 //!
 //! A request is held by its server transaction, an ACK in a buffer. What a node does not take is refused to who asked, and the call goes
 //! on as it was.
-//!
-//! What the SDP of a PRACK is depends on its dialog: where the INVITE has none each fork offers in its own reliable 1xx, and the PRACK of each answers that
-//! once. Both exchanges may be with a node at the same time; neither knows of the other.
 
 use super::super::answer::{Incoming, Source};
 use super::super::forward::Forward;
@@ -14,13 +11,10 @@ use super::super::{Engine, Turn};
 use super::exchange::{Exchange, Result, Subject};
 use super::{Ask, Given, carries_sdp, tags, with_body};
 use crate::bus::{MediaOutcome, Verb};
-use crate::call::media::{Act, Event, Media, State as Figure, start, step};
+use crate::call::media::{Event, Media, State as Figure, start, step};
 use crate::call::{Call, CallRef, EndReason, Side, State};
 use crate::counter::Counter;
-use crate::message::{Body, Message, Method, Name, StartLine, find_sdp};
-
-/// INVITEs of a call among which that of an ACK is looked for: the last ones.
-const INVITES_MAX: usize = 4;
+use crate::message::{Body, Message, Method, StartLine, find_sdp};
 
 impl Engine {
     /// The figure of a request inside a dialog: whether it offers, and under which attempt.
@@ -40,54 +34,6 @@ impl Engine {
         (media.attempt, start(method == Method::Invite, offers))
     }
 
-    /// Whether the SDP of a PRACK is an offer: its INVITE has nothing that it could answer, or no more.
-    fn prack_offers(&self, call: &Call, media: &Media, message: &Message<'_>) -> bool {
-        let (invite, fork) = self.acknowledged(call, media, message);
-        let Some(transaction) = invite.and_then(|invite| self.clients.find(invite)) else { return true };
-        match (transaction.media, fork) {
-            (Figure::Returned | Figure::Settled, Some(fork)) => media.has_answered(fork),
-            (figure, _) => step(figure, Event::Prack).is_none_or(|(_, act)| act == Act::Offer),
-        }
-    }
-
-    /// The INVITE whose 1xx a PRACK acknowledges (RFC 3262 §7.2), and of the one that opens the call the place of the fork whose 1xx it is.
-    fn acknowledged(&self, call: &Call, media: &Media, message: &Message<'_>) -> (Option<ClientRef>, Option<usize>) {
-        let (from, to) = tags(message);
-        let Some((side, dialog)) = call.dialogs.sender(self.hash_tag(Some(from)), self.hash_tag(Some(to))) else {
-            return (None, None);
-        };
-        // Without a RAck it is the last one.
-        let invite = match acknowledged_number(message) {
-            Some(number) => {
-                let opens = side == Side::Caller && number == call.opening.cseq;
-                self.invite_of(media, side, number, opens)
-            }
-            None => media.invite,
-        };
-        let opens = invite.and_then(|invite| self.clients.find(invite)).is_some_and(|invite| invite.role.opens());
-        (invite, call.dialogs.place(dialog).filter(|_| opens))
-    }
-
-    /// The answer in a PRACK is with a node, or it did not get through after all: then its offer still stands.
-    fn note_prack(&mut self, at: CallRef, message: &Message<'_>, answered: bool) {
-        let Some((invite, fork)) =
-            self.calls.find(at).and_then(|call| Some(self.acknowledged(call, call.media.as_ref()?, message)))
-        else {
-            return;
-        };
-        if let Some(media) = self.calls.find_mut(at).and_then(|call| call.media.as_mut())
-            && let Some(fork) = fork
-        {
-            media.note_answered(fork, answered);
-        }
-        let Some(transaction) = invite.and_then(|invite| self.clients.find_mut(invite)) else { return };
-        transaction.media = match (transaction.media, answered) {
-            (Figure::Returned, true) => Figure::Settled,
-            (Figure::Settled, false) => Figure::Returned,
-            (figure, _) => figure,
-        };
-    }
-
     /// The INVITE of a dialog was sent: PRACK and ACK are for its responses from now on, an ACK of the one before it still for that.
     #[inline(never)]
     pub(crate) fn note_reinvite(&mut self, call: Option<CallRef>, client: ClientRef) {
@@ -97,19 +43,6 @@ impl Engine {
                 transaction.before = before;
             }
         }
-    }
-
-    /// The INVITE that an ACK of a side with this number belongs to: the last one, or one shortly before it.
-    fn invite_of(&self, media: &Media, side: Side, number: u32, opens: bool) -> Option<ClientRef> {
-        let mut next = media.invite;
-        for _ in 0..INVITES_MAX {
-            let transaction = self.clients.find(next?)?;
-            if (transaction.role.sender, transaction.role.cseq, transaction.role.opens()) == (side, number, opens) {
-                return next;
-            }
-            next = transaction.before;
-        }
-        None
     }
 
     /// A request of a call that goes through a node; true: it is refused, or comes back later.
@@ -394,11 +327,4 @@ impl Engine {
             self.restore(turn, call, attempt, super::sides(Figure::Returned, tags(incoming.message)));
         }
     }
-}
-
-/// Number of the CSeq that a PRACK acknowledges: the second part of its RAck.
-fn acknowledged_number(message: &Message<'_>) -> Option<u32> {
-    let value = message.text(message.first(Name::RAck)?.value);
-    let number = value.split(u8::is_ascii_whitespace).filter(|part| !part.is_empty()).nth(1)?;
-    core::str::from_utf8(number).ok()?.parse().ok()
 }

@@ -73,8 +73,16 @@ impl Call {
         self.answered.iter().rev().find(same).or_else(|| self.agreed.iter().rev().find(same))
     }
 
+    /// Whether the pair of these two tags is what the node was asked about last: it knows them as they are.
+    pub(super) fn ends_with(&self, request: &MediaRequest<'_>) -> bool {
+        self.answered.last().is_some_and(|pair| same_sides(&pair.answer.view(), request))
+    }
+
     /// The offer between these two tags that still waits for its answer. The first of a call does while these two have agreed on nothing.
     pub(super) fn open_between(&self, request: &MediaRequest<'_>) -> Option<&Kept> {
+        if request.from_tag.is_empty() || request.to_tag.is_empty() {
+            return None;
+        }
         let waits = |known: &&Offered| {
             let offer = known.offer.view();
             match offer.to_tag.is_empty() {
@@ -138,6 +146,10 @@ impl Call {
                 Rc::clone(&known.offer)
             })
         });
+        if answer.is_none() {
+            // Whose offer it answered is not known any more.
+            self.offered.clear();
+        }
         let (Some(offer), Some(answer)) = (offer, answer) else {
             self.answered.clear();
             return self.agreed.clear();

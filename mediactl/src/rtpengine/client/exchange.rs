@@ -88,6 +88,9 @@ impl<R: Records> Client<R> {
                 wish.replay = Some(Part::Open);
             }
         }
+        if verb == Verb::Choose && self.calls.get(&request.call).is_some_and(|known| known.ends_with(&request)) {
+            return Err((MediaOutcome::Done, node));
+        }
         // No command: there is nothing to restore.
         let command = self.command(wish, session).ok_or((MediaOutcome::Failed, node))?;
         let bytes = self.datagram(&command);

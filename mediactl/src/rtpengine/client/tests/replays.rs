@@ -85,10 +85,10 @@ fn a_refused_offer_before_the_first_answer() {
 fn the_fork_that_answers_the_call_is_played_again() {
     let mut said = Said::new();
     said.all(&["offer x>c x0", "offer y>c y0", "answer x>c cx", "answer y>c cy"]);
+    assert!(said.say("choose y>c").is_empty(), "it was the last one");
     assert_eq!(said.say("choose x>c"), ["offer x0", "answer cx"]);
-    assert_eq!(said.say("choose y>c"), ["offer y0", "answer cy"]);
     assert!(said.say("choose z>c").is_empty(), "it has agreed on nothing");
-    said.all(&["offer c>x u", "answer c>x v"]);
+    said.all(&["offer c>x u", "answer c>x v", "offer y>c y0", "answer y>c cy"]);
     assert_eq!(said.say("choose x>c"), ["offer u", "answer v"]);
     // A 200 that says something else than its 183: the caller has answered that one only.
     said.all(&["offer y>c y1"]);
@@ -97,6 +97,10 @@ fn the_fork_that_answers_the_call_is_played_again() {
     let mut said = Said::new();
     said.all(&["offer c> c0", "answer c>x x0", "answer c>y y0"]);
     assert_eq!(said.say("choose c>x"), ["offer c0", "answer x0"]);
+    let mut said = Said::new();
+    said.all(&["offer c> c0", "answer c>x x0", "answer c>y y0", "offer x>c x1", "answer x>c c1"]);
+    assert!(said.say("choose c>x").is_empty(), "it was the last one");
+    assert_eq!(said.say("choose c>y"), ["offer c0", "answer y0"]);
 }
 
 /// The answer of a fork belongs to that fork's offer, and of a gateway that was given up to the attempt that it was made for.
@@ -119,6 +123,6 @@ fn offers_of_a_call_are_bounded() {
     }
     said.all(&["answer z>C cz", "answer a>C ca"]);
     assert!(said.say("choose a>C").is_empty(), "its offer is forgotten");
-    said.all(&["answer y>C cy"]);
+    said.all(&["answer y>C cy", "answer x>C cx"]);
     assert_eq!(said.say("choose y>C"), ["offer oy", "answer cy"]);
 }
