@@ -50,7 +50,7 @@ const OFFERS_MAX: usize = EARLY_DIALOGS_MAX + 3;
 #[derive(Debug)]
 struct Offered {
     offer: Rc<Kept>,
-    /// Nobody has answered it.
+    /// Nobody has answered it; the first of a call: no fork has.
     open: bool,
 }
 
@@ -78,17 +78,19 @@ impl Call {
         self.answered.last().is_some_and(|pair| same_sides(&pair.answer.view(), request))
     }
 
-    /// The offer between these two tags that still waits for its answer. The first of a call does while these two have agreed on nothing.
+    /// The offer between these two tags that still waits for its answer. The first of a call does for each fork that has agreed on nothing.
     pub(super) fn open_between(&self, request: &MediaRequest<'_>) -> Option<&Kept> {
         if request.from_tag.is_empty() || request.to_tag.is_empty() {
             return None;
         }
+        let forked = !(self.agreed.is_empty() && self.answered.is_empty());
         let waits = |known: &&Offered| {
             let offer = known.offer.view();
-            match offer.to_tag.is_empty() {
-                true => [request.from_tag, request.to_tag].contains(&offer.from_tag) && self.pair_of(request).is_none(),
-                false => known.open && same_sides(&offer, request),
+            if offer.to_tag.is_empty() {
+                let its = [request.from_tag, request.to_tag].contains(&offer.from_tag);
+                return its && (known.open || forked) && self.pair_of(request).is_none();
             }
+            known.open && same_sides(&offer, request)
         };
         self.offered.iter().rev().find(waits).map(|known| &*known.offer)
     }
@@ -132,24 +134,20 @@ impl Call {
         self.offered.push(Offered { offer: Rc::new(offer), open: true });
     }
 
-    /// An answer was rewritten: with the offer of who it names it is what holds between its two tags. Without both of them, nothing is known to hold.
-    pub(super) fn agree(&mut self, answer: Option<Kept>) {
-        let offer = answer.as_ref().and_then(|answer| {
-            let answer = answer.view();
-            let answered = |known: &&mut Offered| {
-                let offer = known.offer.view();
-                (offer.from_tag, offer.attempt) == (answer.from_tag, answer.attempt)
-                    && (offer.to_tag.is_empty() || offer.to_tag == answer.to_tag)
-            };
-            self.offered.iter_mut().rev().find(answered).map(|known| {
-                known.open = false;
-                Rc::clone(&known.offer)
-            })
-        });
-        if answer.is_none() {
-            // Whose offer it answered is not known any more.
-            self.offered.clear();
-        }
+    /// The offer that this answers: of who it names, for the same attempt. It waits no more.
+    pub(super) fn offer_of(&mut self, answer: &MediaRequest<'_>) -> Option<Rc<Kept>> {
+        let answered = |known: &&mut Offered| {
+            let offer = known.offer.view();
+            (offer.from_tag, offer.attempt) == (answer.from_tag, answer.attempt)
+                && (offer.to_tag.is_empty() || offer.to_tag == answer.to_tag)
+        };
+        let known = self.offered.iter_mut().rev().find(answered)?;
+        known.open = false;
+        Some(Rc::clone(&known.offer))
+    }
+
+    /// An answer was rewritten: with its offer it is what holds between its two tags. Without both of them, nothing is known to hold.
+    pub(super) fn agree(&mut self, offer: Option<Rc<Kept>>, answer: Option<Kept>) {
         let (Some(offer), Some(answer)) = (offer, answer) else {
             self.answered.clear();
             return self.agreed.clear();

@@ -206,14 +206,18 @@ impl<R: Records> Client<R> {
         let Some(known) = self.calls.get_mut(&call) else { return };
         known.waiting = None;
         if outcome == MediaOutcome::Done && matches!(verb, Verb::Offer | Verb::Answer) {
-            if verb == Verb::Offer {
-                known.forget_offer(&request);
-            }
+            let answered = match verb {
+                Verb::Offer => {
+                    known.forget_offer(&request);
+                    None
+                }
+                _ => known.offer_of(&request),
+            };
             let kept = self.room.keep(wish.request);
             if kept.is_none() {
                 self.counters.count(Counter::SdpUnkept);
             }
-            if verb == Verb::Offer { known.offer(kept) } else { known.agree(kept) }
+            if verb == Verb::Offer { known.offer(kept) } else { known.agree(answered, kept) }
         }
         if let Some(next) = known.next.pop_front() {
             self.go_on(now, next, out);
