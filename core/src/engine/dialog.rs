@@ -262,7 +262,7 @@ impl Engine {
             shown: call.shown,
             media: match method {
                 Method::Invite | Method::Update | Method::Prack | Method::Ack => {
-                    call.media.as_ref().map(|media| self.figure_in_dialog(media, method, incoming.message))
+                    call.media.as_ref().map(|media| self.figure_in_dialog(call, media, method, incoming.message))
                 }
                 _ => None,
             },

@@ -70,8 +70,9 @@ impl Engine {
             } else {
                 let (role, offer) = (transaction.role, transaction.media);
                 if self.drive_client(turn, at, ClientEvent::Timeout, None) == Some(Tell::Timeout) {
+                    let request = self.offer_of(role, offer);
                     self.on_request_timeout(turn, role);
-                    self.take_offer_back(turn, role, offer);
+                    self.take_offer_back(turn, role, offer, request);
                 } else if let Some(server) = role.server {
                     self.forget_unanswered(server);
                 }
@@ -92,8 +93,9 @@ impl Engine {
             return;
         }
         self.remove_client(at);
+        let request = self.offer_of(role, offer);
         self.on_request_timeout(turn, role);
-        self.take_offer_back(turn, role, offer);
+        self.take_offer_back(turn, role, offer, request);
     }
 
     /// A branch is gone that answered, and its answer never reached the server transaction for want of memory: nothing else
@@ -135,7 +137,12 @@ impl Engine {
         match call.dialogs.known(role.dialog) {
             Some(Known::Confirmed) => self.drive_call(turn, at, Event::Bye, reason),
             // RFC 3261 §15: a BYE within an early dialog ends that dialog; the INVITE goes on.
-            Some(Known::Early) => call.dialogs.forget(role.dialog),
+            Some(Known::Early) => {
+                let place = call.dialogs.forget(role.dialog);
+                if let (Some(place), Some(media)) = (place, &mut call.media) {
+                    media.forget_fork(place);
+                }
+            }
             None => {}
         }
     }

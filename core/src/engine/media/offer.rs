@@ -138,7 +138,7 @@ impl Engine {
     /// Before another gateway is tried: an offer that was answered is not used again (SPEC §5).
     pub(crate) fn spend_offer(&mut self, at: CallRef) {
         let media = self.calls.find_mut(at).and_then(|call| call.media.as_mut());
-        if let Some(buffer) = media.filter(|media| media.answered).and_then(|media| media.offered.take()) {
+        if let Some(buffer) = media.filter(|media| media.answered != 0).and_then(|media| media.offered.take()) {
             self.pool.release(buffer);
         }
     }

@@ -210,7 +210,7 @@ fn the_answer_of_a_reinvites_ack_fails() {
     let sent = world.deliver(CALLER, &with_sdp(&call.caller_sends("ACK", "reack-ack", 2), "answer").text());
     assert_eq!(ladder(&sent), [format!("{GATEWAY} ACK")]);
     assert_eq!(session(&sent[0]), "");
-    assert_eq!(world.asked(), ["Offer 1 callee>caller", "Answer 1 callee>caller", "Restore 1 caller>callee"]);
+    assert_eq!(world.asked(), ["Offer 1 callee>caller", "Answer 1 callee>caller", "Restore 1 callee>caller"]);
     assert_eq!(world.count(Counter::CallsLive), 1);
     world.settle();
 }

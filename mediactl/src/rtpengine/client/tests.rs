@@ -9,6 +9,7 @@ use super::super::sessions::RECORD;
 use super::*;
 
 mod owed;
+mod replays;
 mod replies;
 
 const ORIGIN: Origin = Origin { node: 7, boot: 9 };
@@ -118,6 +119,17 @@ impl World {
     }
 
     fn ask_with(&mut self, call: u64, verb: Verb, node: u32, to_tag: &[u8], sdp: &[u8]) -> ExchangeId {
+        self.ask_between(call, verb, node, (b"a", to_tag), sdp)
+    }
+
+    fn ask_between(
+        &mut self,
+        call: u64,
+        verb: Verb,
+        node: u32,
+        (from_tag, to_tag): (&[u8], &[u8]),
+        sdp: &[u8],
+    ) -> ExchangeId {
         self.exchange += 1;
         let exchange = ExchangeId { index: self.exchange, generation: 1 };
         let request = MediaRequest {
@@ -129,7 +141,7 @@ impl World {
             node,
             verb,
             attempt: 1,
-            from_tag: b"a",
+            from_tag,
             to_tag,
             flags: b"",
             sdp,
