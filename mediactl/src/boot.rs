@@ -321,7 +321,8 @@ impl Running {
     /// Whether there is a call, or a BYE that waits for its answer; as of a second ago.
     #[must_use]
     pub fn hangs_up(&self) -> bool {
-        let busy = |shard: &Counters| shard.value(Counter::CallsLive) + shard.value(Counter::ClientTransactionsLive) > 0;
+        let busy =
+            |shard: &Counters| shard.value(Counter::CallsLive) + shard.value(Counter::ClientTransactionsLive) > 0;
         self.counters().iter().any(busy)
     }
 

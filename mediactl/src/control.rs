@@ -112,8 +112,12 @@ impl ControlCore {
             .name(THREAD_NAME.to_owned())
             .spawn(move || {
                 // Not pinned is slower, not wrong: the kernel refused a core that placement had seen.
-                if let Some(id) = cpu {
-                    core_affinity::set_for_current(core_affinity::CoreId { id });
+                if let Some(id) = cpu
+                    && !core_affinity::set_for_current(core_affinity::CoreId { id })
+                {
+                    teller.tell(format!(
+                        "the control core cannot be pinned to CPU {id}, and runs wherever there is room"
+                    ));
                 }
                 serve(&started_in, &requests_in, &teller, services, stopped);
             })
