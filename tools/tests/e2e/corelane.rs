@@ -10,6 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use corelane_core::counter::LEDGER;
+
 use crate::process::{Process, poll, wait_until};
 use crate::site::{Site, Tables};
 use crate::{claim, let_others_run};
@@ -30,11 +32,12 @@ const LINGER: Duration = Duration::from_secs(60);
 const PUBLISHED: Duration = Duration::from_millis(1_200);
 
 /// Every gauge that counts a slot in use. All are 0 when nothing goes on.
-const SLOTS: [&str; 6] = [
+const SLOTS: [&str; 7] = [
     "calls_live",
     "call_records_live",
     "server_transactions_live",
     "client_transactions_live",
+    "exchanges_live",
     "buffers_live",
     "timers_live",
 ];
@@ -74,7 +77,7 @@ impl Default for Options {
             fr_timer_ms: 8_000,
             progress_timeout_ms: 10_000,
             ring_timeout_ms: 60_000,
-            noack_timeout_ms: 5_000,
+            noack_timeout_ms: 8_000,
             default_timeout_s: 60,
             node_id: None,
             media_reconcile_interval_s: 30,
@@ -141,6 +144,11 @@ impl Corelane {
     pub(crate) fn log(&self) -> String {
         let complaints = fs::read_to_string(&self.complaints).unwrap_or_default();
         format!("{}\n{complaints}", self.lines_from(0).join("\n"))
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.id()
     }
 
     /// Has it read its media nodes again (SIGHUP); what it says of that.
@@ -214,8 +222,13 @@ impl Corelane {
         self.process.signal("TERM");
         let status = self.process.finish(ANSWER);
         assert!(status.is_some_and(|status| status.success()), "SIGTERM: {status:?}\n{}", self.log());
-        let last = poll(ANSWER, || Counters::parse(&self.lines_from(from)));
-        let counters = last.unwrap_or_else(|| panic!("no counters at exit:\n{}", self.log()));
+        let last = poll(ANSWER, || self.lines_from(from).contains(&"stopped".to_owned()).then_some(()));
+        let lines = self.lines_from(from);
+        let counters = last.and_then(|()| Counters::parse(&lines));
+        let counters = counters.unwrap_or_else(|| panic!("no counters at exit:\n{}", self.log()));
+        let ledgers: Vec<_> = lines.iter().filter(|line| line.starts_with("ledger node ")).collect();
+        let even = ledgers.iter().all(|line| line.ends_with(" live=0 balances"));
+        assert!(ledgers.len() == LEDGER.len() && even, "{ledgers:#?}\n{}", self.log());
         assert!(counters.slots_are_empty(), "slots in use at exit: {:?}\n{}", counters.slots(), self.log());
         assert_eq!(counters.node("calls_started"), counters.node("calls_ended"), "the ledger of calls\n{}", self.log());
         counters
@@ -227,7 +240,7 @@ impl Corelane {
         self.process.signal("TERM");
         let status = self.process.finish(LINGER);
         assert!(status.is_some_and(|status| status.success()), "SIGTERM: {status:?}\n{}", self.log());
-        let last = poll(Duration::from_secs(5), || Counters::parse(&self.lines_from(from)));
+        let last = poll(ANSWER, || Counters::parse(&self.lines_from(from)));
         last.unwrap_or_else(|| panic!("no counters at exit:\n{}", self.log()))
     }
 

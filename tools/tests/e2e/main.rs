@@ -28,6 +28,7 @@ mod listeners;
 mod loss;
 mod media;
 mod peer;
+mod placement;
 mod process;
 mod refusals;
 mod scenarios;
