@@ -157,6 +157,37 @@ fn two_corelanes_on_one_fleet_touch_only_their_own_sessions() {
     one.end();
 }
 
+/// Two Corelanes that were given one id by mistake: each sees the other's sessions with its own id, touches none of them, and says so.
+#[test]
+fn two_corelanes_of_one_id_are_told_and_lose_no_session() {
+    let _serial = serial();
+    let site = Site::new();
+    let nodes = fleet(&site);
+    let one = Stage::on(site, nodes, &fastest(71));
+    let two = Stage::beside(Site::new(), one.relays.clone(), &fastest(71));
+    let mut stages = [one, two];
+    let standing = stages.each_ref().map(|stage| stage.call());
+    for stage in &mut stages {
+        stage.await_control("the other one is seen", "media_sessions_foreign", 1);
+        let lists = stage.control("media_lists");
+        stage.await_control("it looks for longer than an orphan lives", "media_lists", lists + LISTS);
+        assert_eq!(stage.control("media_orphans_found"), 0);
+        let told = stage.corelane().log().matches("another Corelane has the same id").count();
+        assert_eq!(told, 1, "once in ten minutes");
+    }
+    for (stage, (dialog, told)) in stages.iter().zip(&standing) {
+        stage.audio(*told);
+        stage.hang_up(dialog);
+    }
+    for stage in &mut stages {
+        stage.await_control("its own call is paid", "media_deletes_paid", 1);
+        assert_eq!(stage.control("media_deletes_unknown"), 0, "its session was there");
+    }
+    let [one, two] = stages;
+    two.end();
+    one.end();
+}
+
 /// Without `listen-tcp-ng`: what the node has lost is found session by session, what the table has lost is not, and that is said once.
 #[test]
 fn a_node_without_a_list_is_asked_for_what_the_table_has() {
