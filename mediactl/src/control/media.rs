@@ -44,8 +44,6 @@ const KEPT_AGAIN: Duration = Duration::from_millis(1);
 const JOURNAL_INTERVAL: Duration = Duration::from_millis(50);
 /// How often counters are copied out.
 const COPY_INTERVAL: Duration = Duration::from_secs(1);
-/// From one line about sessions of another Corelane with this node's id to the next.
-const FOREIGN_INTERVAL: Duration = Duration::from_secs(600);
 /// Names found and orders of the operator that may wait.
 const NEWS_MAX: usize = 64;
 /// Lists of sessions that may wait: they are large.
@@ -105,8 +103,6 @@ pub(super) struct Media<M: MediaMachine> {
     pub(super) teller: Teller,
     copied: Arc<Mutex<Vec<(&'static str, u64)>>>,
     copy_at: Instant,
-    /// When foreign sessions are told again.
-    tell_foreign_at: Instant,
     /// The socket heard next, so that a busy one cannot starve the others.
     next_socket: usize,
     /// A node has an address and no sockets.
@@ -164,7 +160,6 @@ impl<M: MediaMachine + 'static> Media<M> {
             teller,
             copied: orders.counters,
             copy_at: Instant::ZERO,
-            tell_foreign_at: Instant::ZERO,
             next_socket: 0,
             unconnected: false,
             ending: false,
@@ -247,8 +242,7 @@ impl<M: MediaMachine + 'static> Media<M> {
         }
         if now >= self.copy_at {
             self.forget_nodes(now);
-            self.tell_silent(now);
-            self.tell_foreign(now);
+            self.tell(now);
             self.copy_counters();
             if self.unconnected {
                 self.connect();
@@ -298,24 +292,11 @@ impl<M: MediaMachine + 'static> Media<M> {
         }
     }
 
-    fn tell_silent(&mut self, now: Instant) {
+    fn tell(&mut self, now: Instant) {
         let Some(machine) = &self.machine else { return };
-        for line in self.nodes.tell(now, |node| machine.answers(node)) {
-            self.teller.tell(line);
-        }
-    }
-
-    fn tell_foreign(&mut self, now: Instant) {
-        let foreign = self.machine.as_ref().map_or(0, MediaMachine::foreign);
-        if foreign == 0 || now < self.tell_foreign_at {
-            return;
-        }
-        self.tell_foreign_at = now.after(FOREIGN_INTERVAL);
-        self.teller.tell(format!(
-            "{foreign} sessions on media nodes carry the id of this node and are of a start that it never had; they are left alone: another Corelane \
-             has the same id (give each its own, see `node_id`; never copy a state directory), or this node's state directory was lost (they end by the \
-             media nodes' own time-outs)"
-        ));
+        let foreign = self.nodes.tell_foreign(now, machine.foreign());
+        let silent = self.nodes.tell(now, |node| machine.answers(node));
+        silent.into_iter().chain(foreign).for_each(|line| self.teller.tell(line));
     }
 
     fn hear_nodes(&mut self, now: Instant) -> usize {

@@ -27,6 +27,9 @@ use crate::rtpengine::node::{Admin, NodeConfig};
 /// From one line about a node to the next: whoever should read them may have gone, and nothing here may wait for him.
 const TELL_INTERVAL: Duration = Duration::from_secs(5);
 
+/// The same of sessions of another Corelane with this node's id.
+const FOREIGN_INTERVAL: Duration = Duration::from_secs(600);
+
 /// A row, and where it is now.
 struct Row {
     row: MediaNode,
@@ -63,6 +66,8 @@ pub(super) struct Nodes {
     places: Vec<Place>,
     /// The number of the next place. None is ever given twice: a shard may remember it.
     next: u32,
+    /// When sessions of another are told again.
+    tell_foreign_at: Instant,
     reconcile_interval: Duration,
     teller: Teller,
     found: mpsc::Sender<Found>,
@@ -77,7 +82,8 @@ impl Nodes {
         found: mpsc::Sender<Found>,
         listed: mpsc::Sender<Listed>,
     ) -> Nodes {
-        Nodes { rows: Vec::new(), places: Vec::new(), next: 1, reconcile_interval, teller, found, listed }
+        let (rows, places, tell_foreign_at) = (Vec::new(), Vec::new(), Instant::ZERO);
+        Nodes { rows, places, next: 1, tell_foreign_at, reconcile_interval, teller, found, listed }
     }
 
     /// Takes the table's rows in place of those that it had. Must run on the control core's runtime.
@@ -220,6 +226,19 @@ impl Nodes {
         }
         lines
     }
+
+    /// Tells the operator of so many sessions of another Corelane that has this node's id: once in [`FOREIGN_INTERVAL`].
+    pub(super) fn tell_foreign(&mut self, now: Instant, sessions: u64) -> Option<String> {
+        if sessions == 0 || now < self.tell_foreign_at {
+            return None;
+        }
+        self.tell_foreign_at = now.after(FOREIGN_INTERVAL);
+        Some(format!(
+            "{sessions} sessions on media nodes carry the id of this node and are of a start that it never had; they are left alone: another Corelane \
+             has the same id (give each its own, see `node_id`; never copy a state directory), or this node's state directory was lost (they end by the \
+             media nodes' own time-outs)"
+        ))
+    }
 }
 
 #[cfg(test)]
@@ -270,6 +289,14 @@ mod tests {
             assert!(nodes.tell(at(50), |id| id != 1)[0].contains("or is given up after media_debt_age_s"));
         };
         LocalSet::new().run_until(told).await;
+    }
+
+    #[test]
+    fn sessions_of_another_with_the_same_id_are_told_at_a_bounded_rate() {
+        let (mut nodes, _found) = none();
+        let at = |second: u64| Instant::from_micros(second * 1_000_000);
+        let told = (0..1_300).filter(|second| nodes.tell_foreign(at(*second), u64::from(*second >= 10)).is_some());
+        assert_eq!(told.collect::<Vec<_>>(), [10, 610, 1_210]);
     }
 
     #[tokio::test]

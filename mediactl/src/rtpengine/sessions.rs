@@ -102,6 +102,8 @@ pub struct Sessions<R> {
     index: HashMap<SessionId, u32>,
     /// Each address once; a few dozen. One that has nothing any more gives its place to the next.
     homes: Vec<Home>,
+    /// Where each of them is.
+    home_of: HashMap<SocketAddr, u32>,
     damaged: u64,
 }
 
@@ -116,6 +118,7 @@ impl<R: Records> Sessions<R> {
             first_free: NONE,
             index: HashMap::with_capacity(count as usize),
             homes: Vec::new(),
+            home_of: HashMap::new(),
             damaged: 0,
         };
         // Backwards, so that the first place is the first to be taken.
@@ -301,8 +304,7 @@ impl<R: Records> Sessions<R> {
     }
 
     fn home(&self, address: SocketAddr) -> Option<u32> {
-        // As many as there are addresses, which is no more than there are records.
-        self.homes.iter().position(|home| home.address == address).map(|home| home as u32)
+        self.home_of.get(&address).copied()
     }
 
     /// The home of an address: its own, that of one which has nothing any more, or a new one.
@@ -311,12 +313,20 @@ impl<R: Records> Sessions<R> {
             return home;
         }
         let new = Home { address, count: Count::default() };
-        if let Some(home) = self.homes.iter().position(|home| home.count.live() == 0) {
-            self.homes[home] = new;
-            return home as u32;
-        }
-        self.homes.push(new);
-        self.homes.len() as u32 - 1
+        let home = match self.homes.iter().position(|home| home.count.live() == 0) {
+            Some(home) => {
+                self.home_of.remove(&self.homes[home].address);
+                self.homes[home] = new;
+                home
+            }
+            None => {
+                self.homes.push(new);
+                self.homes.len() - 1
+            }
+        };
+        // As many as there are addresses, which is no more than there are records.
+        self.home_of.insert(address, home as u32);
+        home as u32
     }
 
     /// The debt of a record begins.
@@ -422,6 +432,6 @@ mod tests {
             assert_eq!(table.put(at(host), session(1)), Ok(true));
             assert!(table.take(at(host), session(1)));
         }
-        assert_eq!((table.homes.len(), table.counts().count()), (1, 0));
+        assert_eq!((table.homes.len(), table.home_of.len(), table.counts().count()), (1, 1, 0));
     }
 }
