@@ -329,7 +329,7 @@ impl Engine {
                     pass = token;
                     strip += 1;
                 } else if let Some(pass) = pass {
-                    return Some((pass, strip, self.behind_both_faces(message, pass, call_hash)));
+                    return Some(self.behind_another_face(message, (pass, strip), call_hash));
                 }
             }
         }
@@ -343,16 +343,25 @@ impl Engine {
         Some((pass, 0, Some(target)))
     }
 
-    /// The same where two listeners are in the way: one of our URIs is the Request-URI, the other one is on top of the Route, and the target
-    /// is at its end all the same.
+    /// The same where one of our URIs is the Request-URI and another one, which `found` is of, on top of the Route: the target is at its end all
+    /// the same. Either both are of one call, which passes two listeners, or the Request-URI is of the call that comes first in a spiral.
     #[cold]
-    fn behind_both_faces(&self, message: &Message<'_>, pass: u32, call_hash: u64) -> Option<Span> {
-        let StartLine::Request { uri, .. } = message.start() else { return None };
-        if self.token_in_uri(message, uri, call_hash) != Some(pass) {
-            return None;
+    fn behind_another_face(
+        &self,
+        message: &Message<'_>,
+        found: (u32, usize),
+        call_hash: u64,
+    ) -> (u32, usize, Option<Span>) {
+        let first = match message.start() {
+            StartLine::Request { uri, .. } => self.token_in_uri(message, uri, call_hash),
+            StartLine::Response { .. } => None,
+        };
+        let target = message.values(Name::Route).last().and_then(|last| message.parse_name_addr(last).ok());
+        match (first, target) {
+            (Some(first), Some(target)) if first == found.0 => (first, found.1, Some(target.uri)),
+            (Some(first), Some(target)) => (first, 0, Some(target.uri)),
+            _ => (found.0, found.1, None),
         }
-        let last = message.values(Name::Route).last()?;
-        Some(message.parse_name_addr(last).ok()?.uri)
     }
 
     pub(crate) fn token_in_route(&self, message: &Message<'_>, value: Span, call_hash: u64) -> Option<u32> {

@@ -290,6 +290,14 @@ fn requests_pass_both_calls_of_a_spiral() {
         through(&mut world, CALLER, BEYOND, &call.caller_sends("INFO", "spiral-info", 2));
         through(&mut world, BEYOND, CALLER, &call.callee_sends("UPDATE", "spiral-update", 1));
         through(&mut world, BEYOND, CALLER, &call.callee_sends("INVITE", "spiral-re", 2));
+        // RFC 3261 §16.4: a strict router before us. What it put into the Request-URI is of the call that comes first.
+        let mut strict = call.caller_sends("INFO", "spiral-strict", 3);
+        strict.uri = strict.routes.remove(0).trim_matches(['<', '>']).to_owned();
+        strict.routes.push("<sip:bob@198.51.100.40>".into());
+        let sent = world.deliver(CALLER, &strict.text());
+        assert_eq!(ladder(&sent), [format!("{SWITCH} INFO")]);
+        assert_eq!(sent[0].start_line(), "INFO sip:bob@198.51.100.40 SIP/2.0");
+        assert_eq!(sent[0].headers("Route"), strict.routes[..strict.routes.len() - 1]);
         assert_eq!((world.count(Counter::CallsLive), world.count(Counter::StrayAcks)), (2, 0));
         world.advance(Duration::from_secs(33));
         world.settle();

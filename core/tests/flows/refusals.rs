@@ -127,6 +127,33 @@ fn the_checks_of_a_proxy() {
     world.settle();
 }
 
+/// RFC 3261 §16.3 step 3: what would go on is out of hops; what ends here anyway is answered as ever, and a CANCEL goes no further than its hop.
+#[test]
+fn each_method_out_of_hops() {
+    let spent = |request: Request| Request { max_forwards: 0, ..request };
+    let mut world = World::new();
+    for (method, status) in [("INVITE", 483), ("OPTIONS", 200), ("REGISTER", 405), ("X-ODD", 405), ("BYE", 481)] {
+        let request = spent(Request { method, ..invite("4930123456", method) });
+        assert_eq!(refused(&mut world, &request).status(), status, "{method}");
+    }
+    let call = answered(&mut world, "hops");
+    for (cseq, method) in (2..).zip(["INVITE", "UPDATE", "PRACK", "OPTIONS", "INFO", "NOTIFY", "X-ODD", "BYE"]) {
+        let request = spent(call.caller_sends(method, &format!("hops-{cseq}"), cseq));
+        assert_eq!(refused(&mut world, &request).status(), 483, "{method} inside the dialog");
+    }
+    assert!(world.deliver(CALLER, &spent(call.caller_sends("ACK", "hops-2", 2)).text()).is_empty(), "of the INVITE");
+    assert!(world.deliver(CALLER, &spent(call.caller_sends("ACK", "hops-ack", 1)).text()).is_empty());
+    assert_eq!(world.count(Counter::CallsLive), 1);
+    let request = invite("4930123456", "cancel");
+    let forwarded = world.deliver(CALLER, &request.text())[1].clone();
+    world.deliver(GATEWAY, &response(&forwarded, 180, "t", &[]));
+    let sent = world.deliver(CALLER, &spent(request.hop("CANCEL")).text());
+    assert_eq!(ladder(&sent), [format!("{CALLER} 200"), format!("{GATEWAY} CANCEL")]);
+    assert_eq!(sent[1].header("Max-Forwards"), "70");
+    world.deliver(GATEWAY, &response(&forwarded, 487, "t", &[]));
+    world.settle();
+}
+
 /// RFC 5393 §4.2: the same request again is a loop, a changed one is a spiral.
 #[test]
 fn a_loop_is_482_and_a_spiral_a_second_call() {
