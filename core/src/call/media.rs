@@ -18,7 +18,7 @@
 //! its own and leaves the INVITE's figure alone. A refused offer is taken back, so that what was agreed before it holds again.
 //!
 //! Of an INVITE without an offer each fork offers for itself, and its PRACK answers that (RFC 3262 §5): there the figure is that of the fork that moved it
-//! last, and [`Media`] has a bit for each fork that was answered.
+//! last, and its call has a bit for each fork that was answered.
 
 use crate::engine::{ClientRef, ExchangeRef};
 use crate::limits::EARLY_DIALOGS_MAX;
