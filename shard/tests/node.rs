@@ -186,6 +186,32 @@ fn waiting_in_the_sockets_buffer_is_seen() {
     }
 }
 
+/// To a shard that stood still a timer is due whose answer waits in its socket: the answer is heard first.
+#[test]
+fn a_timer_does_not_overtake_what_arrived_before() {
+    const DUE: Duration = Duration::from_millis(1);
+    for io in BOTH {
+        let (open, gate) = mpsc::channel();
+        let (stands, standing) = mpsc::channel();
+        let mut parts = Some((gate, stands));
+        let node = Node::start_with(layout(1, &["127.0.0.1:0"], io), |shard, _| {
+            let (gate, stands) = parts.take().expect("one shard");
+            move |_| Slow { echo: Echo::new(shard), gate: Some(gate), stands }
+        })
+        .expect("loopback");
+        let (peer, address) = (peer("127.0.0.1:0"), node.local_addresses()[0]);
+        peer.send_to(b"later 1", address).expect("loopback");
+        standing.recv().expect("the shard stands");
+        peer.send_to(b"the answer", address).expect("loopback");
+        // The time that passes is what is meant: the timer was due before the shard goes on.
+        std::thread::sleep(2 * DUE);
+        open.send(()).expect("it waits");
+        assert_eq!([hear(&peer), hear(&peer)], ["0 the answer", "0 time"]);
+        node.stop();
+        node.join().expect("a clean end");
+    }
+}
+
 #[test]
 fn a_shard_that_stands_still_stops_nobody_else() {
     for io in BOTH {

@@ -165,9 +165,8 @@ impl Io for Mmsg {
     }
 
     fn park(&mut self, timeout: Duration) -> io::Result<()> {
-        if (self.ready | self.failing) != 0 {
-            return Ok(());
-        }
+        // The others are looked at all the same.
+        let timeout = if (self.ready | self.failing) == 0 { timeout } else { Duration::ZERO };
         self.poll.wait(timeout)?;
         for listener in 0..self.sockets.len() {
             let found = self.poll.readiness(listener);

@@ -63,13 +63,14 @@ pub(crate) fn free_port(ip: IpAddr) -> SocketAddr {
     /// Below them are services, above them the media ports of the nodes and the kernel's own.
     const PORTS: Range<u32> = 10_000..30_000;
     static GIVEN: AtomicU32 = AtomicU32::new(0);
-    // `::1` is there once, so another process may be at work on it.
     let start = std::process::id().wrapping_mul(64);
     let mut ports = PORTS.map(|_| {
         let place = start.wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed)) % PORTS.len() as u32;
         SocketAddr::new(ip, (PORTS.start + place) as u16)
     });
-    let free = ports.find(|address| UdpSocket::bind(address).is_ok());
+    // A site's hosts are its own. `::1` is there once, and another process may be at work on it. Nothing is tried out that need not be: a child
+    // that is just being started has every socket of this process for a moment, and the port is not free again as long.
+    let free = ports.find(|address| ip.is_ipv4() || UdpSocket::bind(address).is_ok());
     free.unwrap_or_else(|| panic!("no free port on {ip}"))
 }
 
