@@ -9,6 +9,7 @@ mod hangup;
 mod hunting;
 mod identity;
 mod image;
+mod listeners;
 mod media;
 mod misbehaviour;
 mod numbers;
