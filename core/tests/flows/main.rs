@@ -9,6 +9,7 @@ mod hangup;
 mod hunting;
 mod identity;
 mod image;
+mod intervals;
 mod listeners;
 mod media;
 mod misbehaviour;
