@@ -2,6 +2,7 @@
 
 mod admission;
 mod cancel;
+mod columns;
 mod dialogs;
 mod documents;
 mod forks;
@@ -14,6 +15,7 @@ mod listeners;
 mod media;
 mod misbehaviour;
 mod numbers;
+mod reasons;
 mod refusals;
 mod retransmission;
 mod rfc3665;
