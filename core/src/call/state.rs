@@ -85,7 +85,8 @@ pub enum Timer {
     NoAck,
     /// What is left of 64·T1 after the 2xx, in which its ACK may come.
     Acknowledge,
-    /// `default_timeout`, or the session's expiry where that is earlier: from the ACK and from each refresh.
+    /// `default_timeout`, or the session's interval where that is longer; the session's expiry where that is earlier: from the ACK and from
+    /// each refresh.
     Default,
     /// 64·T1, as long as a BYE of the other side may cross ours.
     Crossing,

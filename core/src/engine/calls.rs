@@ -26,7 +26,7 @@ impl Engine {
                 if let Some(media) = &mut call.media {
                     media.count = 0;
                 }
-                Some(now.after(call.default_timeout).min(call.session.expires_at))
+                Some(now.after(call.default_timeout.max(call.session.keeps_for())).min(call.session.expires_at))
             }
             Timer::Crossing => Some(now.after(timers.linger())),
         };

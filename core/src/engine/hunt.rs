@@ -130,7 +130,7 @@ impl Engine {
     ) -> Result<(), Skip> {
         let gateway = turn.image.gateway(candidate.gateway).filter(|gateway| gateway.enabled).ok_or(Skip::Gateway)?;
         let call = self.calls.find(at).ok_or(Skip::Gateway)?;
-        let (pass, server, opening) = (call.pass, call.server, call.opening);
+        let (pass, server, opening, face) = (call.pass, call.server, call.opening, call.caller.flow.listener);
         let media = call.media.as_ref().map(|media| (media.attempt, media::start(true, carries_sdp(incoming.message))));
         let number = call.number.as_ref().ok_or(Skip::Gateway)?;
         let mut room = [0; GATEWAY_URI_MAX];
@@ -164,7 +164,7 @@ impl Engine {
             request_uri: Some(uri),
             strip_routes: opening.strip_routes.into(),
             drop_last_route: false,
-            record_route: Some(pass),
+            record_route: Some((pass, face)),
             loop_hash: opening.loop_hash,
             dialog: pass.into(),
             sender: Side::Caller,

@@ -10,7 +10,7 @@ use crate::call::session::{Decision, Session};
 use crate::call::state::START;
 use crate::call::{Call, CallRef, Dialogs, EndReason, Leaving, Leg, Opening};
 use crate::counter::Counter;
-use crate::flow::{Endpoint, ListenerIndex};
+use crate::flow::{Endpoint, Flow, ListenerIndex};
 use crate::identity::Shown;
 use crate::memory::Full;
 use crate::message::{Message, Method, Name, StartLine};
@@ -147,7 +147,10 @@ impl Engine {
         let timers = &self.settings.timers;
         let invite_timeout = provider.invite_timeout_ms.map_or(timers.invite_timeout, millis);
         // Where he takes responses he takes requests: some peers send from any port, and say in the Via on which they listen.
-        let leg = Leg { flow: incoming.source.reply, cseq: 0 };
+        let mut leg = Leg { flow: incoming.source.reply, cseq: 0 };
+        if let Some(listener) = provider.listener {
+            leg.flow.listener = self.face_of(listener, leg.flow);
+        }
         let at = self.calls.insert(Call {
             state: START,
             call_hash: incoming.call_hash,
@@ -220,6 +223,17 @@ impl Engine {
             };
             named || bound()
         })
+    }
+
+    /// The listener that requests towards a provider's peer leave from, where his row names one (SPEC §3 *Listeners*). One that this process
+    /// does not have, or of the other IP version, cannot reach him: the socket where his INVITE came in does.
+    #[cold]
+    #[inline(never)]
+    fn face_of(&self, bound: ListenerSlot, flow: Flow) -> ListenerIndex {
+        let reaches = |at: &ListenerIndex| {
+            self.settings.listeners[usize::from(at.0)].bound.ip.is_ipv4() == flow.peer.ip.is_ipv4()
+        };
+        self.listener_of(bound).filter(reaches).unwrap_or(flow.listener)
     }
 
     pub(crate) fn listener_of(&self, slot: ListenerSlot) -> Option<ListenerIndex> {

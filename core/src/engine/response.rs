@@ -5,8 +5,9 @@ use super::records::{
 };
 use super::{Engine, Turn};
 use crate::call::state::Event;
-use crate::call::{CallRef, EndReason, Known};
+use crate::call::{CallRef, EndReason, Known, Side};
 use crate::counter::Counter;
+use crate::flow::Flow;
 use crate::memory::Ref;
 use crate::message::{Field, Message, Method, Name};
 use crate::time::Instant;
@@ -156,7 +157,18 @@ impl Engine {
         if self.known_source(turn, source)
             && let Some(call) = self.calls.find_mut(at)
         {
-            call.leg_mut(role.sender).flow = reply;
+            let bound = match role.sender {
+                Side::Caller => turn.image.provider(call.provider).and_then(|provider| provider.listener),
+                Side::Callee => {
+                    let gateway = call.candidate.and_then(|candidate| turn.image.gateway(candidate.gateway));
+                    gateway.and_then(|gateway| gateway.listener)
+                }
+            };
+            let leg = call.leg_mut(role.sender);
+            // A leg that is bound to a listener stays there, whichever he found.
+            let kept = bound.is_some() && leg.flow.peer.ip.is_ipv4() == reply.peer.ip.is_ipv4();
+            let listener = if kept { leg.flow.listener } else { reply.listener };
+            leg.flow = Flow { listener, ..reply };
         }
     }
 
