@@ -18,6 +18,7 @@ use super::records::{ClientRef, ClientState, ClientTransaction};
 use super::{Engine, ServerRef, Turn};
 use crate::admission::{GatewayHold, Limits, Refusal};
 use crate::call::CallRef;
+use crate::counter::Counter;
 use crate::routing::{Candidate, CarrierSlot, Gateway};
 use crate::transaction::invite_client::State;
 
@@ -84,10 +85,15 @@ impl Engine {
         self.settings.caps.take_gateway(candidate, &carrier, &gateway.into(), turn.now.monotonic)
     }
 
-    /// Whether a candidate takes a call, as far as can be seen before it is tried.
-    pub(crate) fn has_room(&self, turn: &Turn<'_>, candidate: Candidate, standing: Standing) -> bool {
+    /// Whether a candidate takes a call, as far as can be seen before it is tried; one that does not is passed over, and counted.
+    pub(crate) fn has_room(&mut self, turn: &Turn<'_>, candidate: Candidate, standing: Standing) -> bool {
         let (carrier, gateway) = Limits::of_candidate(turn.image, candidate);
-        self.settings.caps.has_room(candidate, &standing.of(carrier), &gateway, turn.now.monotonic)
+        let room = self.settings.caps.has_room(candidate, &standing.of(carrier), &gateway, turn.now.monotonic);
+        if !room {
+            self.counters.count(Counter::GatewaysSkipped);
+            self.counters.count(Counter::CandidateCapped);
+        }
+        room
     }
 
     /// A branch follows others: it takes over what the call has of its carrier, and what those that are over had of theirs goes back.

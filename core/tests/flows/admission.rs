@@ -117,6 +117,25 @@ fn a_capped_gateway_is_skipped() {
     world.settle();
 }
 
+/// A full candidate is passed over when a call's gateways are chosen, and is counted there; likewise each one of a full carrier.
+#[test]
+fn what_is_passed_over_is_counted() {
+    let skipped = |world: &mut World| (world.count(Counter::CandidateCapped), world.count(Counter::GatewaysSkipped));
+    let mut world = World::new().with_routing(image(|_| {}, |gateway| gateway.max_calls = Some(1)));
+    for (call, passed_over) in [("one", 0), ("two", 1), ("three", 2)] {
+        start(&mut world, call);
+        assert_eq!(skipped(&mut world), (passed_over, passed_over));
+    }
+    world.settle();
+
+    let mut world = of_one_carrier(1);
+    start(&mut world, "one");
+    assert_eq!(skipped(&mut world), (0, 0));
+    start(&mut world, "two");
+    assert_eq!(skipped(&mut world), (2, 2));
+    world.settle();
+}
+
 /// A gateway that was given up keeps its place until its transaction ends: it may still have the call.
 #[test]
 fn an_abandoned_gateway_keeps_its_place_while_it_may_answer() {
