@@ -274,7 +274,7 @@ impl Engine {
 
     /// Keeps a failure where it is the best answer so far.
     pub(crate) fn keep_best(&mut self, turn: &Turn<'_>, at: CallRef, status: u16, response: Option<Came<'_, '_>>) {
-        if !self.calls.find(at).is_some_and(|call| call.hunt.improves(status)) {
+        if !self.calls.find(at).is_some_and(|call| call.hunt.keeps(status)) {
             return;
         }
         // Without a buffer its status is kept: the caller gets that, from Corelane.
