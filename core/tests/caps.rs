@@ -165,7 +165,11 @@ fn days_are_counted_kept_and_forgotten() {
 
     let first = admit(&caps, midnight).expect("the first of the day");
     caps.release_provider(first, Duration::from_millis(59_001), evening);
-    assert_eq!(caps.day(PROVIDER), Some(DayCount { ends_h: 500_000, calls: 1, seconds: 60 }), "begun seconds count");
+    assert_eq!(
+        caps.day(PROVIDER),
+        Some(DayCount { ends_q: 500_000 * 4, calls: 1, seconds: 60 }),
+        "begun seconds count"
+    );
     let second = admit(&caps, midnight).expect("one minute of two is used");
     caps.release_provider(second, Duration::from_secs(60), evening);
     assert_eq!(admit(&caps, midnight), refused(Peer::Provider, Limit::MinutesOfDay));
@@ -180,7 +184,7 @@ fn days_are_counted_kept_and_forgotten() {
     let next = WallTime(midnight.0 + 24 * HOUR_US);
     let third = admit(&caps, next).expect("a new day");
     caps.release_provider(third, Duration::from_secs(30), WallTime(midnight.0 + 1));
-    assert_eq!(caps.day(PROVIDER), Some(DayCount { ends_h: 500_024, calls: 1, seconds: 30 }));
+    assert_eq!(caps.day(PROVIDER), Some(DayCount { ends_q: 500_024 * 4, calls: 1, seconds: 30 }));
     for _ in 0..2 {
         let hold = admit(&caps, next).expect("two and three of three");
         caps.release_provider(hold, Duration::ZERO, midnight);

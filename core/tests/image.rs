@@ -31,7 +31,7 @@ fn what_the_tables_may_hold_passes() {
     };
     assert_eq!(verdict(provider, gateway), Ok(()));
     assert_eq!(
-        verdict(|record| record.refuse_code = 699, |record| record.from_host = Some("2001:db8::1".into())),
+        verdict(|record| record.refuse_code = 699, |record| record.from_host = Some("[2001:db8::1]".into())),
         Ok(())
     );
 }
@@ -54,7 +54,7 @@ fn a_prepend_that_is_no_number_is_refused() {
 
 #[test]
 fn a_host_that_is_none_is_refused() {
-    for host in ["", "a b", "a\r\nX: y", "a>", "a;lr", "[::1]", &"a".repeat(65)] {
+    for host in ["", "a b", "a\r\nX: y", "a>", "a;lr", "::1", "[::1", "[a]", "[192.0.2.1]", &"a".repeat(65)] {
         let gateway = |record: &mut GatewayRecord| record.from_host = Some(host.into());
         assert_eq!(verdict(|_| {}, gateway), Err(ImageError::Malformed), "{host:?}");
     }

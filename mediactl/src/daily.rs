@@ -6,7 +6,7 @@
 //!        └──────────────── at the start, before a shard runs ◄──────┘
 //! ```
 //!
-//! Ends of days are hours since 1970 UTC. Providers are named by id: slots stay only as long as the image does. The file is written
+//! Ends of days are quarter hours since 1970 UTC. Providers are named by id: slots stay only as long as the image does. The file is written
 //! beside and renamed by slow work (slow.rs), so that a slow disk holds nobody up; `kill -9` loses what was used in the last five
 //! seconds. A line that cannot be read costs its provider's count and is told; it never keeps a node down.
 
@@ -24,7 +24,7 @@ use crate::problem::{Place, Problem};
 use crate::slow::Task;
 
 const FILE: &str = "limits.day";
-const HEAD: &str = "provider ends_h calls seconds";
+const HEAD: &str = "provider ends_q calls seconds";
 /// What a crash may forget.
 const INTERVAL: Duration = Duration::from_secs(5);
 
@@ -58,8 +58,8 @@ pub fn keeper(directory: &Path, providers: Vec<Provider>, caps: Arc<Caps>) -> Ta
 fn lines(providers: &[Provider], caps: &Caps) -> String {
     let mut text = format!("{HEAD}\n");
     for (id, slot) in providers {
-        if let Some(DayCount { ends_h, calls, seconds }) = caps.day(*slot) {
-            let _ = writeln!(text, "{id} {ends_h} {calls} {seconds}");
+        if let Some(DayCount { ends_q, calls, seconds }) = caps.day(*slot) {
+            let _ = writeln!(text, "{id} {ends_q} {calls} {seconds}");
         }
     }
     text
@@ -88,8 +88,12 @@ pub fn restore(directory: &Path, providers: &[Provider], caps: &Caps) -> Vec<Pro
             return vec![Problem::warning(Place::file(&path), what, "make it readable to the user that runs corelane")];
         }
     };
+    if text.lines().next() != Some(HEAD) {
+        let what = format!("these are no daily counts as this version keeps them (\"{HEAD}\"), and start at nothing");
+        return vec![Problem::warning(Place::file(&path), what, "none needed: the file is written anew")];
+    }
     let mut problems = Vec::new();
-    for (number, line) in text.lines().enumerate().filter(|(number, line)| *number != 0 || *line != HEAD) {
+    for (number, line) in text.lines().enumerate().skip(1) {
         let Some((id, day)) = parse(line) else {
             let place = Place::Line(path.clone(), u32::try_from(number + 1).unwrap_or(u32::MAX));
             let what = "this is no daily count; its provider starts at nothing";
@@ -107,10 +111,10 @@ pub fn restore(directory: &Path, providers: &[Provider], caps: &Caps) -> Vec<Pro
 fn parse(line: &str) -> Option<(u32, DayCount)> {
     let mut fields = line.split(' ');
     let id = fields.next()?.parse().ok()?;
-    let ends_h = fields.next()?.parse().ok()?;
+    let ends_q = fields.next()?.parse().ok()?;
     let calls = fields.next()?.parse().ok()?;
     let seconds = fields.next()?.parse().ok()?;
-    fields.next().is_none().then_some((id, DayCount { ends_h, calls, seconds }))
+    fields.next().is_none().then_some((id, DayCount { ends_q, calls, seconds }))
 }
 
 #[cfg(test)]
@@ -148,13 +152,13 @@ mod tests {
         used(&caps, 2, 5, 0);
         (keeper.run)();
         let kept = fs::read_to_string(directory.path().join(FILE)).unwrap();
-        assert_eq!(kept, format!("{HEAD}\n70 500000 3 61\n72 500000 5 0\n"));
+        assert_eq!(kept, format!("{HEAD}\n70 2000000 3 61\n72 2000000 5 0\n"));
 
         let caps = Caps::new(SIZE);
         let found = restore(directory.path(), &[(72, ProviderSlot(6)), (70, ProviderSlot(0))], &caps);
         assert_eq!(found, []);
-        assert_eq!(caps.day(ProviderSlot(6)), Some(DayCount { ends_h: 500_000, calls: 5, seconds: 0 }));
-        assert_eq!(caps.day(ProviderSlot(0)), Some(DayCount { ends_h: 500_000, calls: 3, seconds: 61 }));
+        assert_eq!(caps.day(ProviderSlot(6)), Some(DayCount { ends_q: 500_000 * 4, calls: 5, seconds: 0 }));
+        assert_eq!(caps.day(ProviderSlot(0)), Some(DayCount { ends_q: 500_000 * 4, calls: 3, seconds: 61 }));
         assert_eq!(caps.day(ProviderSlot(2)), None);
     }
 
@@ -162,7 +166,10 @@ mod tests {
     fn a_damaged_line_costs_its_provider_and_nobody_else() {
         let directory = tempfile::tempdir().unwrap();
         assert_eq!(restore(directory.path(), &[], &Caps::new(SIZE)), [], "no file is no problem");
-        let text = format!("{HEAD}\n70 500000 3\n71 500000 4 5\n71 x 4 5\n72 500000 1 2 3\n");
+        fs::write(directory.path().join(FILE), "provider ends_h calls seconds\n71 500000 4 5\n").unwrap();
+        let found = restore(directory.path(), &[(71, ProviderSlot(1))], &Caps::new(SIZE));
+        assert_eq!(found.len(), 1, "another version's counts: {found:?}");
+        let text = format!("{HEAD}\n70 2000000 3\n71 2000000 4 5\n71 x 4 5\n72 2000000 1 2 3\n");
         fs::write(directory.path().join(FILE), text).unwrap();
         let caps = Caps::new(SIZE);
         let found = restore(directory.path(), &[(70, ProviderSlot(0)), (71, ProviderSlot(1))], &caps);

@@ -94,6 +94,7 @@ pub fn compile(directory: &Path, path: &Path) -> Result<Vec<Problem>, Vec<Proble
             Ok(warnings)
         }
         Err(CompileError::Problems(rows)) => Err(rows.iter().map(|row| row_problem(directory, row)).collect()),
+        Err(CompileError::Unsound(error)) => Err(vec![unsound(directory, error)]),
         Err(CompileError::File { error, .. }) => Err(vec![Problem::error(
             Place::file(path),
             format!("the routing image cannot be written: {error}"),
@@ -124,7 +125,8 @@ pub(crate) fn check_tables(config: &Config, problems: &mut Vec<Problem>) -> Opti
     });
     match compiled {
         Ok(bytes) => {
-            let image = Image::open(&bytes).expect("the encoder writes what the reader reads");
+            let opened = Image::open(&bytes).and_then(|image| image.verify().map(|()| image));
+            let image = opened.map_err(|error| problems.push(unsound(directory, error))).ok()?;
             let relays = !image.tables().media_nodes.is_empty();
             Some(Read { listeners: declared(&image), caps: CapsSize::for_image(&image), relays })
         }
@@ -133,6 +135,12 @@ pub(crate) fn check_tables(config: &Config, problems: &mut Vec<Problem>) -> Opti
             None
         }
     }
+}
+
+/// A bug of the compiler's, seen before its image replaced the last good one.
+fn unsound(directory: &Path, error: ImageError) -> Problem {
+    let what = format!("the tables make an image that cannot be used: {error}; the one before stays");
+    Problem::error(Place::file(directory), what, "report this with the tables; take back what was last changed in them")
 }
 
 /// A missing directory is one problem, not one for each table.

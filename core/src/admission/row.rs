@@ -23,7 +23,7 @@
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use super::daily::{Day, DayCount, Tally};
+use super::daily::{Day, DayCount, SAME_DAY, Tally};
 use super::rate::Rate;
 use super::{Limit, Limits};
 use crate::time::{Instant, WallTime};
@@ -203,14 +203,14 @@ impl Row {
     pub(super) fn day(&self) -> Option<DayCount> {
         let calls = Tally::unpack(self.day_calls.load(Ordering::Acquire));
         let seconds = Tally::unpack(self.day_seconds.load(Ordering::Acquire));
-        let ends_h = calls.ends_h.max(seconds.ends_h);
-        let count = |tally: Tally| if ends_h - tally.ends_h < 12 { tally.count } else { 0 };
-        (ends_h != 0).then(|| DayCount { ends_h, calls: count(calls), seconds: count(seconds) })
+        let ends_q = calls.ends_q.max(seconds.ends_q);
+        let count = |tally: Tally| if ends_q - tally.ends_q <= SAME_DAY { tally.count } else { 0 };
+        (ends_q != 0).then(|| DayCount { ends_q, calls: count(calls), seconds: count(seconds) })
     }
 
     /// Sets the day's counts.
     pub(super) fn set_day(&self, day: DayCount) {
-        let word = |count| Tally { ends_h: day.ends_h, count }.pack();
+        let word = |count| Tally { ends_q: day.ends_q, count }.pack();
         self.day_calls.store(word(day.calls), Ordering::Release);
         self.day_seconds.store(word(day.seconds), Ordering::Release);
     }

@@ -10,7 +10,7 @@ use super::{Engine, Turn};
 use crate::admission::GatewayHold;
 use crate::call::hunt::{Failure, Verdict, verdict};
 use crate::call::state::Event;
-use crate::call::{CallRef, EndReason, State};
+use crate::call::{CallRef, EndReason, Leaving, State};
 use crate::counter::Counter;
 use crate::time::Instant;
 use crate::transaction::invite_client;
@@ -139,7 +139,9 @@ impl Engine {
         call.status = status;
         call.text = text;
         // Whoever gave it up before has his answer now, but not the operator: he has no use for one.
-        let hung_up = core::mem::replace(&mut call.given_up, EndReason::Refused) == EndReason::HungUp;
+        let given_up = core::mem::replace(&mut call.given_up, EndReason::Refused);
+        let leaving = core::mem::replace(&mut call.leaving, Leaving::No);
+        let hung_up = given_up == EndReason::HungUp || leaving == Leaving::HungUp;
         let running = call.branch.take();
         let best = call.hunt.best.take();
         if let Some(buffer) = best.and_then(|best| best.response) {

@@ -154,7 +154,7 @@ impl Engine {
         };
         let edits = RequestEdits {
             request_uri: forward.request_uri,
-            via: OwnVia { transport: forward.to.transport.via_name().as_bytes(), sent_by, branch },
+            via: OwnVia { transport: forward.to.transport, sent_by, branch },
             received: incoming.source.received,
             rport: incoming.source.rport,
             record_routes,

@@ -22,7 +22,7 @@ use crate::flow::Flow;
 use crate::identity::Shown;
 use crate::memory::{BufferRef, Full, Resource};
 use crate::message::{Message, Method, Name};
-use crate::number::{Dialled, NumberFault, gateway_uri};
+use crate::number::{Dialled, GATEWAY_URI_MAX, NumberFault, gateway_uri};
 use crate::routing::{Candidate, Provider, Recognised, Redirect};
 
 /// "No circuit/channel available", for refusals that are a trunk's and not the node's (SPEC §3 *Refusals*).
@@ -134,7 +134,8 @@ impl Engine {
         let (pass, server, opening, follows) = (call.pass, call.server, call.opening, call.hunt.attempts > 0);
         let media = call.media.as_ref().map(|media| (media.attempt, media::start(true, carries_sdp(incoming.message))));
         let number = call.number.as_ref().ok_or(Skip::Gateway)?;
-        let uri = gateway_uri(number, &gateway).map_err(Skip::Number)?;
+        let mut room = [0; GATEWAY_URI_MAX];
+        let uri = gateway_uri(number, &gateway, &mut room).map_err(Skip::Number)?;
         let mut rewrite = self.identity_towards(turn, incoming.message, call, &gateway);
         let (wording, lines);
         if opening.session.rewritten {
@@ -154,14 +155,14 @@ impl Engine {
         // The gateway's own, else the provider's: not that of the gateway before.
         let ring_timeout = gateway
             .ring_timeout_ms
-            .or_else(|| turn.image.provider(call.provider)?.ring_timeout_ms)
+            .or_else(|| turn.image.provider_ring_timeout_ms(call.provider))
             .map_or(timers.ring_timeout, super::millis);
         let forward = Forward {
             method: Method::Invite,
             to,
             call: Some(at),
             server: Some(server),
-            request_uri: Some(&uri),
+            request_uri: Some(uri),
             strip_routes: opening.strip_routes.into(),
             drop_last_route: false,
             record_route: Some(pass),

@@ -9,7 +9,7 @@ use crate::admission::{Day, GatewayHold, ProviderHold, Refusal};
 use crate::call::hunt::Hunt;
 use crate::call::session::{Decision, Session};
 use crate::call::state::START;
-use crate::call::{Call, CallRef, Dialogs, EndReason, Leg, Opening};
+use crate::call::{Call, CallRef, Dialogs, EndReason, Leaving, Leg, Opening};
 use crate::counter::Counter;
 use crate::flow::{Endpoint, ListenerIndex};
 use crate::identity::Shown;
@@ -17,7 +17,6 @@ use crate::memory::Full;
 use crate::message::{Message, Method, Name, StartLine};
 use crate::number::{Dialled, NumberFault};
 use crate::routing::{Candidate, ListenerSlot, NoCandidate, Provider, Recognised};
-use crate::siphash::Hasher;
 use crate::time::Instant;
 
 impl Engine {
@@ -28,13 +27,9 @@ impl Engine {
         recognised: Recognised,
         dialled: &Dialled,
     ) {
-        let Some(strip_routes) = self.own_routes(incoming.message) else {
-            // A preloaded Route that names anyone else: Corelane is no open relay.
-            return self.answer_stateless(turn, incoming, 403, b"");
-        };
-        // Hundreds of our own Routes are no route.
-        let Ok(strip_routes) = u8::try_from(strip_routes) else {
-            return self.answer_stateless(turn, incoming, 400, b"");
+        let strip_routes = match self.own_routes(incoming.message) {
+            Ok(count) => count,
+            Err(status) => return self.answer_stateless(turn, incoming, status, b""),
         };
         let loop_hash = self.loop_hash(incoming, recognised);
         if self.loops(incoming, loop_hash) {
@@ -181,7 +176,7 @@ impl Engine {
                 .default_timeout_s
                 .map_or(timers.default_timeout, |seconds| core::time::Duration::from_secs(seconds.into())),
             shown: Shown::AsSent,
-            leaving: false,
+            leaving: Leaving::No,
             media: self.media_of(turn, provider),
             status: 0,
             given_up: EndReason::Refused,
@@ -195,16 +190,19 @@ impl Engine {
         Ok(at)
     }
 
-    /// How many Route values are there, when all of them name us; `None` when one names somebody else.
-    fn own_routes(&self, message: &Message<'_>) -> Option<usize> {
-        let mut count = 0;
+    /// How many Route values are there, when all of them name us; else the status of the refusal: 403 when one names somebody else, since
+    /// Corelane is no open relay; 400 for what is no Route, and hundreds of our own are none.
+    fn own_routes(&self, message: &Message<'_>) -> Result<u8, u16> {
+        let mut count = 0u8;
         for value in message.values(Name::Route) {
-            let route = message.parse_name_addr(value).ok()?;
-            let uri = message.parse_uri(route.uri).ok()?;
-            self.is_own(message.text(uri.host), uri.port).then_some(())?;
-            count += 1;
+            let uri =
+                message.parse_name_addr(value).and_then(|route| message.parse_uri(route.uri)).map_err(|_| 400u16)?;
+            if !self.is_own(message.text(uri.host), uri.port) {
+                return Err(403);
+            }
+            count = count.checked_add(1).ok_or(400u16)?;
         }
-        Some(count)
+        Ok(count)
     }
 
     /// Whether a host and port are one of our listeners', advertised or bound.
@@ -233,7 +231,7 @@ impl Engine {
     /// The hash of all that decides where a request goes (RFC 5393 §4.2.1): whose it is here, by the row that knew him, is among it.
     fn loop_hash(&self, incoming: &Incoming<'_, '_>, recognised: Recognised) -> u32 {
         let message = incoming.message;
-        let mut hasher = Hasher::new(self.transaction_key);
+        let mut hasher = self.transactions;
         if let StartLine::Request { uri, .. } = message.start() {
             hasher.bytes(message.text(uri));
         }

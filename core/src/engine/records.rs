@@ -262,7 +262,7 @@ impl ShortTag {
 /// The 2xx that came on an INVITE branch (RFC 6026 lets it live on for them).
 #[derive(Copy, Clone, Debug, Default)]
 pub(crate) struct Answers {
-    /// The one that went upstream, now acknowledged end to end.
+    /// The one that went upstream, now acknowledged end to end. Inside a dialog: that one did.
     pub(crate) delivered: Option<ShortTag>,
     /// Those that nobody waited for: Corelane sent BYE.
     ended: [Option<ShortTag>; 2],

@@ -1,6 +1,8 @@
 //! Responses: to their branch, and from there upstream (RFC 3261 §16.7). What the INVITE of a call brings is `branch.rs`.
 
-use super::records::{Cancel, ClientEvent, ClientRef, ClientState, ClientTransaction, Role, ServerEvent, ServerRef};
+use super::records::{
+    Cancel, ClientEvent, ClientRef, ClientState, ClientTransaction, Role, ServerEvent, ServerRef, ShortTag,
+};
 use super::{Engine, Turn};
 use crate::call::state::Event;
 use crate::call::{CallRef, EndReason, Known};
@@ -68,6 +70,7 @@ impl Engine {
         if let Some(call) = role.call
             && matches!(status, 200..=299)
             && matches!(role.method, Method::Invite | Method::Update)
+            && self.answers_first(at, *role)
         {
             self.on_refresh(turn, call, *role, message);
         }
@@ -119,6 +122,13 @@ impl Engine {
             let why = transaction.role.cancel;
             self.cancel(turn, at, why);
         }
+    }
+
+    /// Whether a 2xx inside a dialog is the first of its branch. A re-INVITE's comes again until its ACK does (RFC 3261 §13.3.1.4), and says
+    /// nothing of what was agreed on since.
+    fn answers_first(&mut self, at: ClientRef, role: Role) -> bool {
+        let transaction = self.clients.find_mut(at);
+        transaction.is_none_or(|branch| branch.answers.delivered.replace(ShortTag::of(role.dialog)).is_none())
     }
 
     /// A re-INVITE or UPDATE succeeded (RFC 3261 §12.2.1.2, RFC 3311 §5): the dialog lives on, and who answered gave his target.

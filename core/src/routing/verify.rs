@@ -1,6 +1,8 @@
 //! The slow check of a whole image: checksum, that every number in it leads somewhere, and that what it would have us write into a message
 //! can stand there.
 
+use core::net::Ipv6Addr;
+
 use rkyv::Archived;
 use rkyv::option::ArchivedOption;
 use rkyv::string::ArchivedString;
@@ -45,7 +47,7 @@ impl Image<'_> {
                 let prepend = record.prepend.strip_prefix('+').unwrap_or(&record.prepend);
                 Digits::parse(prepend.as_bytes()).is_ok()
                     && record.port.to_native() != 0
-                    && record.from_host.as_ref().is_none_or(is_host)
+                    && record.from_host.as_ref().is_none_or(is_uri_host)
                     && record.media_flags.len() <= MEDIA_FLAGS_COLUMN_MAX
             })
     }
@@ -138,6 +140,14 @@ fn taken<T: rkyv::Archive>(place: &ArchivedPlace<T>) -> Option<&Archived<T>> {
 fn is_host(host: &ArchivedString) -> bool {
     let symbol = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:".contains(&byte);
     (1..=HOST_MAX).contains(&host.len()) && host.bytes().all(symbol)
+}
+
+/// A host as a URI has it (RFC 3261 §25.1): an IPv6 address stands in brackets.
+fn is_uri_host(host: &ArchivedString) -> bool {
+    match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        None => is_host(host) && !host.contains(':'),
+    }
 }
 
 fn trie_is_sound(trie: &Archived<Trie>) -> bool {

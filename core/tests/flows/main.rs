@@ -9,6 +9,7 @@ mod hangup;
 mod hunting;
 mod identity;
 mod image;
+mod malformed;
 mod media;
 mod misbehaviour;
 mod numbers;

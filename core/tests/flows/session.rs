@@ -380,3 +380,20 @@ fn max_breadth() {
     assert_eq!(ladder(&world.deliver(CALLER, &update.text())), [format!("{CALLER} 440")]);
     world.settle();
 }
+
+/// RFC 4028 §10: a session is as long as it was when its 2xx came first, however often that is repeated.
+#[test]
+fn a_repeated_2xx_refreshes_nothing() {
+    let mut world = World::new();
+    let call =
+        answered(&mut world, "again", &["Supported: timer", "Session-Expires: 1800"], &["Session-Expires: 1800"]);
+    let mut again = call.caller_sends("INVITE", "again-re", 2);
+    again.extra.extend(["Supported: timer".into(), "Session-Expires: 100".into()]);
+    let sent = world.deliver(CALLER, &again.text());
+    let ok = response(&sent[1], 200, "", &["Session-Expires: 100;refresher=uac", CONTACT]);
+    assert_eq!(ladder(&world.deliver(GATEWAY, &ok)), [format!("{CALLER} 200")]);
+    world.advance(Duration::from_secs(20));
+    assert_eq!(ladder(&world.deliver(GATEWAY, &ok)), [format!("{CALLER} 200")]);
+    ends_after(&mut world, 80, EndReason::SessionExpired);
+    world.settle();
+}

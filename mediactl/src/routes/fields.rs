@@ -158,6 +158,9 @@ pub(super) fn days(text: &str) -> Result<u8, String> {
         let count = (last + 7 - first) % 7 + 1;
         (0..count).for_each(|step| mask |= 1u8 << ((first + step) % 7));
     }
+    if mask == 0 {
+        return Err("names no day; leave it empty for every day".to_string());
+    }
     Ok(mask)
 }
 

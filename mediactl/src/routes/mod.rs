@@ -67,6 +67,9 @@ pub enum CompileError {
     /// The tables are wrong.
     #[error("{}", listed(.0))]
     Problems(Vec<Problem>),
+    /// What was compiled is no sound image: the compiler and the reader disagree, which is a bug.
+    #[error("the tables make an image that cannot be used: {0}")]
+    Unsound(ImageError),
     /// The image could not be read or written.
     #[error("{path}: {error}; check that the directory exists and can be written")]
     File {
@@ -98,9 +101,9 @@ pub fn compile_to(dir: &Path, image: &Path) -> Result<Compiled, CompileError> {
         Some(Ok(previous)) => (Some(previous), None),
         Some(Err(error)) => (None, Some(error)),
     };
+    // Reading back what is about to be trusted costs milliseconds and catches a broken compiler before the last good image is gone.
     let bytes = compile(&tables, previous.as_ref()).map_err(CompileError::Problems)?;
-    // Reading back what is about to be trusted costs milliseconds and catches a broken compiler before a shard does.
-    let compiled = Image::open(&bytes).expect("the encoder writes what the reader reads");
+    let compiled = open_verified(&bytes).map_err(CompileError::Unsound)?;
     let stat = Stat::of(&compiled, bytes.len());
     file::replace(image, &bytes).map_err(file_error)?;
     let generation = compiled.generation();

@@ -208,9 +208,50 @@ pub fn warnings(tables: &Tables) -> Vec<Problem> {
             warn("id", record.id, "has no address, so no call is recognised as his; add one to provider_address.csv");
         }
     }
+    without_effect(tables, &mut warnings);
     media::warnings(tables, &mut warnings);
     capacity(tables, &mut warnings);
     warnings
+}
+
+/// What is written and does nothing.
+fn without_effect(tables: &Tables, warnings: &mut Vec<Problem>) {
+    let v4: HashMap<u32, bool> = tables.listeners.iter().map(|row| (row.row.id, row.row.address.is_ipv4())).collect();
+    let none_of = |is_v4: bool| !v4.is_empty() && v4.values().all(|listener| *listener != is_v4);
+    let version = |is_v4: bool| if is_v4 { 4 } else { 6 };
+    for Row { line, row } in &tables.addresses {
+        let file = "provider_address.csv";
+        let is_v4 = row.network.is_ipv4();
+        let unheard = match row.listener_id {
+            Some(id) => v4.get(&id).is_some_and(|listener| *listener != is_v4),
+            None => none_of(is_v4),
+        };
+        if unheard {
+            let reason = format!(
+                "no listener that it is for is of IPv{}, so nothing comes from there; add or name one",
+                version(is_v4)
+            );
+            warnings.push(Problem::value(file, *line, "cidr", format!("{}/{}", row.network, row.prefix_len), reason));
+        }
+    }
+    for Row { line, row } in &tables.gateways {
+        let is_v4 = row.record.host.is_ipv4();
+        if row.listener_id.is_none() && none_of(is_v4) {
+            let reason = format!("there is no listener of IPv{}, so no call can leave to it; add one", version(is_v4));
+            warnings.push(Problem::value("gateway.csv", *line, "host", row.record.host, reason));
+        }
+    }
+    let alone = "has no effect without max_cps; add that or leave it out";
+    let providers =
+        tables.providers.iter().map(|row| ("provider.csv", row.line, row.row.record.burst, row.row.record.max_cps));
+    let gateways =
+        tables.gateways.iter().map(|row| ("gateway.csv", row.line, row.row.record.burst, row.row.record.max_cps));
+    let carriers = tables.carriers.iter().map(|row| ("carrier.csv", row.line, row.row.burst, row.row.max_cps));
+    for (file, line, burst, max_cps) in providers.chain(gateways).chain(carriers) {
+        if let (Some(burst), None) = (burst, max_cps) {
+            warnings.push(Problem::value(file, line, "burst", burst, alone));
+        }
+    }
 }
 
 /// Providers' caps against what their gateways take, for each routing group and for all: said only where both sides are capped, for

@@ -47,19 +47,40 @@ pub(super) fn read(dir: &Path, shape: &Shape, problems: &mut Vec<Problem>, mut r
     };
     let Some(places) = header(shape, &record, problems) else { return };
     let width = record.len();
+    let mut lines = Lines { number: 1, counted: 0 };
     loop {
         match reader.read_byte_record(&mut record) {
             Ok(false) => break,
             Ok(true) => {}
             Err(error) => return problems.push(Problem::file(shape.file, format!("is no CSV: {error}"))),
         }
-        let line = record.position().map_or(0, csv::Position::line);
+        let line = lines.of(&bytes, &record);
         if record.len() != width {
             let reason = format!("has {} fields where the header names {width}; add or remove commas", record.len());
             problems.push(Problem { line: Some(line), ..Problem::file(shape.file, reason) });
             continue;
         }
         row(&mut Fields { shape, record: &record, places: &places, line, problems });
+    }
+}
+
+/// The line in which each record begins, counted here: the reader's own count is one behind where lines end in CR LF.
+struct Lines {
+    number: u64,
+    /// Bytes whose line ends are in `number`.
+    counted: usize,
+}
+
+impl Lines {
+    /// The line of a record that lies behind all asked for before.
+    fn of(&mut self, bytes: &[u8], record: &csv::ByteRecord) -> u64 {
+        let start = record.position().map_or(0, |position| usize::try_from(position.byte()).unwrap_or(usize::MAX));
+        // A record is said to begin where the one before it ended: before its line's end, and before empty lines.
+        let empty = bytes.iter().skip(start).take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+        let start = start.saturating_add(empty).min(bytes.len());
+        self.number += bytes[self.counted..start].iter().filter(|byte| **byte == b'\n').count() as u64;
+        self.counted = start;
+        self.number
     }
 }
 

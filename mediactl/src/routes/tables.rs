@@ -247,8 +247,10 @@ fn read_provider(fields: &mut Fields<'_>) -> Provider {
         media_set: fields.number(at::media_set, 0, u32::MAX),
         media_flags: fields.text(at::media_flags).unwrap_or_default().to_string(),
     };
-    let (min_se, session_expires) = (record.min_se_s.unwrap_or(90), record.session_expires_s.unwrap_or(1800));
-    if session_expires < min_se {
+    // Where the row has only one of the two, the node's other one goes with it, and the larger counts.
+    if let (Some(min_se), Some(session_expires)) = (record.min_se_s, record.session_expires_s)
+        && session_expires < min_se
+    {
         fields.complain(
             at::session_expires,
             format!("{session_expires} is below min_se {min_se} (RFC 4028 §4); raise it"),

@@ -21,6 +21,7 @@ mod calls;
 mod cancelling;
 mod caps;
 mod corelane;
+mod drain;
 mod hunting;
 mod in_dialog;
 mod listeners;

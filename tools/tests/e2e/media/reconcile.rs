@@ -19,6 +19,10 @@ const CALLS_MAX: u64 = 4_000;
 const LISTS: u64 = 8;
 /// A node is asked for its list, and an orphan grows old, well within this on a busy machine.
 const SOON: Duration = Duration::from_secs(30);
+/// An earlier start.
+const EARLIER: u64 = 0xaa;
+/// One that this Corelane never had: another one has its id.
+const FOREIGN: u64 = 0xab;
 /// A session that is no Corelane's.
 const STRANGER: &str = "somebody-else";
 
@@ -28,14 +32,26 @@ fn fastest(node_id: u32) -> Options {
     Options { node_id: Some(node_id), media_reconcile_interval_s: 1, media_orphan_age_s: 1, ..options }
 }
 
+/// A site whose Corelane has been started before, as [`name`] says.
+fn restarted(node_id: u32) -> Site {
+    let site = Site::new();
+    fs::create_dir_all(state(&site)).expect("a directory of this test");
+    fs::write(state(&site).join("node"), format!("{node_id} {EARLIER}\n")).expect("a file of this test");
+    site
+}
+
 /// Two nodes of one fleet.
 fn fleet(site: &Site) -> Vec<Rtpengine> {
     [41, 42].map(|last| Rtpengine::start(site, last)).into()
 }
 
-/// The name of a session as a Corelane of this id gives it.
+/// The name of a session as a Corelane of this id has given it in an earlier start.
 fn name(node_id: u32, call: u64) -> String {
-    format!("{node_id}-00000000000000aa-{call:016x}-00000001")
+    name_of(node_id, EARLIER, call)
+}
+
+fn name_of(node_id: u32, start: u64, call: u64) -> String {
+    format!("{node_id}-{start:016x}-{call:016x}-00000001")
 }
 
 impl Stage {
@@ -63,7 +79,8 @@ fn sessions_of_a_lost_table_are_found_by_list_and_those_of_others_stay() {
     let nodes = fleet(&site);
     let mut stage = Stage::on(site, nodes, &fastest(71));
     let calls = stage.calls().len() as u64;
-    let others = [STRANGER.to_owned(), name(72, 1), name(711, 1)];
+    // Also of its own id, and of starts that it never had, before this one and after.
+    let others = [STRANGER.to_owned(), name(72, 1), name(711, 1), name_of(71, FOREIGN, 1), name_of(71, u64::MAX, 1)];
     for node in 0..2 {
         others.iter().for_each(|name| stage.place(node, name));
     }
@@ -77,6 +94,11 @@ fn sessions_of_a_lost_table_are_found_by_list_and_those_of_others_stay() {
     stage.await_control("each was found once", "media_deletes_paid", calls);
     assert_eq!(stage.control("media_orphans_found"), calls);
     assert_eq!(stage.control("media_records_owed"), 0, "nothing was known of them");
+    assert_eq!(stage.control("media_sessions_foreign"), 4, "two on each node");
+    assert_eq!(
+        stage.corelane().log().matches("carry the id of this node and are of a start that it never had").count(),
+        1
+    );
     for node in &stage.nodes {
         others.iter().for_each(|name| node.delete(name));
     }
@@ -88,10 +110,10 @@ fn sessions_of_a_lost_table_are_found_by_list_and_those_of_others_stay() {
 #[test]
 fn two_corelanes_on_one_fleet_touch_only_their_own_sessions() {
     let _serial = serial();
-    let site = Site::new();
+    let site = restarted(71);
     let nodes = fleet(&site);
     let one = Stage::on(site, nodes, &fastest(71));
-    let two = Stage::beside(Site::new(), one.relays.clone(), &fastest(72));
+    let two = Stage::beside(restarted(72), one.relays.clone(), &fastest(72));
     let mut stages = [one, two];
     let standing = stages.each_ref().map(|stage| stage.call());
     // Each has an orphan, so that it is seen that both look; a third has nobody who looks.
