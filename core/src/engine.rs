@@ -25,6 +25,7 @@ mod control;
 mod dialog;
 mod forward;
 mod hangup;
+mod holds;
 mod hunt;
 mod identity;
 mod invite;

@@ -1,6 +1,7 @@
 //! An INVITE that opens a call: admitted, routed, sent to a gateway (RFC 3261 §16.3 to §16.6).
 
 use super::answer::Incoming;
+use super::holds::Standing;
 use super::hunt::{Final, NO_CIRCUIT};
 use super::records::ServerRef;
 use super::{Effect, Engine, Turn, millis};
@@ -116,7 +117,7 @@ impl Engine {
     ) -> Result<(), u16> {
         let draw = self.draw();
         let number = dialled.for_provider(&recognised, provider).map_err(NumberFault::status)?;
-        let usable = |carrier, gateway| self.has_room(turn, Candidate { gateway, carrier });
+        let usable = |carrier, gateway| self.has_room(turn, Candidate { gateway, carrier }, Standing::NEW);
         let candidates = turn
             .image
             .select_where(provider.routing_group, number.digits(), turn.now.wall, draw, usable)

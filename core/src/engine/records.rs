@@ -333,7 +333,7 @@ pub(crate) struct ClientTransaction {
     pub(crate) callers_cause: Option<Cause>,
     /// Offer and answer of this request.
     pub(crate) media: media::State,
-    /// The INVITE of the call that was sent before this one: its ACK may come later.
+    /// The INVITE of the call that was sent before this one: inside the dialog its ACK may come later, in the hunt its answer.
     pub(crate) before: Option<ClientRef>,
     /// Its responses that wait for a media node, in order.
     pub(crate) parked: Option<ExchangeRef>,

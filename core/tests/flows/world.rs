@@ -157,6 +157,7 @@ impl World {
         self.engine.handle(self.now, &image, input, &mut effects);
         let mut sent: Vec<Sent> = effects.into_iter().filter_map(|effect| self.accept(effect)).collect();
         self.engine.audit(self.unreleased.iter().copied()).expect("the audit after each step");
+        assert_eq!(self.engine.holds(), self.caps.held(), "what records hold of caps, and what these count");
         // A node that is not held answers before anything else comes.
         if self.node.as_ref().is_some_and(|node| !node.held)
             && let Some(wish) = self.wishes.pop_front()
@@ -245,6 +246,11 @@ impl World {
 
     pub(crate) fn count(&mut self, counter: Counter) -> u64 {
         self.engine.counters().value(counter)
+    }
+
+    /// Calls that are counted at providers, carriers and gateways with caps.
+    pub(crate) fn holds(&self) -> [u64; 3] {
+        self.caps.held()
     }
 
     /// The network takes all that it was given.

@@ -178,6 +178,11 @@ impl Engine {
         let Some(flow) = self.clients.find(at).filter(|_| !answered).map(|transaction| transaction.flow) else {
             return;
         };
+        // While all branches can be found from the INVITE.
+        if role.candidate.is_some_and(|candidate| !self.settle_on(turn, call, at, candidate)) {
+            return;
+        }
+        let Some(record) = self.calls.find_mut(call) else { return };
         record.branch = Some(at);
         record.candidate = role.candidate;
         record.callee.flow = flow;
