@@ -281,7 +281,10 @@ impl Shedding {
         let step = fitting.abs_diff(self.level) * gain / (2 * GAIN);
         self.level = if fitting > self.level { self.level + step.max(1) } else { self.level - step };
         self.level = self.level.clamp(1, self.aim * MILLI);
-        self.mean = (self.mean - self.mean / MEAN_WINDOWS + self.level / MEAN_WINDOWS).min(MEAN_MAX * self.level);
+        // With nobody above the mean there is nobody else to pay for the queue.
+        let all_pay = all_came && !all_fitted;
+        let mean = self.mean - self.mean / MEAN_WINDOWS + self.level / MEAN_WINDOWS;
+        self.mean = mean.min(if all_pay { 1 } else { MEAN_MAX } * self.level);
         // Windows without a datagram are quiet, too.
         let windows = 1 + received_at.as_micros().saturating_sub(self.ends.as_micros()) / WINDOW_US;
         self.quiet = if all_came && !standing { self.quiet + windows } else { 0 };
