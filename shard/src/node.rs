@@ -197,7 +197,8 @@ impl Node {
         let (addresses, sockets) = socket::open_all(&listeners, cpus.len())?;
         let (in_use, attached) = choose_steering(steering, &table, &sockets)?;
         let (shedding, filters) = choose_shedding(shed_in_kernel, &table, cpus.len());
-        let forward = matches!(in_use, SteeringInUse::Forward { .. }).then_some(&table);
+        let forwards = matches!(in_use, SteeringInUse::Forward { .. });
+        let steering = (in_use != SteeringInUse::Single).then_some(&table);
         let ends = inbox::mesh(cpus.len()).map_err(StartError::Wakers)?;
         let wakers = ends.iter().map(|ends| ends.inbox.waker()).collect();
         let (bus_ends, control_bus) = bus::lines(wakers).map_err(StartError::Wakers)?;
@@ -226,7 +227,8 @@ impl Node {
                 index,
                 sockets,
                 io,
-                steering: forward.cloned(),
+                steering: steering.cloned(),
+                forwards,
                 inbox,
                 outbox,
                 bus,
@@ -398,6 +400,7 @@ struct Birth {
     sockets: ArrayVec<std::os::fd::OwnedFd, LISTENERS_MAX>,
     io: IoKind,
     steering: Option<Steering>,
+    forwards: bool,
     inbox: inbox::Inbox,
     outbox: inbox::Outbox,
     bus: BusEnd,
@@ -423,7 +426,7 @@ async fn live<P: Protocol>(mut birth: Birth, make: impl FnOnce(Instant) -> P) ->
 }
 
 fn run<P: Protocol>(birth: Birth, io: impl Io, make: impl FnOnce(Instant) -> P) -> Result<Counters, String> {
-    let Birth { index, steering, inbox, outbox, bus, journal, filter, clock, snapshot, ready, .. } = birth;
+    let Birth { index, steering, forwards, inbox, outbox, bus, journal, filter, clock, snapshot, ready, .. } = birth;
     let protocol = make(clock.monotonic());
     let effects = Effects::new();
     let outgoing = ArrayVec::new();
@@ -433,6 +436,7 @@ fn run<P: Protocol>(birth: Birth, io: impl Io, make: impl FnOnce(Instant) -> P) 
         protocol,
         io,
         steering,
+        forwards,
         inbox,
         outbox,
         bus,

@@ -56,8 +56,10 @@ pub(crate) struct Shard<P, I> {
     pub(crate) index: ShardIndex,
     pub(crate) protocol: P,
     pub(crate) io: I,
-    /// Forward steering: who owns a datagram. `None` where the kernel has steered, or where there is one shard.
+    /// Who owns what; `None` where there is one shard.
     pub(crate) steering: Option<Steering>,
+    /// Whether a datagram may have come to the wrong shard: the kernel does not steer.
+    pub(crate) forwards: bool,
     pub(crate) inbox: Inbox,
     pub(crate) outbox: Outbox,
     pub(crate) bus: BusEnd,
@@ -191,7 +193,7 @@ impl<P: Protocol, I: Io> Shard<P, I> {
         let Received { flow, stamp, bytes, truncated } = datagram;
         let received_at = instant_of(stamp, now);
         // A datagram without a Call-ID stays with the shard that received it.
-        if let Some(steering) = &self.steering
+        if let Some(steering) = self.steering.as_ref().filter(|_| self.forwards)
             && let Some(slot) = steering.slot_of_datagram(bytes)
             && steering.owner(slot) != self.index
         {
@@ -237,10 +239,20 @@ impl<P: Protocol, I: Io> Shard<P, I> {
     fn on_faults(&mut self, now: Now) -> io::Result<()> {
         while let Some(fault) = self.io.fault() {
             if fault.source == FaultSource::Network {
-                // The kernel tells one socket of the group, chosen by addresses: the others have to hear of it.
-                let lost =
-                    self.outbox.push_to_all(Head::new(Kind::Unreachable, fault.flow, now.monotonic), &fault.quote);
+                // The kernel tells one socket of the group, chosen by addresses: whose call it is says the Call-ID of what did not arrive, and
+                // where that is not in what came back of it, all have to hear of it.
+                let head = Head::new(Kind::Unreachable, fault.flow, now.monotonic);
+                let steering = self.steering.as_ref();
+                let owner = steering.and_then(|steering| Some(steering.owner(steering.slot_of_start(&fault.quote)?)));
+                let lost = match owner {
+                    Some(owner) if owner == self.index => 0,
+                    Some(owner) => u64::from(self.outbox.push(owner, head, &fault.quote).is_err()),
+                    None => self.outbox.push_to_all(head, &fault.quote),
+                };
                 self.protocol.counters().add(Counter::ForwardDropped, lost);
+                if owner.is_some_and(|owner| owner != self.index) {
+                    continue;
+                }
             }
             self.protocol.handle(now, Input::Unreachable { flow: fault.flow, sent: &fault.quote }, &mut self.effects);
             self.accept(now, None)?;
