@@ -9,6 +9,7 @@
 
 use std::hint::black_box;
 
+use corelane_core::Transport;
 use corelane_core::message::{
     Answer, Message, OwnRoute, OwnVia, RequestEdits, Rewrite, Writer, write_ack, write_answer, write_request,
     write_response,
@@ -50,7 +51,11 @@ fn main() {
     let ringing = Message::parse(RINGING).expect("well-formed");
     let edits = RequestEdits {
         request_uri: Some(b"sip:14155550100@203.0.113.4:5060"),
-        via: OwnVia { transport: b"UDP", sent_by: b"198.51.100.20:5060", branch: b"z9hG4bK0a1b2c3d4e5f60718293a4b5" },
+        via: OwnVia {
+            transport: Transport::Udp,
+            sent_by: b"198.51.100.20:5060",
+            branch: b"z9hG4bK0a1b2c3d4e5f60718293a4b5",
+        },
         received: Some([192, 0, 2, 10].into()),
         rport: Some(5060),
         record_routes: &[OwnRoute { sent_by: b"198.51.100.20:5060", token: b"0a1b2c3d4e5f60711" }],

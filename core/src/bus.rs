@@ -58,10 +58,14 @@ pub enum Verb {
     /// A branch that was answered and then given up goes, by its `to_tag`. The delete of a whole call is not asked for here: it is owed from
     /// the call's first offer on and falls due with its record.
     DeleteBranch = 3,
-    /// An offer was refused: what was agreed last holds again (the control core keeps it).
+    /// The last offer of `from_tag` to `to_tag` is off: what these two agreed on before holds again, and then what of either side's offers still
+    /// waits for its answer (the control core keeps them). Both sides may have an offer out at once, so it is named whose.
     Restore = 4,
     /// Whether RTP of the call came since [`MediaRequest::since_us`].
     Query = 5,
+    /// Of several forks one has answered the call, and said nothing new: what it agreed on holds, `from_tag` being who offered that. A node knows the
+    /// caller once, and with whichever fork was answered last.
+    Choose = 6,
 }
 
 impl Verb {
@@ -72,6 +76,7 @@ impl Verb {
             3 => Verb::DeleteBranch,
             4 => Verb::Restore,
             5 => Verb::Query,
+            6 => Verb::Choose,
             _ => return None,
         })
     }

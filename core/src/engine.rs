@@ -25,6 +25,7 @@ mod control;
 mod dialog;
 mod forward;
 mod hangup;
+mod holds;
 mod hunt;
 mod identity;
 mod invite;
@@ -52,7 +53,7 @@ use crate::flow::Flow;
 use crate::limits::{EFFECTS_MAX, MESSAGE_SIZE_MAX, RESERVED_FOR_CALLS};
 use crate::memory::{BufferPool, BufferRef, Full, Index, Ledger, Resource, Slab, TimerWheel};
 use crate::routing::Image;
-use crate::siphash::{Hasher, Key};
+use crate::siphash::Hasher;
 use crate::steering::ShardIndex;
 use crate::time::{Instant, Now};
 use crate::token::Tokens;
@@ -149,10 +150,10 @@ pub struct Engine {
     pub(crate) settings: Settings,
     pub(crate) intervals: Intervals,
     pub(crate) tokens: Tokens,
-    /// Hashes tags, and makes those of stateless answers.
-    pub(crate) tag_key: Key,
-    /// Hashes what identifies a transaction.
-    pub(crate) transaction_key: Key,
+    /// An empty hash: of tags, and of what those of stateless answers are made of.
+    pub(crate) tags: Hasher,
+    /// An empty hash: of what identifies a transaction.
+    pub(crate) transactions: Hasher,
     pub(crate) calls: Slab<Call>,
     pub(crate) call_index: Index,
     pub(crate) servers: Slab<ServerTransaction>,
@@ -191,8 +192,8 @@ impl Engine {
         Box::new(Engine {
             intervals: Intervals::new(&settings.timers),
             tokens: Tokens::new(settings.secret),
-            tag_key: settings.secret.derive(u64::from_le_bytes(*b"tags\0\0\0\0")),
-            transaction_key: settings.secret.derive(u64::from_le_bytes(*b"transact")),
+            tags: Hasher::new(settings.secret.derive(u64::from_le_bytes(*b"tags\0\0\0\0"))),
+            transactions: Hasher::new(settings.secret.derive(u64::from_le_bytes(*b"transact"))),
             calls: Slab::new(Resource::Calls, budget.calls),
             call_index: Index::new(budget.calls),
             servers: Slab::new(Resource::ServerTransactions, budget.server_transactions),
@@ -321,9 +322,7 @@ impl Engine {
 
     /// The keyed hash of a tag; a missing tag (RFC 2543 peers) hashes like an empty one.
     pub(crate) fn hash_tag(&self, tag: Option<&[u8]>) -> u64 {
-        let mut hasher = Hasher::new(self.tag_key);
-        hasher.bytes(tag.unwrap_or_default());
-        hasher.finish()
+        self.tags.hash(tag.unwrap_or_default())
     }
 
     /// Asks for a datagram; the buffer's count goes with it.

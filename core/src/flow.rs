@@ -55,6 +55,14 @@ impl Transport {
         }
     }
 
+    /// How a Via field begins, up to the host (RFC 3261 §20.42).
+    #[inline]
+    pub(crate) const fn via_start(self) -> &'static [u8] {
+        match self {
+            Transport::Udp => b"Via: SIP/2.0/UDP ",
+        }
+    }
+
     /// The name in a Via header (RFC 3261 §20.42).
     #[must_use]
     pub const fn via_name(self) -> &'static str {

@@ -11,8 +11,9 @@
 //! more than a claim, which nobody behind us should take for ours (RFC 3325 §5, §6): Corelane authenticates no user, so it has
 //! nothing to put in their place. *Identity* (RFC 8224) is signed over the caller's number and holds it.
 //!
-//! *Privacy asked for*: `id`, `user` or `header` in a Privacy header, or a Remote-Party-ID with `privacy` other than `off`. `none`, and no
-//! Privacy header, ask for nothing. The Privacy header itself always travels on as it came: who is behind us hides with it
+//! *Privacy asked for*: `id`, `user` or `header` in a Privacy header, or a Remote-Party-ID with `privacy` other than `off`. `none` asks for
+//! nothing; nor does a message without a Privacy header, unless its sender is a caller whom his INVITE hid: his wish holds for the call, and
+//! a refresh that does not repeat it would name him after all. The Privacy header itself always travels on as it came: who is behind us hides with it
 //! what he knows from elsewhere (a line's number, a record), and hiding twice harms nobody.
 //!
 //! *Anonymous* is what RFC 3323 §4.1.1.3 calls so, parameters kept. `from_host` replaces host and port of a sip: or sips: From that
@@ -60,15 +61,17 @@ impl Shown {
     }
 }
 
-/// The headers of a message, request or response, that do not go on from one peer to another. Only such as are there.
+/// The headers of a message, request or response, that do not go on from one peer to another. Only such as are there. `hidden` is its sender
+/// already, by an earlier message of the call.
 #[must_use]
-pub fn withheld(message: &Message<'_>, from: Privacy, to: Privacy) -> Names {
+pub fn withheld(message: &Message<'_>, from: Privacy, to: Privacy, hidden: bool) -> Names {
     if (from, to) == (Privacy::Trusted, Privacy::Trusted) {
         return Names::NONE;
     }
     let there = |name: Name| if message.first(name).is_some() { Names::of(&[name]) } else { Names::NONE };
     let asserted = ASSERTED.into_iter().fold(Names::NONE, |names, name| names.and(there(name)));
-    let hidden = to == Privacy::Untrusted && asks_privacy(message);
+    let asks = || asks_privacy(message) || hidden && !speaks_openly(message);
+    let hidden = to == Privacy::Untrusted && asks();
     match (from, hidden) {
         (_, true) => asserted.and(there(Name::Identity)),
         (Privacy::Untrusted, false) => asserted,
@@ -85,7 +88,7 @@ pub fn towards_gateway<'e>(message: &Message<'_>, provider: Privacy, gateway: &G
         Some(host) => conceal(message, message.from(), Some(host)),
         None => None,
     };
-    Rewrite { from, drop: withheld(message, provider, gateway.privacy), ..Rewrite::NOTHING }
+    Rewrite { from, drop: withheld(message, provider, gateway.privacy, false), ..Rewrite::NOTHING }
 }
 
 /// The caller in From or To of a message, with another host; without one anonymous. `None` where there is nothing to change.
@@ -99,20 +102,33 @@ pub(crate) fn conceal<'e>(message: &Message<'_>, caller: NameAddr, host: Option<
 /// Whether the sender of a message asks not to be named to strangers.
 #[must_use]
 pub fn asks_privacy(message: &Message<'_>) -> bool {
-    let lines = |name: Name| {
-        // Most messages have no such line, and this is asked of each that an untrusted peer gets.
-        let fields = if message.first(name).is_some() { message.fields() } else { &[] };
-        fields.iter().filter(move |field| field.name == name).map(|field| message.text(field.value))
-    };
-    let is = |word: &[u8], known: &[&[u8]]| known.iter().any(|known| word.eq_ignore_ascii_case(known));
-    // RFC 3323 §4.2: values between semicolons. Commas and blanks are met as well.
-    let mut values = lines(Name::Privacy).flat_map(|line| line.split(|byte| b";, \t\r\n".contains(byte)));
     let mut privacy =
-        lines(Name::RemotePartyId).flat_map(|line| line.split(|byte| *byte == b';')).filter_map(|param| {
+        lines(message, Name::RemotePartyId).flat_map(|line| line.split(|byte| *byte == b';')).filter_map(|param| {
             let (name, value) = param.split_at(memchr::memchr(b'=', param)?);
             is(name.trim_ascii(), &[b"privacy"]).then(|| value[1..].trim_ascii())
         });
-    values.any(|value| is(value, &[b"id", b"user", b"header"])) || privacy.any(|value| !is(value, &[b"off"]))
+    wishes(message, &[b"id", b"user", b"header"]) || privacy.any(|value| !is(value, &[b"off"]))
+}
+
+/// Whether he says that he wants none of it (RFC 3323 §4.2).
+fn speaks_openly(message: &Message<'_>) -> bool {
+    wishes(message, &[b"none"])
+}
+
+/// Whether one of these is among the values of Privacy. RFC 3323 §4.2: they stand between semicolons. Commas and blanks are met as well.
+fn wishes(message: &Message<'_>, known: &[&[u8]]) -> bool {
+    let mut values = lines(message, Name::Privacy).flat_map(|line| line.split(|byte| b";, \t\r\n".contains(byte)));
+    values.any(|value| is(value, known))
+}
+
+/// The lines of a header. Most messages have none, and this is asked of each that an untrusted peer gets.
+fn lines<'m>(message: &'m Message<'_>, name: Name) -> impl Iterator<Item = &'m [u8]> {
+    let fields = if message.first(name).is_some() { message.fields() } else { &[] };
+    fields.iter().filter(move |field| field.name == name).map(|field| message.text(field.value))
+}
+
+fn is(word: &[u8], known: &[&[u8]]) -> bool {
+    known.iter().any(|known| word.eq_ignore_ascii_case(known))
 }
 
 /// Display name and URI of From or To, its brackets included; the parameters are left.
@@ -198,12 +214,12 @@ mod tests {
         ] {
             let bytes = message(&format!("From: \"Al\" <sip:al@a:5070>;tag=1\r\n{all}\r\n{wish}"));
             let message = Message::parse(&bytes).expect("well-formed");
-            assert_eq!(withheld(&message, from, to), expected, "{from:?} to {to:?}, {wish}");
+            assert_eq!(withheld(&message, from, to, false), expected, "{from:?} to {to:?}, {wish}");
             assert_eq!(from_towards(&message, to, None).contains("anonymous"), anonymous, "{from:?} to {to:?}, {wish}");
         }
         let bytes = message("From: <sip:al@a>;tag=1\r\nPrivacy: id\r\nP-Asserted-Identity: <sip:1@a>");
         let message = Message::parse(&bytes).expect("well-formed");
-        let only = withheld(&message, Untrusted, Untrusted);
+        let only = withheld(&message, Untrusted, Untrusted, false);
         assert!(only == Names::of(&[Name::PAssertedIdentity]), "what is not there is not withheld: {only:?}");
     }
 

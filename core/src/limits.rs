@@ -76,6 +76,10 @@ pub const RINGING_SECONDS: u32 = 12;
 /// Room above the planned number of lingering transactions, in percent, for bursts above `--cps-max`.
 pub const LINGER_HEADROOM_PERCENT: u32 = 12;
 
+/// The longest session interval that a call without a refresh is kept for, in seconds: a day, which is also the longest that a node or
+/// provider may ask for. One of a peer's that is twice as long is refreshed within it (RFC 4028 §7.2).
+pub const SESSION_INTERVAL_MAX_S: u32 = 86_400;
+
 /// One in how many records is kept from new calls, so that BYE, CANCEL and what else belongs to a running call finds room (I8).
 pub const RESERVED_FOR_CALLS: u32 = 16;
 

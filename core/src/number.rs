@@ -34,12 +34,10 @@ mod tests;
 
 use core::fmt;
 
-use arrayvec::ArrayVec;
-
 use crate::limits::DIGITS_MAX;
 use crate::message::{Message, Scheme, Uri, Writer};
 use crate::routing::layout::TECH_PREFIX_MAX;
-use crate::routing::{Gateway, NumberFormat, Provider, Recognised};
+use crate::routing::{Gateway, NumberFormat, Provider, Recognised, are_digits};
 
 /// A tech prefix, the `+` behind it, and the longest number.
 const DIALLED_MAX: usize = TECH_PREFIX_MAX + 1 + DIGITS_MAX;
@@ -260,6 +258,11 @@ impl Number {
         if self.plus {
             out.put(b"+");
         }
+        // All symbols at once, those behind the last included: nearly no number has a `#`.
+        if !self.symbols.iter().fold(false, |seen, symbol| seen | (*symbol == b'#')) {
+            out.put_short(self.digits());
+            return self.ported.write(out);
+        }
         for run in self.digits().split_inclusive(|symbol| *symbol == b'#') {
             match run {
                 // RFC 3261 §25.1: `#` is not among the bytes that a user part may have unescaped.
@@ -348,7 +351,14 @@ fn global_number(text: &[u8]) -> Option<u64> {
 /// Copies the digits that `from` begins with, as far as there is room, and says how many.
 fn copy_digits(from: &[u8], to: &mut [u8]) -> usize {
     let mut count = 0;
-    for (digit, place) in from.iter().zip(to).take_while(|(byte, _)| byte.is_ascii_digit()) {
+    // Eight at a step, then what is left.
+    let eights = from.as_chunks::<8>().0.iter().zip(to.as_chunks_mut::<8>().0);
+    for (eight, places) in eights.take_while(|(eight, _)| are_digits(u64::from_le_bytes(**eight))) {
+        *places = *eight;
+        count += 8;
+    }
+    let left = from[count..].iter().zip(&mut to[count..]);
+    for (digit, place) in left.take_while(|(byte, _)| byte.is_ascii_digit()) {
         *place = *digit;
         count += 1;
     }
@@ -380,17 +390,17 @@ pub const GATEWAY_URI_MAX: usize = 3 * DIGITS_MAX + GATEWAY_URI_FRAME;
 const GATEWAY_URI_FRAME: usize =
     b"sip:+;npdi;rn=+123456789012345@[ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255]:65535;user=phone".len();
 
-/// A Request-URI towards a gateway.
-pub type GatewayUri = ArrayVec<u8, GATEWAY_URI_MAX>;
-
-/// The Request-URI for a number at a gateway: `sip:number@host:port`, `;user=phone` where that is true.
+/// The Request-URI for a number at a gateway, written into `room`: `sip:number@host:port`, `;user=phone` where that is true.
 ///
 /// # Errors
 /// [`NumberFault`], as [`Number::for_gateway`]: this gateway cannot be given this number, another one may.
-pub fn gateway_uri(number: &Number, gateway: &Gateway<'_>) -> Result<GatewayUri, NumberFault> {
+pub fn gateway_uri<'r>(
+    number: &Number,
+    gateway: &Gateway<'_>,
+    room: &'r mut [u8; GATEWAY_URI_MAX],
+) -> Result<&'r [u8], NumberFault> {
     let number = number.for_gateway(gateway)?;
-    let mut bytes = [0; GATEWAY_URI_MAX];
-    let mut out = Writer::new(&mut bytes);
+    let mut out = Writer::new(room);
     out.put(b"sip:");
     number.write(&mut out);
     out.put(b"@");
@@ -400,8 +410,5 @@ pub fn gateway_uri(number: &Number, gateway: &Gateway<'_>) -> Result<GatewayUri,
     if number.phone {
         out.put(b";user=phone");
     }
-    let len = out.finish().expect("GATEWAY_URI_MAX has room for the longest").len();
-    let mut uri = GatewayUri::from(bytes);
-    uri.truncate(len);
-    Ok(uri)
+    Ok(out.finish().expect("GATEWAY_URI_MAX has room for the longest"))
 }

@@ -37,9 +37,7 @@ impl Key {
     /// The hash of one byte string.
     #[must_use]
     pub fn hash(self, bytes: &[u8]) -> u64 {
-        let mut hasher = Hasher::new(self);
-        hasher.bytes(bytes);
-        hasher.finish()
+        Hasher::new(self).hash(bytes)
     }
 }
 
@@ -50,7 +48,7 @@ impl core::fmt::Debug for Key {
     }
 }
 
-/// The running state. Each [`Hasher::bytes`] absorbs whole words and closes with a word that holds the tail and the
+/// The running state; of an empty hash it is all that the key is needed for, so whoever hashes often keeps one. Each [`Hasher::bytes`] absorbs whole words and closes with a word that holds the tail and the
 /// length, so that `("ab", "c")` and `("a", "bc")` differ.
 #[derive(Copy, Clone)]
 pub struct Hasher {
@@ -58,6 +56,13 @@ pub struct Hasher {
     v1: u64,
     v2: u64,
     v3: u64,
+}
+
+/// Its state is as secret as the key.
+impl core::fmt::Debug for Hasher {
+    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        out.write_str("Hasher(..)")
+    }
 }
 
 impl Hasher {
@@ -114,6 +119,14 @@ impl Hasher {
             (_, None) => tail.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)),
         };
         self.word(last | (bytes.len() as u64) << 56);
+    }
+
+    /// The hash of what was absorbed and one byte string more.
+    #[must_use]
+    pub fn hash(&self, bytes: &[u8]) -> u64 {
+        let mut hasher = *self;
+        hasher.bytes(bytes);
+        hasher.finish()
     }
 
     /// The hash of all that was absorbed.

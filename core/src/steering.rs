@@ -25,7 +25,7 @@
 use alloc::boxed::Box;
 
 use crate::limits::MESSAGE_SIZE_MAX;
-use crate::siphash::Key;
+use crate::siphash::{Hasher, Key};
 
 /// Slots in the table; a slot is 16 bits wide in every token.
 pub const SLOTS: usize = 1 << 16;
@@ -46,6 +46,8 @@ pub struct ShardIndex(pub u8);
 #[derive(Clone)]
 pub struct Steering {
     key: Key,
+    /// An empty hash under it.
+    start: Hasher,
     table: Box<[u8]>,
 }
 
@@ -58,7 +60,8 @@ impl Steering {
     pub fn even(secret: Key, shards: u8) -> Steering {
         assert!(shards > 0, "a node has at least one shard");
         let table = (0..SLOTS).map(|slot| (slot * usize::from(shards) / SLOTS) as u8).collect();
-        Steering { key: secret.derive(u64::from_le_bytes(*b"steering")), table }
+        let key = secret.derive(u64::from_le_bytes(*b"steering"));
+        Steering { key, start: Hasher::new(key), table }
     }
 
     /// The key of the Call-ID hash (the steering program needs it).
@@ -77,7 +80,7 @@ impl Steering {
     #[inline]
     #[must_use]
     pub fn hash_call_id(&self, call_id: &[u8]) -> u64 {
-        self.key.hash(call_id)
+        self.start.hash(call_id)
     }
 
     /// The slot of a Call-ID value.

@@ -52,11 +52,11 @@ pub struct BranchParts {
 /// The place of a request without a client transaction.
 pub const NO_PLACE: u32 = u32::MAX;
 
-/// The keys of both tokens.
+/// The MACs of both tokens, as empty hashes under their keys.
 #[derive(Clone, Debug)]
 pub struct Tokens {
-    branch: Key,
-    dialog: Key,
+    branch: Hasher,
+    dialog: Hasher,
 }
 
 impl Tokens {
@@ -64,8 +64,8 @@ impl Tokens {
     #[must_use]
     pub fn new(secret: Key) -> Tokens {
         Tokens {
-            branch: secret.derive(u64::from_le_bytes(*b"branch\0\0")),
-            dialog: secret.derive(u64::from_le_bytes(*b"dialog\0\0")),
+            branch: Hasher::new(secret.derive(u64::from_le_bytes(*b"branch\0\0"))),
+            dialog: Hasher::new(secret.derive(u64::from_le_bytes(*b"dialog\0\0"))),
         }
     }
 
@@ -128,7 +128,7 @@ impl Tokens {
     }
 
     fn branch_mac(&self, call_hash: u64, parts: BranchParts) -> u32 {
-        let mut hasher = Hasher::new(self.branch);
+        let mut hasher = self.branch;
         hasher.word(call_hash);
         hasher.word(u64::from(parts.place) << 32 | u64::from(parts.generation));
         hasher.word(u64::from(parts.loop_hash));
@@ -137,7 +137,7 @@ impl Tokens {
 
     /// 48 bits.
     fn dialog_mac(&self, call_hash: u64, pass: u32) -> u64 {
-        let mut hasher = Hasher::new(self.dialog);
+        let mut hasher = self.dialog;
         hasher.word(call_hash);
         hasher.word(u64::from(pass));
         hasher.finish() & ((1 << WORD_BITS) - 1)

@@ -10,6 +10,7 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use corelane_core::Transport;
 use corelane_core::limits::{MAX_BREADTH, MESSAGE_SIZE_MAX};
 use corelane_core::message::{
     Answer, Malformed, Message, Name, Names, OwnRoute, OwnVia, ParseError, RequestEdits, Rewrite, Span, StartLine,
@@ -18,7 +19,7 @@ use corelane_core::message::{
 
 /// Room for a message at the limit and all that is added to it.
 const ROOM: usize = 2 * MESSAGE_SIZE_MAX;
-const VIA: OwnVia<'static> = OwnVia { transport: b"UDP", sent_by: b"us.example:5070", branch: b"z9hG4bKus" };
+const VIA: OwnVia<'static> = OwnVia { transport: Transport::Udp, sent_by: b"us.example:5070", branch: b"z9hG4bKus" };
 const TARGET: &[u8] = b"sip:new@host.example:5080;lr";
 const RECORD_ROUTES: [OwnRoute<'static>; 2] =
     [OwnRoute { sent_by: b"outer.example", token: b"1" }, OwnRoute { sent_by: b"[2001:db8::1]:5070", token: b"2" }];
@@ -122,7 +123,7 @@ fn forwarding(message: &Message<'_>, edits: &RequestEdits<'_>, forwarded: &Messa
 
     let (before, after) = (vias(message), vias(forwarded));
     let OwnVia { transport, sent_by, branch } = edits.via;
-    assert_eq!(after[0], [b"SIP/2.0/", transport, b" ", sent_by, b";branch=", branch].concat());
+    assert_eq!(after[0], [b"SIP/2.0/", transport.via_name().as_bytes(), b" ", sent_by, b";branch=", branch].concat());
     assert_eq!(before[1..], after[2..], "only the Via that was on top is touched");
     let stamped = value(forwarded, Name::Via, 1);
     let stamped = forwarded.parse_via(stamped).expect("what we stamped is a Via");

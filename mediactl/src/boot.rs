@@ -14,15 +14,16 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use arrayvec::{ArrayString, ArrayVec};
 use corelane_core::admission::Caps;
-use corelane_core::engine::{Listener, Settings};
+use corelane_core::engine::{Command, Listener, Settings};
 use corelane_core::routing::ListenerSlot;
 use corelane_core::siphash::Key;
 use corelane_core::steering::{ShardIndex, Steering};
-use corelane_core::{Counters, Endpoint};
+use corelane_core::{Counter, Counters, Endpoint};
 use corelane_shard::journal::{self, JournalError};
 use corelane_shard::{JournalReader, Journals, Node, NodeSpec, ShardFailed, ShardSpec, SheddingInUse, SteeringInUse};
 
@@ -123,7 +124,7 @@ impl Prepared {
     /// # Errors
     /// Those of the writer.
     pub fn write_summary(&self, out: &mut dyn Write) -> io::Result<()> {
-        let Identity { node, boot } = self.identity;
+        let Identity { node, boot, .. } = self.identity;
         writeln!(out, "routes: {}\nnode: id {node}, start {boot}", self.image.summary)?;
         write!(out, "{}", summary(&self.bill, &self.listeners))
     }
@@ -188,11 +189,11 @@ impl Prepared {
 
     /// How this start asks media nodes.
     fn client(&self) -> ClientSpec {
-        let Identity { node, boot } = self.identity;
-        let config::Media { deadline, sockets, orphan_age, .. } = self.config.media;
+        let Identity { node, boot, ref earlier } = self.identity;
+        let config::Media { deadline, sockets, orphan_age, debt_age, .. } = self.config.media;
         let directory = self.config.journal_dir();
-        let settings = ClientSettings { origin: Origin { node, boot }, sockets, deadline, orphan_age };
-        ClientSpec::new(directory, self.config.calls_max.value, settings)
+        let settings = ClientSettings { origin: Origin { node, boot }, sockets, deadline, orphan_age, debt_age };
+        ClientSpec::new(directory, self.config.calls_max.value, settings, earlier.clone())
     }
 
     fn journals(&self, warnings: &mut Vec<Problem>) -> Result<Journals, Problem> {
@@ -300,6 +301,53 @@ impl Running {
     /// Everything that is wrong with it; nothing has changed then.
     pub fn reload(&mut self) -> Result<Reloaded, Vec<Problem>> {
         self.table.reload(&self.media)
+    }
+
+    /// Takes no new calls, or takes them again.
+    ///
+    /// # Errors
+    /// When a shard does not take the order.
+    pub fn drain(&self, on: bool) -> Result<(), Problem> {
+        self.command(Command::Drain(on))
+    }
+
+    /// Ends all calls with BYE both ways, and those that ring with a CANCEL. It goes on when this returns, for as long as
+    /// [`Running::hangs_up`] says, but no longer than [`Running::hang_up_time`].
+    ///
+    /// # Errors
+    /// When a shard does not take the order.
+    pub fn hang_up_all(&self) -> Result<(), Problem> {
+        self.command(Command::HangUpAll)
+    }
+
+    /// Whether there is a call, or a BYE that waits for its answer; as of a second ago.
+    #[must_use]
+    pub fn hangs_up(&self) -> bool {
+        let busy =
+            |shard: &Counters| shard.value(Counter::CallsLive) + shard.value(Counter::ClientTransactionsLive) > 0;
+        self.counters().iter().any(busy)
+    }
+
+    /// What a peer that does not answer its BYE takes (RFC 3261 §17.1.2.2, Timer F), and the steps in which a full node does it.
+    #[must_use]
+    pub fn hang_up_time(&self) -> Duration {
+        self.config.timers.t1 * 64 + Duration::from_secs(10)
+    }
+
+    /// Gives every shard an order.
+    fn command(&self, command: Command) -> Result<(), Problem> {
+        /// A shard that runs takes its orders with each turn, so one that has no room for so long does not run.
+        const TRIES: u32 = 5_000;
+        for shard in (0..self.config.shards()).map(ShardIndex) {
+            let given = (0..TRIES).any(|_| {
+                self.node.command(shard, command).inspect_err(|_| thread::sleep(Duration::from_millis(1))).is_ok()
+            });
+            if !given {
+                let what = format!("shard {} takes no orders", shard.0);
+                return Err(Problem::error(Place::Machine, what, "look whether its core is taken by something else"));
+            }
+        }
+        Ok(())
     }
 
     /// The counters of every shard, at most a second old.

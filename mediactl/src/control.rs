@@ -9,33 +9,39 @@
 //! | file | what |
 //! | --- | --- |
 //! | `media.rs`, `machine.rs`, `client.rs` | the media task, who decides in it, and that the ng client does |
+//! | `ends.rs`, `ways.rs`, `supervise.rs` | what the task reads of calls that ended, where what it says goes, and who runs it |
 //! | `nodes.rs`, `sockets.rs`, `names.rs`, `lists.rs` | which media nodes there are, and the ways to them |
 //! | [`counter`] | what is counted here |
 //!
 //! What it hears it hands on as [`Request`]s; the main thread acts on them, because printing to a pipe that nobody reads
-//! blocks, and nothing here may. SIGTERM and SIGINT ask to stop, SIGUSR1 asks for a report, SIGHUP to read the media nodes again.
+//! blocks, and nothing here may. SIGTERM and SIGINT ask to stop, SIGUSR1 asks for a report, SIGUSR2 to drain,
+//! SIGHUP to read the media nodes again.
 //!
 //! A panic of a task is counted, and the task starts again; calls go on meanwhile. A panic of the control core itself ends it: the main
 //! thread sees the requests end. Slow work (slow.rs) is treated alike. Everywhere else a panic aborts the process ([`abort_on_panic`]): a shard whose engine is in an unknown state must not answer another datagram.
 
 mod client;
 pub mod counter;
+mod ends;
 mod lists;
 mod machine;
 mod media;
 mod names;
 mod nodes;
 mod sockets;
+mod supervise;
 mod teller;
+mod ways;
 
 use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
 use std::process;
 use std::rc::Rc;
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -64,6 +70,8 @@ pub enum Request {
     Tell(String),
     /// Read table `media_node` again.
     Reload,
+    /// Take no new calls, or take them again.
+    Drain,
 }
 
 /// Starts a task on the control core's thread; what it gives back is waited for there at the end.
@@ -104,8 +112,12 @@ impl ControlCore {
             .name(THREAD_NAME.to_owned())
             .spawn(move || {
                 // Not pinned is slower, not wrong: the kernel refused a core that placement had seen.
-                if let Some(id) = cpu {
-                    core_affinity::set_for_current(core_affinity::CoreId { id });
+                if let Some(id) = cpu
+                    && !core_affinity::set_for_current(core_affinity::CoreId { id })
+                {
+                    teller.tell(format!(
+                        "the control core cannot be pinned to CPU {id}, and runs wherever there is room"
+                    ));
                 }
                 serve(&started_in, &requests_in, &teller, services, stopped);
             })
@@ -122,11 +134,21 @@ impl ControlCore {
     /// Waits for the next request; `None` when the control core is gone.
     #[must_use]
     pub fn next(&self) -> Option<Request> {
-        let request = self.requests.recv().ok()?;
+        self.requests.recv().ok().inspect(|request| self.heard(request))
+    }
+
+    /// The same, for `wait` at most.
+    ///
+    /// # Errors
+    /// When that was too short, or the control core is gone.
+    pub fn next_within(&self, wait: Duration) -> Result<Request, RecvTimeoutError> {
+        self.requests.recv_timeout(wait).inspect(|request| self.heard(request))
+    }
+
+    fn heard(&self, request: &Request) {
         if let Request::Tell(_) = request {
             self.untold.told();
         }
-        Some(request)
     }
 
     /// Serves a node's media: its shards' requests and journals, and its media nodes.
@@ -140,8 +162,8 @@ impl ControlCore {
             match media::Media::new(parts, orders, shared, teller.clone()) {
                 Ok(media) => {
                     let media = Rc::new(RefCell::new(media));
-                    drop(spawn_local(media::supervise(Rc::clone(&media))));
-                    Box::pin(media::finish(media))
+                    drop(spawn_local(supervise::supervise(Rc::clone(&media))));
+                    Box::pin(supervise::finish(media))
                 }
                 Err(error) => {
                     // New calls get 503 from their shards: the rings fill and nobody reads them.
@@ -226,6 +248,7 @@ struct Signals {
     interrupt: Signal,
     report: Signal,
     reload: Signal,
+    drain: Signal,
 }
 
 impl Signals {
@@ -235,6 +258,7 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             report: signal(SignalKind::user_defined1())?,
             reload: signal(SignalKind::hangup())?,
+            drain: signal(SignalKind::user_defined2())?,
         })
     }
 
@@ -244,6 +268,7 @@ impl Signals {
             _ = self.interrupt.recv() => Request::Stop("SIGINT"),
             _ = self.report.recv() => Request::Report,
             _ = self.reload.recv() => Request::Reload,
+            _ = self.drain.recv() => Request::Drain,
         }
     }
 }
@@ -264,36 +289,7 @@ pub fn abort_on_panic() {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::process::ExitStatusExt;
-    use std::process::{Command, Output};
-
     use super::*;
-
-    const CHILD: &str = "CORELANE_TEST_PANICS_ON";
-
-    /// Runs this very test again as a child process that panics on a thread of the given name.
-    fn panic_on(thread: &str) -> Output {
-        let this = std::env::current_exe().expect("a test binary has a path");
-        let arguments = ["--exact", "control::tests::a_panic_aborts_everywhere_but_here", "--nocapture"];
-        Command::new(this).args(arguments).env(CHILD, thread).output().expect("it runs")
-    }
-
-    #[test]
-    fn a_panic_aborts_everywhere_but_here() {
-        const SIGABRT: i32 = 6;
-        if let Ok(name) = std::env::var(CHILD) {
-            abort_on_panic();
-            let thread = thread::Builder::new().name(name).spawn(|| panic!("on purpose")).expect("a thread");
-            assert!(thread.join().is_err(), "it panicked, and the process lives");
-            return;
-        }
-        let shard = panic_on("shard-0");
-        assert_eq!(shard.status.signal(), Some(SIGABRT));
-        let told = String::from_utf8_lossy(&shard.stderr);
-        assert!(told.contains("on purpose") && told.contains("a panic on thread `shard-0`"), "{told}");
-        assert!(panic_on(THREAD_NAME).status.success(), "the control core's panic ends its thread only");
-        assert!(panic_on(slow::THREAD_NAME).status.success(), "so does slow work's");
-    }
 
     #[test]
     fn stops_without_a_signal() {

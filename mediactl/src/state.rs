@@ -4,7 +4,7 @@
 //! secret.key     16 bytes, mode 0600: key of tokens and steering, made at the first start, never changed
 //! routes.image   the last good routing image
 //! limits.day     what providers have used of their day (daily.rs)
-//! node           id of this node and number of its last start, in decimal
+//! node           id of this node and number of its last start, in decimal; then the numbers of earlier starts, a line each, newest first
 //! journal.N      how the calls of shard N ended (corelane_shard::journal), unless `journal_dir` says where
 //! media.sessions media sessions that are held or owed, likewise
 //! lock           held (flock) by the one process that runs on this directory; holds its process id
@@ -14,6 +14,7 @@
 //! and losing it ends all dialogs that it signed. So a key file that is unreadable or of the wrong size is an error and is never replaced
 //! silently. The lock matters because `SO_REUSEPORT` would let a second process of the same user take half of the traffic unnoticed.
 
+use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
@@ -28,13 +29,18 @@ const SECRET_FILE: &str = "secret.key";
 const NODE_FILE: &str = "node";
 const LOCK_FILE: &str = "lock";
 
+/// Earlier starts that are remembered. What one of before has left on a media node is long over, unless all of these came within the hour.
+const EARLIER_MAX: usize = 1_024;
+
 /// Who this process is among all that share media nodes.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Identity {
     /// Id of the node.
     pub node: u32,
     /// Number of this start: no two of a node have the same.
     pub boot: u64,
+    /// Numbers of earlier ones on this directory, newest first.
+    pub earlier: Vec<u64>,
 }
 
 /// A locked state directory. Dropping it gives the lock back; so does the end of the process, however it comes.
@@ -118,13 +124,15 @@ impl StateDir {
             let mut bytes = [0; 4];
             getrandom::fill(&mut bytes).map(|()| u32::from_le_bytes(bytes).max(1)).map_err(io::Error::from)
         };
-        let node = match node.or(last.map(|last| last.node)) {
+        let node = match node.or(last.as_ref().map(|last| last.node)) {
             Some(node) => node,
             None => drawn().map_err(|error| unusable(&path, &error))?,
         };
-        let boot = last.map_or(0, |last| last.boot.saturating_add(1)).max(wall_ms);
-        self.replace(NODE_FILE, format!("{node} {boot}\n").as_bytes()).map_err(|error| unusable(&path, &error))?;
-        Ok(Identity { node, boot })
+        let boot = last.as_ref().map_or(0, |last| last.boot.saturating_add(1)).max(wall_ms);
+        let earlier = last.into_iter().flat_map(|last| [last.boot].into_iter().chain(last.earlier));
+        let identity = Identity { node, boot, earlier: earlier.take(EARLIER_MAX).collect() };
+        self.replace(NODE_FILE, identity.to_string().as_bytes()).map_err(|error| unusable(&path, &error))?;
+        Ok(identity)
     }
 
     fn make_secret(&self) -> io::Result<[u8; SECRET_BYTES]> {
@@ -150,8 +158,22 @@ impl StateDir {
 }
 
 fn parse_identity(text: &str) -> Option<Identity> {
-    let (node, boot) = text.strip_suffix('\n')?.split_once(' ')?;
-    Some(Identity { node: node.parse().ok().filter(|node| *node != 0)?, boot: boot.parse().ok()? })
+    let mut lines = text.strip_suffix('\n')?.split('\n');
+    let (node, boot) = lines.next()?.split_once(' ')?;
+    let node = node.parse().ok().filter(|node| *node != 0)?;
+    Some(Identity {
+        node,
+        boot: boot.parse().ok()?,
+        earlier: lines.map(|boot| boot.parse().ok()).collect::<Option<_>>()?,
+    })
+}
+
+/// As it is written down.
+impl fmt::Display for Identity {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(out, "{} {}", self.node, self.boot)?;
+        self.earlier.iter().try_for_each(|boot| writeln!(out, "{boot}"))
+    }
 }
 
 /// What would keep a node from running on this directory, found without changing it (for `check`): it may be missing as long
@@ -263,11 +285,22 @@ mod tests {
         let first = state.identity(None, 5_000).unwrap();
         assert_eq!(first.boot, 5_000);
         assert_ne!(first.node, 0);
-        assert_eq!(state.identity(None, 6_000).unwrap(), Identity { boot: 6_000, ..first });
-        assert_eq!(state.identity(None, 1_000).unwrap(), Identity { boot: 6_001, ..first }, "the clock went back");
-        assert_eq!(state.identity(Some(9), 1_000).unwrap(), Identity { node: 9, boot: 6_002 });
-        assert_eq!(state.identity(None, 0).unwrap(), Identity { node: 9, boot: 6_003 }, "it was told, and is kept");
-        for damaged in ["", "9", "0 1\n", "x 1\n", "9 1"] {
+        let is = |node, boot, earlier: &[u64]| Identity { node, boot, earlier: earlier.to_vec() };
+        assert_eq!(state.identity(None, 6_000).unwrap(), is(first.node, 6_000, &[5_000]));
+        assert_eq!(state.identity(None, 1_000).unwrap(), is(first.node, 6_001, &[6_000, 5_000]), "the clock went back");
+        assert_eq!(state.identity(Some(9), 1_000).unwrap(), is(9, 6_002, &[6_001, 6_000, 5_000]));
+        assert_eq!(state.identity(None, 0).unwrap().node, 9, "it was told, and is kept");
+        fs::write(directory.path().join(NODE_FILE), "9 7000\n").unwrap();
+        assert_eq!(state.identity(None, 0).unwrap(), is(9, 7_001, &[7_000]), "a file that knows no earlier ones");
+        let full: Vec<u64> = (0..EARLIER_MAX as u64).map(|start| 8_000 - start).collect();
+        fs::write(directory.path().join(NODE_FILE), is(9, 8_001, &full).to_string()).unwrap();
+        let many = state.identity(None, 0).unwrap().earlier;
+        assert_eq!(
+            (many.len(), many[0], &many[1..]),
+            (EARLIER_MAX, 8_001, &full[..EARLIER_MAX - 1]),
+            "the oldest is forgotten"
+        );
+        for damaged in ["", "9", "0 1\n", "x 1\n", "9 1", "9 2\nx\n", "9 2\n\n"] {
             fs::write(directory.path().join(NODE_FILE), damaged).unwrap();
             let problem = state.identity(None, 0).unwrap_err();
             assert!(problem.what.contains("no id and number"), "{damaged:?}: {problem}");

@@ -2,6 +2,8 @@
 
 #![allow(missing_docs, reason = "a test")]
 
+use std::collections::HashSet;
+use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
 use std::sync::{Arc, Mutex, mpsc};
@@ -25,19 +27,20 @@ use corelane_mediactl::rtpengine::node::{Admin, NodeConfig};
 use corelane_shard::{IoKind, Journals, Layout, Node, Protocol, SteeringMode};
 
 /// A shard that asks for media what a datagram says, answers it with what came back, and ends a call where it says `end N`. `hold` makes it
-/// stand still until somebody says `go`; `flood N` asks N times for something large, and the N-th reply is answered.
+/// say so and stand still until somebody says `go`; `flood N` asks N times for something large, and the N-th reply is answered.
 struct Asker {
     pool: BufferPool,
     counters: Counters,
     waiting: Vec<Flow>,
     large: usize,
+    holds: mpsc::Sender<()>,
     go: mpsc::Receiver<()>,
 }
 
 impl Asker {
-    fn new(go: mpsc::Receiver<()>) -> Asker {
+    fn new(holds: mpsc::Sender<()>, go: mpsc::Receiver<()>) -> Asker {
         let (pool, counters) = (BufferPool::new([512, 64, 64, 64]), Counters::default());
-        Asker { pool, counters, waiting: Vec::new(), large: 0, go }
+        Asker { pool, counters, waiting: Vec::new(), large: 0, holds, go }
     }
 
     fn ask(&mut self, flow: Flow, sdp: &[u8], effects: &mut Effects) {
@@ -65,7 +68,10 @@ impl Protocol for Asker {
                 Some(("flood", count)) => {
                     (0..count.parse().expect("a number")).for_each(|_| self.ask(flow, LARGE, effects));
                 }
-                _ if bytes == b"hold" => self.go.recv().expect("the test says it"),
+                _ if bytes == b"hold" => {
+                    self.holds.send(()).expect("the test hears it");
+                    self.go.recv().expect("the test says it");
+                }
                 _ => self.send(flow, bytes, effects),
             },
             Input::Media(MediaReply { exchange, sdp, .. }) if sdp.len() == MESSAGE_SIZE_MAX => {
@@ -146,8 +152,8 @@ struct Seen {
     unreachable: u32,
     /// The nodes of the last that was told of them, and which of them take calls.
     nodes: Vec<(u32, bool)>,
-    /// A node that holds something.
-    holds: Option<u32>,
+    /// Where something is held.
+    holds: Option<SocketAddr>,
 }
 
 /// Asks the first node that is known and enabled; panics where the SDP, or the number of an ended call, says so, and stands still where it
@@ -166,6 +172,9 @@ impl Machine {
 }
 
 impl MediaMachine for Machine {
+    type Remains = ();
+    fn remains(&mut self) {}
+    fn take_up(&mut self, (): ()) {}
     fn configure(&mut self, _: Instant, nodes: Vec<NodeConfig>) {
         let told = nodes.iter().map(|node| (node.id, node.admin == Admin::Enabled)).collect();
         self.seen.lock().expect("no panic holds it").nodes = told;
@@ -182,8 +191,8 @@ impl MediaMachine for Machine {
             let sdp = [b's'; MESSAGE_SIZE_MAX];
             return out.reply(shard, MediaReply { exchange, outcome: MediaOutcome::Done, node: 0, sdp: &sdp });
         }
-        let usable = |node: &&NodeConfig| node.admin == Admin::Enabled && node.address.is_some();
-        let Some(NodeConfig { id, address: Some(address), .. }) = self.nodes.iter().find(usable) else {
+        let usable = |node: &&NodeConfig| node.admin == Admin::Enabled;
+        let Some(NodeConfig { id, address, .. }) = self.nodes.iter().find(usable) else {
             return out.reply(shard, MediaReply { exchange, outcome: MediaOutcome::NoNode, node: 0, sdp: b"" });
         };
         self.asked.push((shard, exchange));
@@ -200,7 +209,7 @@ impl MediaMachine for Machine {
     fn on_datagram(&mut self, _: Instant, _: u8, from: SocketAddr, bytes: &[u8], out: &mut impl Outputs) {
         let (cookie, sdp) = std::str::from_utf8(bytes).expect("text").split_once(' ').expect("a cookie");
         let (shard, exchange) = self.asked[cookie.parse::<usize>().expect("a number")];
-        let node = self.nodes.iter().find(|node| node.address == Some(from)).expect("one of ours").id;
+        let node = self.nodes.iter().find(|node| node.address == from).expect("one of ours").id;
         out.reply(shard, MediaReply { exchange, outcome: MediaOutcome::Done, node, sdp: sdp.as_bytes() });
     }
     fn on_unreachable(&mut self, _: Instant, _: u32, _: &mut impl Outputs) {
@@ -211,8 +220,11 @@ impl MediaMachine for Machine {
     fn next_timeout(&self) -> Instant {
         Instant::NEVER
     }
-    fn holds(&self, node: u32) -> bool {
-        self.seen.lock().expect("no panic holds it").holds == Some(node)
+    fn holds(&self) -> Vec<SocketAddr> {
+        self.seen.lock().expect("no panic holds it").holds.into_iter().collect()
+    }
+    fn foreign(&self) -> u64 {
+        0
     }
     fn answers(&self, _: u32) -> bool {
         true
@@ -232,6 +244,7 @@ struct World {
     media: MediaHandle,
     seen: Arc<Mutex<Seen>>,
     peer: UdpSocket,
+    holds: mpsc::Receiver<()>,
     go: mpsc::Sender<()>,
 }
 
@@ -246,7 +259,7 @@ impl World {
     fn with<M: MediaMachine + 'static>(
         directory: &Path,
         nodes: Vec<MediaNode>,
-        make: Box<dyn FnMut(Instant) -> std::io::Result<M> + Send>,
+        make: Box<dyn FnMut(Now) -> std::io::Result<M> + Send>,
     ) -> World {
         let control = ControlCore::start(None).expect("a thread");
         let journals = Journals::open(directory, 1, 1_000).expect("journals");
@@ -259,11 +272,11 @@ impl World {
             shed_in_kernel: false,
             journals: journals.writers,
         };
-        let (go, going) = mpsc::channel();
-        let mut going = Some(going);
+        let ((go, going), (held, holds)) = (mpsc::channel(), mpsc::channel());
+        let mut ways = Some((held, going));
         let asker = |_: ShardIndex, _: &[SocketAddr]| {
-            let going = going.take().expect("one shard");
-            move |_| Asker::new(going)
+            let (held, going) = ways.take().expect("one shard");
+            move |_| Asker::new(held, going)
         };
         let mut node = Node::start_with(layout, asker).expect("loopback");
         let parts = MediaParts {
@@ -277,7 +290,7 @@ impl World {
         let media = control.serve_media(parts).expect("the first");
         let peer = UdpSocket::bind("127.0.0.1:0").expect("loopback");
         peer.set_read_timeout(Some(Duration::from_secs(30))).expect("a timeout");
-        World { control, node, media, seen: Arc::default(), peer, go }
+        World { control, node, media, seen: Arc::default(), peer, holds, go }
     }
 
     fn say(&self, text: &str) {
@@ -287,8 +300,16 @@ impl World {
     #[track_caller]
     fn hear(&self) -> String {
         let mut buffer = [0; 1024];
-        let length = self.peer.recv(&mut buffer).expect("an answer");
-        String::from_utf8(buffer[..length].to_vec()).expect("text")
+        loop {
+            match self.peer.recv(&mut buffer) {
+                // A socket with a time limit is interrupted when its process was stopped for a while.
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                received => {
+                    let length = received.expect("an answer");
+                    return String::from_utf8(buffer[..length].to_vec()).expect("text");
+                }
+            }
+        }
     }
 
     #[track_caller]
@@ -315,13 +336,17 @@ fn row(id: u32, host: &str, port: u16) -> MediaNode {
 fn echo_node() -> u16 {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback");
     let port = socket.local_addr().expect("bound").port();
+    echo(socket);
+    port
+}
+
+fn echo(socket: UdpSocket) {
     thread::spawn(move || {
         let mut buffer = [0; 8192];
         while let Ok((length, from)) = socket.recv_from(&mut buffer) {
             let _ = socket.send_to(&buffer[..length], from);
         }
     });
-    port
 }
 
 #[test]
@@ -331,11 +356,11 @@ fn a_shard_asks_and_a_node_answers() {
     let world = World::start(directory.path(), vec![row(7, "localhost", echo_node_v4_and_v6())]);
     world.until(|world| {
         world.say("ask sdp");
-        world.hear() == "Done 7 sdp"
+        world.hear() == "Done 1 sdp"
     });
     for number in 0..300 {
         world.say(&format!("ask {number}"));
-        assert_eq!(world.hear(), format!("Done 7 {number}"));
+        assert_eq!(world.hear(), format!("Done 1 {number}"));
     }
     world.until(|world| world.media.counters().iter().any(|(name, value)| *name == "test_asked" && *value >= 300));
     let counters = world.stop();
@@ -344,22 +369,26 @@ fn a_shard_asks_and_a_node_answers() {
 
 /// `localhost` may be either.
 fn echo_node_v4_and_v6() -> u16 {
-    let port = echo_node();
-    if let Ok(socket) = UdpSocket::bind(("::1", port)) {
-        thread::spawn(move || {
-            let mut buffer = [0; 8192];
-            while let Ok((length, from)) = socket.recv_from(&mut buffer) {
-                let _ = socket.send_to(&buffer[..length], from);
-            }
-        });
+    loop {
+        let port = echo_node();
+        match UdpSocket::bind(("::1", port)) {
+            Ok(socket) => echo(socket),
+            Err(error) if error.kind() == ErrorKind::AddrInUse => continue,
+            // Then it is no name of this machine.
+            Err(_) => {}
+        }
+        return port;
     }
-    port
 }
 
 #[test]
 fn a_dead_node_is_told_by_the_kernel_and_delays_no_shard() {
     let directory = tempfile::tempdir().expect("a directory");
-    let port = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port nobody has").port();
+    // The port is taken, so that no other test gets it, but by a socket that takes datagrams of one peer only, which is not there. The kernel
+    // refuses everybody else's.
+    let deaf = UdpSocket::bind("127.0.0.1:0").expect("loopback");
+    deaf.connect("127.0.0.1:9").expect("loopback");
+    let port = deaf.local_addr().expect("bound").port();
     let silent = UdpSocket::bind("127.0.0.1:0").expect("loopback");
     let silent_port = silent.local_addr().expect("bound").port();
     let mut rows = vec![row(1, "127.0.0.1", port), row(2, "127.0.0.1", silent_port)];
@@ -372,18 +401,24 @@ fn a_dead_node_is_told_by_the_kernel_and_delays_no_shard() {
         }
         rows[node].enabled = false;
         world.until(|world| world.media.take_nodes(rows.clone()));
+        // What is asked from now on goes elsewhere.
+        let drained = (rows[node].id, false);
+        world.until(|world| world.seen.lock().expect("no panic").nodes.contains(&drained));
     }
     world.until(|world| world.seen.lock().expect("no panic").unreachable > 0);
-    world.until(|world| {
-        world.say("ask sdp");
-        world.hear() == "NoNode 0 "
-    });
+    world.say("ask sdp");
+    assert_eq!(world.hear(), "NoNode 0 ");
     rows[1].enabled = true;
     world.until(|world| world.media.take_nodes(rows.clone()));
+    world.until(|world| world.seen.lock().expect("no panic").nodes.contains(&(rows[1].id, true)));
+    world.say("ask again");
     silent.set_read_timeout(Some(Duration::from_secs(30))).expect("a timeout");
     let mut buffer = [0; 64];
-    while silent.recv(&mut buffer).is_ok_and(|length| !buffer[..length].ends_with(b"again")) {
-        world.say("ask again");
+    loop {
+        let length = silent.recv(&mut buffer).expect("what was asked");
+        if buffer[..length].ends_with(b"again") {
+            break;
+        }
     }
     world.stop();
 }
@@ -395,9 +430,9 @@ fn a_node_without_a_row_is_forgotten_when_nothing_is_owed_there() {
     let world = World::start(directory.path(), rows.to_vec());
     let told = |nodes: &[(u32, bool)]| world.until(|world| world.seen.lock().expect("no panic").nodes == nodes);
     told(&[(1, true), (2, true)]);
-    world.seen.lock().expect("no panic").holds = Some(1);
+    world.seen.lock().expect("no panic").holds = Some(([127, 0, 0, 1], rows[0].port).into());
     assert!(world.media.take_nodes(vec![rows[1].clone()]));
-    told(&[(2, true), (1, false)]);
+    told(&[(1, false), (2, true)]);
     world.say("ask sdp");
     assert_eq!(world.hear(), "Done 2 sdp");
     world.seen.lock().expect("no panic").holds = None;
@@ -410,10 +445,15 @@ fn a_node_without_a_row_is_forgotten_when_nothing_is_owed_there() {
 fn replies_wait_for_a_shard_that_stands_still() {
     let directory = tempfile::tempdir().expect("a directory");
     let world = World::start(directory.path(), Vec::new());
+    // Nothing is answered before the shard stands still: else it may have read most of it by then.
+    world.say("ask hold");
     (0..FLOOD / 30).for_each(|_| world.say("flood 30"));
     world.say("hold");
+    world.holds.recv_timeout(Duration::from_secs(30)).expect("the shard stands still");
+    world.seen.lock().expect("no panic").go_on = true;
     world.until(|world| world.control.counters().value(Counter::RepliesKept) > 0);
     world.go.send(()).expect("the shard listens");
+    assert_eq!(world.hear(), "NoNode 0 ", "what was asked first");
     assert_eq!(world.hear(), "all");
     let counters = world.stop();
     assert_eq!(counters.value(Counter::RepliesWaiting), 0);
@@ -425,7 +465,7 @@ fn a_name_that_does_not_resolve_is_a_node_that_is_not_there() {
     let world =
         World::start(directory.path(), vec![row(1, "no.such.name.invalid", 2223), row(2, "127.0.0.1", echo_node())]);
     world.say("ask sdp");
-    assert_eq!(world.hear(), "Done 2 sdp");
+    assert_eq!(world.hear(), "Done 1 sdp");
     world.stop();
 }
 
@@ -496,7 +536,7 @@ fn ng_node() -> (u16, Asked) {
     ng_node_deaf_to("")
 }
 
-/// The same, but for a verb that it hears and never answers.
+/// The same, but for a verb that it hears and never answers. What is asked again, on a busy machine, is answered again and noted once.
 fn ng_node_deaf_to(deaf: &'static str) -> (u16, Asked) {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback");
     let port = socket.local_addr().expect("bound").port();
@@ -504,6 +544,7 @@ fn ng_node_deaf_to(deaf: &'static str) -> (u16, Asked) {
     let heard = Arc::clone(&asked);
     thread::spawn(move || {
         let mut buffer = [0; 16_384];
+        let mut cookies = HashSet::new();
         while let Ok((length, from)) = socket.recv_from(&mut buffer) {
             let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
             let (cookie, question) = text.split_once(' ').expect("a cookie");
@@ -519,7 +560,9 @@ fn ng_node_deaf_to(deaf: &'static str) -> (u16, Asked) {
                 _ => "d6:result2:oke",
             };
             let answers = verb != deaf;
-            heard.lock().expect("no panic").push((verb, after("7:call-id").unwrap_or_default()));
+            if cookies.insert(cookie.to_owned()) {
+                heard.lock().expect("no panic").push((verb, after("7:call-id").unwrap_or_default()));
+            }
             if !answers {
                 continue;
             }
@@ -539,10 +582,12 @@ fn with_client(directory: &Path, port: u16, boot: u64) -> World {
     let settings = ClientSettings {
         origin: Origin { node: 5, boot },
         sockets: 4,
-        deadline: Duration::from_secs(2),
+        // Far beyond any pause of a busy machine: what is given up is asked elsewhere, or under another cookie.
+        deadline: Duration::from_secs(20),
         orphan_age: Duration::from_secs(60),
+        debt_age: Duration::from_secs(3900),
     };
-    let client = ClientSpec::new(directory, 100, settings);
+    let client = ClientSpec::new(directory, 100, settings, Vec::new());
     World::with(directory, vec![row(9, "127.0.0.1", port)], Box::new(move |now| client.make(now)))
 }
 
@@ -556,7 +601,7 @@ fn ended_and_stopped(port: u16) -> u64 {
     let directory = tempfile::tempdir().expect("a directory");
     let world = with_client(directory.path(), port, 100);
     world.say("ask v=0");
-    assert_eq!(world.hear(), "Done 9 relayed");
+    assert_eq!(world.hear(), "Done 1 relayed");
     world.say("end 1");
     world.say("last");
     assert_eq!(world.hear(), "last", "the end lies in the journal");
@@ -567,6 +612,32 @@ fn ended_and_stopped(port: u16) -> u64 {
     let owed = owed(&world).expect("just seen").1;
     world.stop();
     owed
+}
+
+/// A row whose address changes, while calls go on and over a restart: what the old address has is asked of it, never of the new one.
+#[test]
+fn deletes_go_where_their_offers_went_whatever_the_row_means_now() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let [(first, firsts), (second, seconds), (third, thirds)] = [(); 3].map(|()| ng_node());
+    let paid = |world: &World| world.until(|world| world.media.counters().contains(&("media_deletes_paid", 1)));
+    let world = with_client(directory.path(), first, 100);
+    world.say("ask v=0");
+    assert_eq!(world.hear(), "Done 1 relayed");
+    assert!(world.media.take_nodes(vec![row(9, "127.0.0.1", second)]));
+    world.until(|_| !asked(&seconds, "ping").is_empty());
+    world.say("end 1");
+    paid(&world);
+    assert_eq!((asked(&firsts, "delete"), asked(&seconds, "delete").len()), (vec![session(100)], 0));
+
+    // Another call, on the new address; then the end of the process, and another table at the next start.
+    world.say("ask v=0");
+    assert_eq!(world.hear(), "Done 2 relayed");
+    world.stop();
+    let world = with_client(directory.path(), third, 101);
+    paid(&world);
+    assert_eq!((asked(&seconds, "delete"), asked(&thirds, "delete").len()), (vec![session(100)], 0));
+    world.until(|world| world.media.counters().contains(&("media_sessions_stranded", 0)));
+    world.stop();
 }
 
 #[test]
@@ -580,7 +651,11 @@ fn the_end_waits_for_deletes_that_are_due() {
 fn what_no_node_acknowledges_stays_owed_over_the_end() {
     let (port, node) = ng_node_deaf_to("delete");
     assert_eq!(ended_and_stopped(port), 1);
-    assert!(asked(&node, "delete").len() >= 2, "by both of them");
+    let began = Stopwatch::now();
+    while asked(&node, "delete").len() < 2 {
+        assert!(began.elapsed() < Duration::from_secs(30), "only one of them has asked");
+        thread::yield_now();
+    }
 }
 
 #[test]
@@ -592,7 +667,7 @@ fn the_ng_client_relays_and_pays_what_a_call_owes_over_restarts_too() {
     // A call that ends: `end 1` is the record of the very call that asks.
     let world = start(100);
     world.say("ask v=0");
-    assert_eq!(world.hear(), "Done 9 relayed");
+    assert_eq!(world.hear(), "Done 1 relayed");
     assert!(asked(&node, "delete").is_empty(), "the call lives");
     world.say("end 1");
     world.until(|world| world.media.counters().contains(&("media_deletes_paid", 1)));
@@ -600,7 +675,7 @@ fn the_ng_client_relays_and_pays_what_a_call_owes_over_restarts_too() {
 
     // One that lives when the process ends: its session is of another boot then, and owed.
     world.say("ask v=0");
-    assert_eq!(world.hear(), "Done 9 relayed");
+    assert_eq!(world.hear(), "Done 1 relayed");
     world.stop();
     let world = start(101);
     world.until(|world| world.media.counters().contains(&("media_deletes_paid", 1)));
@@ -610,7 +685,7 @@ fn the_ng_client_relays_and_pays_what_a_call_owes_over_restarts_too() {
 
     let world = start(102);
     world.say("ask v=0");
-    assert_eq!(world.hear(), "Done 9 relayed");
+    assert_eq!(world.hear(), "Done 1 relayed");
     assert_eq!(asked(&node, "offer").last(), Some(&session(102)));
     world.stop();
     assert_eq!(asked(&node, "delete").len(), 2, "everything is paid once");

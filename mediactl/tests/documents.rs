@@ -33,6 +33,7 @@ fn each_thing_that_a_node_may_say_has_an_outcome_a_counter_and_a_test() {
     let document = read("../docs/media.md");
     let (_, table) = document.split_once("| the node | comes of it | counter | test |\n").expect("the table is there");
     let replies = tests(&format!("{CLIENT}/replies.rs"));
+    let replies = &replies | &tests(&format!("{CLIENT}/replays.rs"));
     let others = [format!("{CLIENT}.rs"), format!("{CLIENT}/owed.rs"), "tests/control.rs".to_owned()];
     let known: BTreeSet<String> = others.iter().flat_map(|path| tests(path)).chain(replies.clone()).collect();
     let mut named = BTreeSet::new();

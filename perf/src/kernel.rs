@@ -70,13 +70,20 @@ fn parse_snmp(text: &str) -> UdpErrors {
     }
 }
 
+/// How often the tables of sockets are looked through for one that is not found.
+const LOOKS: u32 = 10;
+
 /// Datagrams that the sockets bound to these addresses dropped since they were opened; `None` when one of the ports is not
 /// bound by anyone. Sockets of the same port count together whatever their address, shards with `SO_REUSEPORT` included.
 #[must_use]
 pub fn socket_drops(addresses: &[SocketAddr]) -> Option<u64> {
-    let mut tables = fs::read_to_string("/proc/net/udp").unwrap_or_default();
-    tables.push_str(&fs::read_to_string("/proc/net/udp6").unwrap_or_default());
-    parse_socket_drops(&tables, addresses)
+    let look = || {
+        let mut tables = fs::read_to_string("/proc/net/udp").unwrap_or_default();
+        tables.push_str(&fs::read_to_string("/proc/net/udp6").unwrap_or_default());
+        parse_socket_drops(&tables, addresses)
+    };
+    // A table is read a page at a time, and goes on at the place of a line: where somebody's socket is closed in between, one is passed over.
+    (0..LOOKS).find_map(|_| look())
 }
 
 fn parse_socket_drops(tables: &str, addresses: &[SocketAddr]) -> Option<u64> {

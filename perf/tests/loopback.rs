@@ -2,7 +2,7 @@
 
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::thread::{self, JoinHandle};
 
 use corelane_perf::floor::{Floor, Relayed};
@@ -39,11 +39,13 @@ fn loopback(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
 }
 
-/// A port that was free a moment ago, for the callee must be known before the floor starts; on a host address that nothing
-/// else of these tests binds, so that no other socket takes it in between.
-fn free_port() -> SocketAddr {
-    let socket = UdpSocket::bind("127.0.0.3:0").expect("a free port");
-    socket.local_addr().expect("bound")
+/// An address for a callee that must be known before it is bound. It is this call's own, so that nobody takes the port in between: its host says
+/// which process asks, its port, which the kernel gives to nobody by itself, how often it has asked.
+fn address_of_its_own() -> SocketAddr {
+    static ASKED: AtomicU16 = AtomicU16::new(0);
+    let process = std::process::id();
+    let host = [127, 1 + ((process >> 16) % 254) as u8, (process >> 8) as u8, process as u8];
+    SocketAddr::from((host, 25_060 + ASKED.fetch_add(1, Ordering::Relaxed)))
 }
 
 fn plan(target: SocketAddr, callee: SocketAddr) -> Plan {
@@ -71,7 +73,7 @@ fn plan(target: SocketAddr, callee: SocketAddr) -> Plan {
 
 #[test]
 fn every_call_ends_well_and_takes_seven_datagrams_in_and_out() {
-    let callee = free_port();
+    let callee = address_of_its_own();
     let floor = Running::start(callee);
     let plan = plan(floor.address, callee);
     let report = load::run(&plan).expect("sockets work");
@@ -99,7 +101,7 @@ fn every_call_ends_well_and_takes_seven_datagrams_in_and_out() {
 
 #[test]
 fn calls_from_several_sources_end_well_too() {
-    let callee = free_port();
+    let callee = address_of_its_own();
     let floor = Running::start(callee);
     let plan = Plan { sources: 4, calls: 100, ..plan(floor.address, callee) };
     let report = load::run(&plan).expect("sockets work");
@@ -112,7 +114,7 @@ fn calls_from_several_sources_end_well_too() {
 fn a_target_that_is_silent_fails_every_call_and_says_why() {
     let silent = UdpSocket::bind(loopback(0)).expect("a free port");
     let target = silent.local_addr().expect("bound");
-    let plan = Plan { calls: 3, t1_ms: 5, ring_ms: 0, ..plan(target, free_port()) };
+    let plan = Plan { calls: 3, t1_ms: 5, ring_ms: 0, ..plan(target, address_of_its_own()) };
     let report = load::run(&plan).expect("sockets work");
     assert_eq!(report.tally.failures.get(&Failure::NoAnswer), Some(&3), "{report}");
     assert_eq!(report.tally.ok, 0);

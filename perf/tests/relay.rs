@@ -1,7 +1,7 @@
 //! The stand-in relay over loopback: what a client of the ng protocol sees, served well and badly.
 
 use std::collections::BTreeSet;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -57,7 +57,7 @@ impl Stage {
     /// The next datagram and who sent it.
     fn receive(&self) -> (Vec<u8>, SocketAddr) {
         let mut bytes = vec![0; 65_536];
-        let (length, from) = self.client.recv_from(&mut bytes).expect("an answer");
+        let (length, from) = uninterrupted(|| self.client.recv_from(&mut bytes)).expect("an answer");
         bytes.truncate(length);
         (bytes, from)
     }
@@ -73,13 +73,23 @@ impl Stage {
         socket.set_read_timeout(Some(ANSWER)).expect("a time-out that is not zero");
         socket.send_to(line.as_bytes(), self.control).expect("loopback sends");
         let mut bytes = vec![0; 65_536];
-        let length = socket.recv(&mut bytes).expect("an answer");
+        let length = uninterrupted(|| socket.recv(&mut bytes)).expect("an answer");
         String::from_utf8_lossy(&bytes[..length]).into_owned()
     }
 
     fn end(self) -> Counts {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().expect("the node does not panic")
+    }
+}
+
+/// A socket with a time limit is interrupted when its process was stopped for a while: then it is asked again.
+fn uninterrupted<T>(mut receive: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match receive() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            received => return received,
+        }
     }
 }
 
@@ -120,7 +130,7 @@ fn many_sessions_are_held_listed_and_given_back() {
     let mut bytes = Vec::new();
     let end = loop {
         let mut some = [0; 4096];
-        let count = stream.read(&mut some).expect("an answer");
+        let count = uninterrupted(|| stream.read(&mut some)).expect("an answer");
         assert!(count > 0, "it hung up");
         bytes.extend_from_slice(&some[..count]);
         if let Some(end) = bytes.strip_prefix(b"t1 ").and_then(dictionary_end) {

@@ -11,6 +11,9 @@ const VERIFIER_LOG_SIZE: usize = 16 << 20;
 /// Lines of it that are kept: the reason is the last but a few of counts.
 const LOG_LINES: usize = 8;
 
+/// So often a program is loaded whose verification signals end.
+const LOADS_MAX: u32 = 20;
+
 /// The kernel's error, and for a program the verifier's last words.
 #[derive(Debug)]
 pub(crate) struct Refusal {
@@ -69,7 +72,7 @@ impl Refusal {
 /// With the end of the verifier's log, but where this process may not load any.
 pub(crate) fn load(kind: ProgramKind, program: &Program, name: &str) -> Result<OwnedFd, Refusal> {
     let load = |log: &mut [u8]| bpf::load_program(kind, program.words(), name, log);
-    load(&mut []).map_err(|error| {
+    undisturbed(|| load(&mut [])).map_err(|error| {
         let refusal = Refusal::from(error);
         if refusal.errno() == libc::EPERM {
             return refusal;
@@ -79,4 +82,41 @@ pub(crate) fn load(kind: ProgramKind, program: &Program, name: &str) -> Result<O
         let _ = load(&mut log);
         refusal.with_log(&log)
     })
+}
+
+/// Tries again what a signal ended: the verifier gives up, with EAGAIN, when one comes for its thread, also one that nobody handles, and
+/// a start is when an operator's tools send some.
+fn undisturbed<T>(mut load: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    let mut loads = 1;
+    loop {
+        match load() {
+            Err(error) if error.raw_os_error() == Some(libc::EAGAIN) && loads < LOADS_MAX => loads += 1,
+            result => return result,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LOADS_MAX, undisturbed};
+    use std::io;
+
+    /// How often it was tried and what came of it, where so many tries end with this error.
+    fn tried(fail: u32, errno: i32) -> (u32, Option<i32>) {
+        let mut tries = 0;
+        let result = undisturbed(|| {
+            tries += 1;
+            if tries <= fail { Err(io::Error::from_raw_os_error(errno)) } else { Ok(()) }
+        });
+        (tries, result.err().and_then(|error| error.raw_os_error()))
+    }
+
+    #[test]
+    fn a_load_that_a_signal_ended_is_tried_again_and_no_other() {
+        assert_eq!(tried(0, libc::EAGAIN), (1, None));
+        assert_eq!(tried(3, libc::EAGAIN), (4, None));
+        assert_eq!(tried(u32::MAX, libc::EAGAIN), (LOADS_MAX, Some(libc::EAGAIN)), "not for ever");
+        assert_eq!(tried(1, libc::EPERM), (1, Some(libc::EPERM)));
+        assert_eq!(tried(1, libc::E2BIG), (1, Some(libc::E2BIG)));
+    }
 }

@@ -12,7 +12,7 @@
 //! turns, without a wait (`LOOK_TURNS`).
 //!
 //! Invariants: all effects of an input are taken before the next input; a buffer is released when its send is done; the clock is
-//! read once per turn; what a datagram waited is counted from when the kernel got it, also when another shard hands it over; after the start nothing is allocated, locked or waited for except in `park`.
+//! read once per turn; a timer does not overtake a datagram that arrived before it was due; what a datagram waited is counted from when the kernel got it, also when another shard hands it over; after the start nothing is allocated, locked or waited for except in `park`.
 
 use std::io;
 use std::net::IpAddr;
@@ -31,7 +31,7 @@ use crate::bus::BusEnd;
 use crate::clock::Clock;
 use crate::inbox::{Head, Inbox, Kind, Order, Outbox};
 use crate::io::fault::FaultSource;
-use crate::io::{Io, OUTGOING_MAX, Received};
+use crate::io::{Io, OUTGOING_MAX, RECEIVE_BATCH, Received};
 use crate::journal::{JournalFull, JournalWriter};
 use crate::protocol::Protocol;
 use crate::shed::{self, Filter};
@@ -121,17 +121,27 @@ impl<P: Protocol, I: Io> Shard<P, I> {
     /// Those of the wait and the submit: the kernel refuses what it once allowed, and no call can be served any more.
     pub(crate) fn run(mut self) -> io::Result<Counters> {
         let mut snapshot_due = self.clock.monotonic().after(SNAPSHOT_INTERVAL);
+        // Turns since the kernel was last asked what has arrived, and whether it was right before this turn.
         let mut unseen_turns = 0;
+        let mut looked = false;
         loop {
             let now = self.clock.now();
             let received = self.io.receive()?;
+            let mut heard_until = now.monotonic;
             for index in 0..received {
-                self.on_datagram(now, index)?;
+                let arrived = self.on_datagram(now, index)?;
+                if index + 1 == RECEIVE_BATCH {
+                    heard_until = arrived;
+                }
             }
             self.io.recycle();
-            let heard = self.on_inbox(now)? + self.on_replies(now)?;
+            let (handed, handed_until) = self.on_inbox(now)?;
+            let heard = handed + self.on_replies(now)?;
             self.on_faults(now)?;
-            while self.protocol.next_timeout().is_some_and(|due| due <= now.monotonic) {
+            // A timer fires when what arrived before it was due has been heard. To a shard that stood still everything is due, and the answers
+            // lie in its sockets: it would give up calls that were answered in time.
+            heard_until = heard_until.min(handed_until);
+            while looked && self.protocol.next_timeout().is_some_and(|due| due <= heard_until) {
                 self.handle(now, Input::Timeout, None)?;
             }
             self.keep_room(now)?;
@@ -150,14 +160,14 @@ impl<P: Protocol, I: Io> Shard<P, I> {
             if order == Some(Order::Stop) {
                 break;
             }
-            if received == 0 && heard == 0 && self.park(snapshot_due)? {
-                unseen_turns = 0;
-                continue;
-            }
-            unseen_turns += 1;
-            if unseen_turns == LOOK_TURNS {
-                unseen_turns = 0;
+            looked = received == 0 && heard == 0 && self.park(snapshot_due)?;
+            unseen_turns = if looked { 0 } else { unseen_turns + 1 };
+            if !looked && self.protocol.next_timeout().is_some_and(|due| due <= now.monotonic) {
+                self.io.park(Duration::ZERO)?;
+                (looked, unseen_turns) = (true, 0);
+            } else if unseen_turns == LOOK_TURNS {
                 self.io.look()?;
+                unseen_turns = 0;
             }
         }
         self.publish();
@@ -188,8 +198,9 @@ impl<P: Protocol, I: Io> Shard<P, I> {
         self.accept(now, index)
     }
 
-    fn on_datagram(&mut self, now: Now, index: usize) -> io::Result<()> {
-        let Some(datagram) = self.io.datagram(index) else { return Ok(()) };
+    /// Takes a datagram of the batch; says when it arrived.
+    fn on_datagram(&mut self, now: Now, index: usize) -> io::Result<Instant> {
+        let Some(datagram) = self.io.datagram(index) else { return Ok(now.monotonic) };
         let Received { flow, stamp, bytes, truncated } = datagram;
         let received_at = instant_of(stamp, now);
         // A datagram without a Call-ID stays with the shard that received it.
@@ -203,10 +214,11 @@ impl<P: Protocol, I: Io> Shard<P, I> {
                 Err(_) => Counter::ForwardDropped,
             };
             self.protocol.counters().count(counter);
-            return Ok(());
+            return Ok(received_at);
         }
         self.protocol.handle(now, Input::Datagram { flow, received_at, bytes, truncated }, &mut self.effects);
-        self.accept(now, Some(index))
+        self.accept(now, Some(index))?;
+        Ok(received_at)
     }
 
     /// Takes what the control core answered; says how much.
@@ -219,13 +231,14 @@ impl<P: Protocol, I: Io> Shard<P, I> {
         Ok(INBOX_BATCH)
     }
 
-    /// Takes what other shards handed over; says how much.
-    fn on_inbox(&mut self, now: Now) -> io::Result<usize> {
+    /// Takes what other shards handed over; says how much, and up to when it had arrived if there may be more.
+    fn on_inbox(&mut self, now: Now) -> io::Result<(usize, Instant)> {
+        let mut received_at = now.monotonic;
         for count in 0..INBOX_BATCH {
-            let Some((head, bytes)) = self.inbox.pop() else { return Ok(count) };
+            let Some((head, bytes)) = self.inbox.pop() else { return Ok((count, now.monotonic)) };
             let flow = head.flow;
             // The other shard may have read its clock after this turn began.
-            let received_at = head.received_at.min(now.monotonic);
+            received_at = head.received_at.min(now.monotonic);
             let input = match head.kind {
                 Kind::Datagram { truncated } => Input::Datagram { flow, received_at, bytes, truncated },
                 Kind::Unreachable => Input::Unreachable { flow, sent: bytes },
@@ -233,7 +246,7 @@ impl<P: Protocol, I: Io> Shard<P, I> {
             self.protocol.handle(now, input, &mut self.effects);
             self.accept(now, None)?;
         }
-        Ok(INBOX_BATCH)
+        Ok((INBOX_BATCH, received_at))
     }
 
     fn on_faults(&mut self, now: Now) -> io::Result<()> {

@@ -19,9 +19,11 @@ pub(crate) type ShardSockets = ArrayVec<OwnedFd, LISTENERS_MAX>;
 
 /// Opens every listener for every shard. Answers the bound addresses (port 0 has become a port) and the sockets by shard.
 ///
+/// The first socket of a listener is bound alone and shared then. Bound to be shared from the start it would join whoever has the port and
+/// shares it, a second Corelane of the same user, and take half of its calls; for port 0 the kernel itself may choose such a port.
+///
 /// # Errors
-/// [`StartError::PortInUse`] also when the holder of the port would share it, which `SO_REUSEPORT` alone would not tell: a
-/// second Corelane of the same user would take half of the first one's calls.
+/// [`StartError::PortInUse`] also when the holder of the port would share it.
 pub(crate) fn open_all(
     listeners: &[SocketAddr],
     shards: usize,
@@ -30,17 +32,13 @@ pub(crate) fn open_all(
     let mut sockets: Vec<ShardSockets> = (0..shards).map(|_| ShardSockets::new()).collect();
     for listener in listeners {
         let failed = |(step, error): (&'static str, io::Error)| StartError::of_socket(*listener, step, error);
-        if listener.port() != 0 {
-            // Closed at once: what remains between here and the next bind is the race of two starts, not of two nodes.
-            drop(socket::open(*listener, Sharing::Exclusive, SOCKET_BUFFER_BYTES).map_err(failed)?);
-        }
-        let mut address = *listener;
-        for (shard, sockets) in sockets.iter_mut().enumerate() {
-            let opened = socket::open(address, Sharing::Group, SOCKET_BUFFER_BYTES).map_err(failed)?;
-            if shard == 0 {
-                address = socket::local_address(opened.as_fd()).map_err(|error| failed(("read the address", error)))?;
-            }
-            sockets.push(opened);
+        let first = socket::open(*listener, Sharing::Exclusive, SOCKET_BUFFER_BYTES).map_err(failed)?;
+        socket::share(first.as_fd()).map_err(failed)?;
+        let address = socket::local_address(first.as_fd()).map_err(|error| failed(("read the address", error)))?;
+        let mut first = Some(first);
+        for sockets in &mut sockets {
+            let opened = first.take().map_or_else(|| socket::open(address, Sharing::Group, SOCKET_BUFFER_BYTES), Ok);
+            sockets.push(opened.map_err(failed)?);
         }
         addresses.push(address);
     }

@@ -39,10 +39,13 @@ impl Group {
         let sockets = (0..shards)
             .map(|_| {
                 let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP)).unwrap();
-                socket.set_reuse_port(true).unwrap();
+                // The first is shared when it is bound: before, the kernel might give it the port of another test's group.
+                let first = address.port() == 0;
+                socket.set_reuse_port(!first).unwrap();
                 socket.set_recv_buffer_size(1 << 20).unwrap();
                 socket.set_nonblocking(true).unwrap();
                 socket.bind(&address.into()).unwrap();
+                socket.set_reuse_port(true).unwrap();
                 let socket = UdpSocket::from(socket);
                 address = socket.local_addr().unwrap();
                 socket

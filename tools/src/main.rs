@@ -28,7 +28,7 @@ struct Corelane {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Start a node; SIGTERM ends it, SIGUSR1 prints its counters, SIGHUP reads its media nodes again.
+    /// Start a node; SIGTERM ends it, SIGUSR1 prints its counters, SIGUSR2 drains it, SIGHUP reads its media nodes again.
     Run(Box<settings::SettingsArgs>),
     /// Report everything that keeps a node from starting, and what looks wrong.
     Check(Box<settings::SettingsArgs>),

@@ -2,6 +2,8 @@
 
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::{Duration, Instant};
 
 use corelane_mediactl::control::{self, ControlCore, Request};
 use corelane_mediactl::problem::any_error;
@@ -30,6 +32,35 @@ pub(crate) fn run(settings: SettingsArgs) -> ExitCode {
     }
 }
 
+const DRAINING: &str = "drain: new calls get 503; SIGUSR2 takes them again, SIGTERM hangs up what is left and stops";
+
+/// A line of the control core's.
+fn tell(line: &str) {
+    let _ = writeln!(io::stderr(), "corelane: {line}");
+}
+
+/// Ends all calls, and waits until their peers have heard of it. A second signal to stop is heeded at once.
+fn hang_up(running: &boot::Running, control: &ControlCore) {
+    /// Shards publish once a second what `hangs_up` reads.
+    const PUBLISHED: Duration = Duration::from_millis(1_500);
+    if let Err(problem) = running.hang_up_all() {
+        return output::problems(&[problem]);
+    }
+    let end = Instant::now() + running.hang_up_time();
+    loop {
+        match control.next_within(PUBLISHED) {
+            Ok(Request::Tell(line)) => tell(&line),
+            Ok(Request::Stop(_)) | Err(RecvTimeoutError::Disconnected) => return,
+            Ok(Request::Report | Request::Reload | Request::Drain) => {}
+            Err(RecvTimeoutError::Timeout) if !running.hangs_up() => return,
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        if Instant::now() >= end {
+            return;
+        }
+    }
+}
+
 fn serve(config: corelane_mediactl::config::Config) -> Result<ExitCode, Vec<Problem>> {
     let control_cpu = config.placement.control;
     let (prepared, warnings) = boot::prepare(config)?;
@@ -46,6 +77,7 @@ fn serve(config: corelane_mediactl::config::Config) -> Result<ExitCode, Vec<Prob
         let _ = writeln!(out, "{note}");
     }
     let _ = running.write_ready(&mut out);
+    let mut draining = false;
     let signal = loop {
         match control.next() {
             Some(Request::Report) => {
@@ -62,11 +94,22 @@ fn serve(config: corelane_mediactl::config::Config) -> Result<ExitCode, Vec<Prob
                     let _ = writeln!(out, "reload: refused, media nodes stay as they were");
                 }
             },
-            Some(Request::Tell(line)) => drop(writeln!(io::stderr(), "corelane: {line}")),
+            Some(Request::Drain) => match running.drain(!draining) {
+                Ok(()) => {
+                    draining = !draining;
+                    let _ = writeln!(out, "{}", if draining { DRAINING } else { "drain: new calls are taken again" });
+                }
+                Err(problem) => output::problems(&[problem]),
+            },
+            Some(Request::Tell(line)) => tell(&line),
             Some(Request::Stop(signal)) => break Some(signal),
             None => break None,
         }
     };
+    if draining && signal.is_some() {
+        let _ = writeln!(out, "drain: hanging up what is left");
+        hang_up(&running, &control);
+    }
     let _ = writeln!(out, "stopping: {}", signal.unwrap_or("the control core was lost"));
     let stopped = running.stop(control);
     let _ = report::write_control(&mut out, &stopped.control, &stopped.media);

@@ -112,6 +112,9 @@ pub(crate) struct SettingsArgs {
     /// How long a session of this node is seen on a media node without a record before it is deleted, in seconds [default: 60]
     #[arg(long, value_name = "S", value_parser = |text: &str| bounds::MEDIA_ORPHAN_S.parse::<u64>(text))]
     media_orphan_age_s: Option<u64>,
+    /// How old a delete grows that no media node acknowledges, in seconds; then it is given up [default: 3900]
+    #[arg(long, value_name = "S", value_parser = |text: &str| bounds::MEDIA_DEBT_S.parse::<u64>(text))]
+    media_debt_age_s: Option<u64>,
     /// Whether an expired session is ended with BYE both ways [default: true]
     #[arg(long, value_name = "BOOL")]
     bye_on_expiry: Option<bool>,
@@ -167,6 +170,7 @@ impl SettingsArgs {
             media_sockets: from_flag(self.media_sockets, "--media-sockets"),
             media_reconcile_interval_s: from_flag(self.media_reconcile_interval_s, "--media-reconcile-interval-s"),
             media_orphan_age_s: from_flag(self.media_orphan_age_s, "--media-orphan-age-s"),
+            media_debt_age_s: from_flag(self.media_debt_age_s, "--media-debt-age-s"),
             bye_on_expiry: from_flag(self.bye_on_expiry, "--bye-on-expiry"),
             shed_in_kernel: from_flag(self.shed_in_kernel, "--shed-in-kernel"),
         }

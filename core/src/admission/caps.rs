@@ -100,6 +100,35 @@ impl GatewayHold {
     /// Holds nothing.
     pub const NONE: GatewayHold = GatewayHold { carrier: NO_SLOT, gateway: NO_SLOT };
 
+    /// Whether a place of its carrier is among it.
+    pub(crate) const fn has_carrier(self) -> bool {
+        self.carrier != NO_SLOT
+    }
+
+    /// Whether a place of its gateway is among it.
+    pub(crate) const fn has_gateway(self) -> bool {
+        self.gateway != NO_SLOT
+    }
+
+    /// The carrier's part, which is taken out.
+    pub(crate) fn take_carrier(&mut self) -> GatewayHold {
+        GatewayHold { carrier: core::mem::replace(&mut self.carrier, NO_SLOT), gateway: NO_SLOT }
+    }
+
+    /// The gateway's part, which is taken out.
+    pub(crate) fn take_gateway(&mut self) -> GatewayHold {
+        GatewayHold { carrier: NO_SLOT, gateway: core::mem::replace(&mut self.gateway, NO_SLOT) }
+    }
+
+    /// Both as one; of each part at most one of them has it.
+    pub(crate) fn and(self, other: GatewayHold) -> GatewayHold {
+        let one = |this, other| {
+            assert!(this == NO_SLOT || other == NO_SLOT, "a call holds its carrier, and a branch its gateway, once");
+            if this == NO_SLOT { other } else { this }
+        };
+        GatewayHold { carrier: one(self.carrier, other.carrier), gateway: one(self.gateway, other.gateway) }
+    }
+
     /// Calls that it counts as at its carrier and at its gateway, for an audit.
     pub(crate) fn counts(self) -> [u64; 2] {
         [self.carrier, self.gateway].map(|slot| (slot != NO_SLOT).into())

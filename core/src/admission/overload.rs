@@ -142,8 +142,9 @@ impl Overload {
     pub fn observe(&mut self, now: Instant, received_at: Instant) {
         let delay_us = now.as_micros().saturating_sub(received_at.as_micros());
         match &mut self.phase {
-            Phase::Calm { .. } if delay_us <= TARGET_US => {
-                self.phase = CALM;
+            Phase::Calm { above_us, providers } if delay_us <= TARGET_US => {
+                // Calm as before: two words, not the whole phase, for each datagram.
+                (*above_us, *providers) = (0, 0);
                 self.taken = 0;
             }
             Phase::Calm { above_us, providers } => {

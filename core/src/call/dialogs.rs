@@ -58,9 +58,23 @@ impl Dialogs {
         self.confirmed
     }
 
-    /// Forgets an early dialog: it was ended by a BYE (RFC 3261 §15).
-    pub fn forget(&mut self, tag: u64) {
-        self.early.retain(|known| *known != tag);
+    /// Forgets an early dialog: it was ended by a BYE (RFC 3261 §15). Its place; those behind it move up.
+    pub fn forget(&mut self, tag: u64) -> Option<usize> {
+        let place = self.place(tag)?;
+        self.early.remove(place);
+        Some(place)
+    }
+
+    /// The place of an early dialog among the others, below [`EARLY_DIALOGS_MAX`].
+    #[must_use]
+    pub fn place(&self, tag: u64) -> Option<usize> {
+        self.early.iter().position(|known| *known == tag)
+    }
+
+    /// How many early dialogs there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.early.len()
     }
 
     /// Forgets all early dialogs: another gateway is tried.
@@ -126,7 +140,10 @@ mod tests {
         let mut dialogs = Dialogs::new(7);
         dialogs.learn(1);
         dialogs.learn(2);
-        dialogs.forget(1);
+        assert_eq!(
+            (dialogs.place(2), dialogs.forget(1), dialogs.forget(1), dialogs.place(2)),
+            (Some(1), Some(0), None, Some(0))
+        );
         assert_eq!((dialogs.known(1), dialogs.known(2)), (None, Some(Known::Early)));
     }
 }

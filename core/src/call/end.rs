@@ -19,6 +19,7 @@ impl Engine {
         for buffer in best.into_iter().chain(call.text.take()) {
             self.pool.release(buffer);
         }
+        let (answered, server) = (call.answered.is_some(), call.server);
         let talked = call.answered.map_or(Duration::ZERO, |(_, at)| turn.now.monotonic.since(at));
         let hold = core::mem::replace(&mut call.hold, ProviderHold::NONE);
         self.settings.caps.release_provider(hold, talked, turn.now.wall);
@@ -41,6 +42,9 @@ impl Engine {
         let terminated = call.state == State::Terminated;
         if call.media.is_some() {
             self.forget_media(at);
+        }
+        if !answered {
+            self.release_carriers(server, None);
         }
         self.counters.count(Counter::CallsEnded);
         self.counters.count(reason.counter());

@@ -81,9 +81,19 @@ pub const fn rank(status: u16) -> u8 {
         408 => 3,
         400..=499 => 2,
         // RFC 3261 §16.7 step 6: a 503 is the gateway's own overload.
-        503 => 5,
+        503 => 6,
         // A 3xx that does not pass goes upstream as 500.
-        _ => 4,
+        _ => 5,
+    }
+}
+
+/// [`rank`] of a failure that was not the last one. The challenge of a gateway that was passed over helps nobody to do better: its
+/// credentials were wanted of us, and the caller has none for it. Any other 4xx says more.
+#[must_use]
+const fn rank_passed(status: u16) -> u8 {
+    match status {
+        401 | 407 => 4,
+        _ => rank(status),
     }
 }
 
@@ -136,10 +146,16 @@ impl Hunt {
         usize::from(self.next) < self.candidates.len()
     }
 
-    /// Whether a failure is a better answer than what there was so far. Of equals the first one stays.
+    /// Whether the last failure is a better answer than those before it. Of equals the first one stays.
     #[must_use]
     pub fn improves(&self, status: u16) -> bool {
-        self.best.is_none_or(|best| rank(status) < rank(best.status))
+        self.best.is_none_or(|best| rank(status) < rank_passed(best.status))
+    }
+
+    /// Whether a failure after which the hunt goes on is better than those before it. Of equals the first one stays.
+    #[must_use]
+    pub fn keeps(&self, status: u16) -> bool {
+        self.best.is_none_or(|best| rank_passed(status) < rank_passed(best.status))
     }
 }
 
@@ -186,17 +202,24 @@ mod tests {
     fn the_best_response() {
         let best = |statuses: &[u16]| {
             let mut hunt = Hunt::default();
-            for status in statuses {
-                if hunt.improves(*status) {
+            let (last, passed) = statuses.split_last().expect("there is one");
+            for status in passed.iter().filter(|status| **status != 0) {
+                if hunt.keeps(*status) {
                     hunt.best = Some(Best { status: *status, response: None });
                 }
             }
-            hunt.best.map(|best| best.status)
+            if *last != 0 && hunt.improves(*last) { Some(*last) } else { hunt.best.map(|best| best.status) }
         };
         assert_eq!(best(&[503, 404, 500]), Some(404), "the lowest class");
         assert_eq!(best(&[503, 500]), Some(500), "a 503 is the last resort");
         assert_eq!(best(&[404, 603]), Some(603), "a 6xx decides");
         assert_eq!(best(&[480, 407]), Some(407), "what tells how to do better");
+        assert_eq!(best(&[401, 404]), Some(404), "a challenge that was passed over does not");
+        assert_eq!(best(&[404, 401, 480]), Some(404), "likewise");
+        assert_eq!(best(&[401, 408]), Some(408), "silence is nearer to the truth");
+        assert_eq!(best(&[401, 503, 500]), Some(401), "it is a 4xx");
+        assert_eq!(best(&[401, 407, 0]), Some(401), "it is all there is, and the others were not asked");
+        assert_eq!(best(&[401, 407]), Some(407), "the last one's is the caller's to answer");
         assert_eq!(best(&[408, 480]), Some(480), "an answer beats silence");
         assert_eq!(best(&[480, 404]), Some(480), "the first of equals");
         assert_eq!(best(&[408, 500]), Some(408), "a lower class");

@@ -16,9 +16,15 @@
 //! The figure is that of one INVITE, PRACK or UPDATE (RFC 3264, RFC 3262 §5, RFC 3311 §5.1, RFC 6337 §2), held by its client
 //! transaction; those of a PRACK and of an ACK feed that of their INVITE. A PRACK whose INVITE has nothing to be answered brings an offer of
 //! its own and leaves the INVITE's figure alone. A refused offer is taken back, so that what was agreed before it holds again.
+//!
+//! Of an INVITE without an offer each fork offers for itself, and its PRACK answers that (RFC 3262 §5): there the figure is that of the fork that moved it
+//! last, and its call has a bit for each fork that was answered.
 
 use crate::engine::{ClientRef, ExchangeRef};
+use crate::limits::EARLY_DIALOGS_MAX;
 use crate::memory::BufferRef;
+
+const _: () = assert!(EARLY_DIALOGS_MAX <= u8::BITS as usize, "a bit for each fork");
 
 /// State of the figure.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -106,8 +112,9 @@ pub(crate) struct Media {
     pub(crate) offered: Option<BufferRef>,
     /// Hash of the flags that it was asked with.
     pub(crate) flags: u32,
-    /// An answer came on it: the next gateway needs another one.
-    pub(crate) answered: bool,
+    /// Of the attempt that is made, where the caller offered: whether an answer came, so that the next gateway needs another offer. Where the forks
+    /// offer: a bit for each of their early dialogs whose offer a PRACK answered, by its place.
+    pub(crate) answered: u8,
     /// What of it is with a node: until the answer the offer to the next gateway, then an ACK.
     pub(crate) waits: Option<ExchangeRef>,
     /// The INVITE that was sent last: PRACK and ACK may answer what its responses offered.
@@ -125,7 +132,7 @@ impl Media {
             owed: false,
             offered: None,
             flags: 0,
-            answered: false,
+            answered: 0,
             waits: None,
             invite: None,
         }
@@ -133,16 +140,36 @@ impl Media {
 
     /// A branch of this attempt was answered: what was kept for others goes back, and the offer that another one waits for is nobody's.
     pub(crate) fn settle(&mut self, attempt: u8, invite: ClientRef) -> (Option<BufferRef>, Option<ExchangeRef>) {
+        if self.attempt != attempt {
+            // The forks of another gateway.
+            self.answered = 0;
+        }
         self.attempt = attempt;
         self.invite = Some(invite);
         (self.offered.take(), self.waits.take())
+    }
+
+    /// Whether the offer of the fork in this place was answered.
+    pub(crate) const fn has_answered(&self, fork: usize) -> bool {
+        self.answered >> fork & 1 != 0
+    }
+
+    /// Notes whether it was.
+    pub(crate) const fn note_answered(&mut self, fork: usize, answered: bool) {
+        self.answered = self.answered & !(1 << fork) | (answered as u8) << fork;
+    }
+
+    /// A fork's early dialog is gone: those behind it move up.
+    pub(crate) const fn forget_fork(&mut self, fork: usize) {
+        let before = (1 << fork) - 1;
+        self.answered = self.answered & before | self.answered >> 1 & !before;
     }
 
     /// The number of the next attempt, never 0.
     pub(crate) fn next_attempt(&mut self) -> u8 {
         self.count = self.count.saturating_add(1);
         self.attempt = self.count;
-        self.answered = false;
+        self.answered = 0;
         self.attempt
     }
 }
@@ -175,6 +202,28 @@ mod tests {
             }
         }
         insta::assert_snapshot!(out);
+    }
+
+    #[test]
+    fn each_fork_has_a_bit() {
+        let mut media = Media::new(0);
+        for fork in [0, 2, 7] {
+            media.note_answered(fork, true);
+        }
+        media.forget_fork(1);
+        assert_eq!([0, 1, 2, 6, 7].map(|fork| media.has_answered(fork)), [true, true, false, true, false]);
+        media.forget_fork(0);
+        media.note_answered(5, false);
+        assert_eq!(media.answered, 1);
+        media.note_answered(7, true);
+        media.forget_fork(7);
+        assert_eq!(media.answered, 1);
+        // The same attempt answers, then that of another gateway.
+        let invite = ClientRef::from_parts(1, 1);
+        media.settle(0, invite);
+        assert_eq!(media.answered, 1);
+        media.settle(1, invite);
+        assert_eq!(media.answered, 0);
     }
 
     /// An answer needs an offer of the other side: from start to end no path answers twice in a row from different sides.

@@ -84,6 +84,17 @@ pub(crate) struct Opening {
     pub(crate) session: session::Terms,
 }
 
+/// What leads to the end of a call that its state does not show.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Leaving {
+    /// Nothing.
+    No,
+    /// A peer's BYE is on its way: no answer to anything else ends the call sooner.
+    Peer,
+    /// It was hung up and also given up otherwise: a 2xx that crosses the CANCEL is for nobody.
+    HungUp,
+}
+
 /// The record of a call.
 #[derive(Clone, Debug)]
 pub struct Call {
@@ -132,8 +143,8 @@ pub struct Call {
     pub(crate) default_timeout: Duration,
     /// How the gateway that knows least of the caller knows him.
     pub(crate) shown: Shown,
-    /// A peer's BYE is on its way: no answer to anything else ends the call sooner.
-    pub(crate) leaving: bool,
+    /// Whether its end is under way besides what the figure says.
+    pub(crate) leaving: Leaving,
     /// Its session at a media node; `None`: media goes from end to end.
     pub(crate) media: Option<media::Media>,
     /// Whether and until when the session stands.

@@ -25,12 +25,16 @@
 //! | none, unreadable | | else | none (§7.2, §10): `default_timeout` alone bounds the call |
 //!
 //! The session is over one interval after the 2xx that refreshed it last; those that refresh send BYE min(32 s, a third) earlier
-//! (§10), so that Corelane, who waits for all of it, comes after them. No answer makes it shorter than `min_se`: a peer that says
+//! (§10), so that Corelane, who waits for all of it, comes after them; nor does a shorter `default_timeout` end the call before, which is for
+//! calls that nobody refreshes. No answer makes it shorter than `min_se`: a peer that says
 //! `Session-Expires: 1` is taken by its word by the other side, not by us.
+
+use core::time::Duration;
 
 use arrayvec::ArrayVec;
 
 use super::Side;
+use crate::limits::SESSION_INTERVAL_MAX_S;
 use crate::message::{Message, Name, Names, StartLine, Writer};
 use crate::time::Instant;
 
@@ -105,6 +109,14 @@ const _: () = assert!(size_of::<Session>() <= 16, "each call keeps one");
 impl Session {
     /// No session timer.
     pub const NONE: Session = Session { expires_at: Instant::NEVER, interval_s: 0, refresher: Side::Caller };
+
+    /// For how long the session timer alone keeps a call: the interval in force, [`SESSION_INTERVAL_MAX_S`] at most, zero without one.
+    /// `default_timeout` does not end the call within it: the refresh is due when half of it is over (RFC 4028 §7.2), which may be later.
+    #[inline]
+    #[must_use]
+    pub fn keeps_for(&self) -> Duration {
+        Duration::from_secs(self.interval_s.min(SESSION_INTERVAL_MAX_S).into())
+    }
 }
 
 /// Whether an INVITE says anything that [`on_request`] would look at.

@@ -85,7 +85,8 @@ pub enum Timer {
     NoAck,
     /// What is left of 64·T1 after the 2xx, in which its ACK may come.
     Acknowledge,
-    /// `default_timeout`, or the session's expiry where that is earlier: from the ACK and from each refresh.
+    /// `default_timeout`, or the session's interval where that is longer; the session's expiry where that is earlier: from the ACK and from
+    /// each refresh.
     Default,
     /// 64·T1, as long as a BYE of the other side may cross ours.
     Crossing,
@@ -100,7 +101,7 @@ pub enum Act {
     Cancel,
     /// The terminal step, with BYE both ways.
     HangUp,
-    /// The same as soon as the ACK comes, or the timer fires.
+    /// The same as soon as the ACK of its 2xx comes, if one does, or the timer fires.
     HangUpLater,
     /// The terminal step.
     End,
@@ -147,7 +148,8 @@ pub const fn step(state: State, event: Event) -> Option<(State, Action)> {
         (Trying | Ringing, Cancel | Timeout | HangUp) => (Cancelling, Action { timer: Timer::Stop, act: Act::Cancel }),
         // The caller's own wish counts more than the timer that came first: he gets his 487.
         (Cancelling, Cancel) => (Cancelling, Action { timer: Timer::Keep, act: Act::Cancel }),
-        (Cancelling, HangUp) => (Cancelling, Action::NOTHING),
+        // Somebody gave it up before and hears of it as he would have; a 2xx that crosses is answered for nobody all the same.
+        (Cancelling, HangUp) => (Cancelling, Action { timer: Timer::Keep, act: Act::HangUpLater }),
 
         (Unacknowledged, Ack) => (Confirmed, Action::start(Timer::Default)),
         // A refresh before the ACK (T.38 gateways send theirs early) does not stand for it.

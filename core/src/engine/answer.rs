@@ -11,7 +11,6 @@ use crate::flow::{Endpoint, Flow};
 use crate::limits::TAG_MAX;
 use crate::memory::{BufferRef, Full, Resource};
 use crate::message::{Answer, Message, StartLine, Via, parse_ip, write_answer};
-use crate::siphash::Hasher;
 
 /// The port of SIP over UDP where a Via names none (RFC 3261 §18.2.2).
 const DEFAULT_PORT: u16 = 5060;
@@ -51,8 +50,9 @@ impl Source {
         let port = if asks_rport { flow.peer.port } else { via.port.unwrap_or(DEFAULT_PORT) };
         // RFC 3581 §4: with rport, received is written even where it says nothing new.
         let stamped = asks_rport || parse_ip(message.text(via.host)) != Some(flow.peer.ip);
+        // Another port of the same peer, whose address is held as it should be.
         Source {
-            reply: Flow { peer: Endpoint::new(flow.peer.ip, port), ..flow },
+            reply: Flow { peer: Endpoint { port, ..flow.peer }, ..flow },
             received: stamped.then_some(flow.peer.ip),
             rport: asks_rport.then_some(flow.peer.port),
         }
@@ -248,7 +248,7 @@ impl Engine {
         if status == 100 {
             return [0; 16];
         }
-        let mut hasher = Hasher::new(self.tag_key);
+        let mut hasher = self.tags;
         hasher.word(call_hash);
         let hash = hasher.finish();
         core::array::from_fn(|place| b"0123456789abcdef"[(hash >> (60 - 4 * place)) as usize & 15])

@@ -10,7 +10,7 @@ use super::{Engine, Turn};
 use crate::admission::GatewayHold;
 use crate::call::hunt::{Failure, Verdict, verdict};
 use crate::call::state::Event;
-use crate::call::{CallRef, EndReason, State};
+use crate::call::{CallRef, EndReason, Leaving, State};
 use crate::counter::Counter;
 use crate::time::Instant;
 use crate::transaction::invite_client;
@@ -23,20 +23,15 @@ impl Engine {
             ..200 => self.on_provisional(turn, at, call, came),
             200..300 => self.on_answer(turn, at, came),
             status => {
-                self.release_branch(at);
-                if let Some(call) = call {
-                    self.on_branch_failed(turn, call, Failure::Status(status), Some(came));
+                match call {
+                    Some(call) => {
+                        self.release_place(at);
+                        self.on_branch_failed(turn, call, Failure::Status(status), Some(came));
+                    }
+                    None => self.release_branch(at),
                 }
                 self.forget_answered_branch(turn, at, came);
             }
-        }
-    }
-
-    /// Gives back the gateway's place that a branch held: it has its final response.
-    pub(crate) fn release_branch(&mut self, at: ClientRef) {
-        if let Some(transaction) = self.clients.find_mut(at) {
-            let hold = core::mem::replace(&mut transaction.hold, GatewayHold::NONE);
-            self.settings.caps.release_gateway(hold);
         }
     }
 
@@ -119,7 +114,12 @@ impl Engine {
         }
         let Some(transaction) = self.clients.find(branch) else { return };
         let flow = transaction.flow;
-        let Some(server) = self.calls.find(at).map(|call| call.server) else { return };
+        let Some(call) = self.calls.find(at) else { return };
+        let (server, alone) = (call.server, call.hunt.attempts == 1 && call.branch == Some(branch));
+        if !alone && role.candidate.is_some_and(|candidate| !self.settle_on(turn, at, branch, candidate)) {
+            // It was not there when its INVITE was sent, and its place has gone to another call since.
+            return self.decline_answer(turn, branch, message, ShortTag::of(tag));
+        }
         let Ok(buffer) = self.compose_upstream(turn, came) else { return };
         let text = self.compose_text(at, flow, message);
         let Some(transaction) = self.clients.find_mut(branch) else { return };
@@ -139,7 +139,9 @@ impl Engine {
         call.status = status;
         call.text = text;
         // Whoever gave it up before has his answer now, but not the operator: he has no use for one.
-        let hung_up = core::mem::replace(&mut call.given_up, EndReason::Refused) == EndReason::HungUp;
+        let given_up = core::mem::replace(&mut call.given_up, EndReason::Refused);
+        let leaving = core::mem::replace(&mut call.leaving, Leaving::No);
+        let hung_up = given_up == EndReason::HungUp || leaving == Leaving::HungUp;
         let running = call.branch.take();
         let best = call.hunt.best.take();
         if let Some(buffer) = best.and_then(|best| best.response) {
@@ -325,6 +327,7 @@ impl Engine {
         let silent = transaction.state == ClientState::Invite(invite_client::State::Calling);
         if let Some(call) = self.call_of_branch(at, role).filter(|_| silent) {
             self.abandon(turn, at, if role.cancel == Cancel::No { Cancel::Abandoned } else { role.cancel });
+            self.release_place(at);
             self.on_branch_failed(turn, call, Failure::Unreachable, None);
         }
     }

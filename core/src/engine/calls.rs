@@ -2,7 +2,7 @@
 
 use super::{Engine, Turn};
 use crate::call::state::{Act, Event, Timer, step};
-use crate::call::{CallRef, EndReason, State};
+use crate::call::{CallRef, EndReason, Leaving, State};
 use crate::time::Instant;
 
 impl Engine {
@@ -26,7 +26,7 @@ impl Engine {
                 if let Some(media) = &mut call.media {
                     media.count = 0;
                 }
-                Some(now.after(call.default_timeout).min(call.session.expires_at))
+                Some(now.after(call.default_timeout.max(call.session.keeps_for())).min(call.session.expires_at))
             }
             Timer::Crossing => Some(now.after(timers.linger())),
         };
@@ -46,12 +46,18 @@ impl Engine {
             Act::Nothing => {}
             Act::HangUpLater => {
                 if let Some(call) = self.calls.find_mut(at) {
-                    call.given_up = reason;
+                    match state {
+                        // What it was given up for before is what its caller hears.
+                        State::Cancelling => call.leaving = Leaving::HungUp,
+                        _ => call.given_up = reason,
+                    }
                 }
             }
             Act::Cancel => {
-                if let Some(call) = self.calls.find_mut(at) {
-                    call.given_up = reason;
+                if let Some(call) = self.calls.find_mut(at)
+                    && core::mem::replace(&mut call.given_up, reason) == EndReason::HungUp
+                {
+                    call.leaving = Leaving::HungUp;
                 }
                 self.stop_hunt(turn, at);
             }

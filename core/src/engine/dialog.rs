@@ -7,7 +7,7 @@ use super::records::{Role, ServerRef};
 use super::{Engine, Turn};
 use crate::call::session::{Asked, asked_in_dialog};
 use crate::call::state::Event;
-use crate::call::{Call, CallRef, EndReason, Known, Side, State, media};
+use crate::call::{Call, CallRef, EndReason, Known, Leaving, Side, State, media};
 use crate::counter::Counter;
 use crate::message::{Message, Method, Name, Rewrite, Span, StartLine};
 use crate::routing::Refer;
@@ -108,7 +108,7 @@ impl Engine {
     pub(crate) fn on_challenged_bye(&mut self, role: Role) {
         let call = role.call.and_then(|call| self.calls.find_mut(call));
         if let Some(call) = call.filter(|call| call.dialogs.confirmed() == Some(role.dialog)) {
-            call.leaving = false;
+            call.leaving = Leaving::No;
         }
     }
 
@@ -223,7 +223,9 @@ impl Engine {
             let leg = call.leg_mut(found.side);
             // A number that goes backwards is the peer's to refuse (RFC 3261 §12.2.2); ours only grow.
             leg.cseq = leg.cseq.max(number);
-            call.leaving |= method == Method::Bye && call.dialogs.confirmed() == Some(found.dialog);
+            if method == Method::Bye && call.dialogs.confirmed() == Some(found.dialog) {
+                call.leaving = Leaving::Peer;
+            }
         }
     }
 
@@ -260,7 +262,7 @@ impl Engine {
             shown: call.shown,
             media: match method {
                 Method::Invite | Method::Update | Method::Prack | Method::Ack => {
-                    call.media.as_ref().map(|media| self.figure_in_dialog(media, method, incoming.message))
+                    call.media.as_ref().map(|media| self.figure_in_dialog(call, media, method, incoming.message))
                 }
                 _ => None,
             },
@@ -307,6 +309,12 @@ impl Engine {
     // Of its two callers one is cold: for the other one it is a part of itself.
     #[inline(always)]
     fn own_token(&self, message: &Message<'_>, call_hash: u64) -> Option<(u32, usize, Option<Span>)> {
+        // One Route, and it is ours, as nearly always.
+        if let Some(value) = message.only_value(Name::Route)
+            && let Some(pass) = self.token_in_route(message, value, call_hash)
+        {
+            return Some((pass, 1, None));
+        }
         let mut pass = None;
         let mut strip = 0;
         let mut last = None;
@@ -321,7 +329,7 @@ impl Engine {
                     pass = token;
                     strip += 1;
                 } else if let Some(pass) = pass {
-                    return Some((pass, strip, self.behind_both_faces(message, pass, call_hash)));
+                    return Some(self.behind_another_face(message, (pass, strip), call_hash));
                 }
             }
         }
@@ -335,16 +343,25 @@ impl Engine {
         Some((pass, 0, Some(target)))
     }
 
-    /// The same where two listeners are in the way: one of our URIs is the Request-URI, the other one is on top of the Route, and the target
-    /// is at its end all the same.
+    /// The same where one of our URIs is the Request-URI and another one, which `found` is of, on top of the Route: the target is at its end all
+    /// the same. Either both are of one call, which passes two listeners, or the Request-URI is of the call that comes first in a spiral.
     #[cold]
-    fn behind_both_faces(&self, message: &Message<'_>, pass: u32, call_hash: u64) -> Option<Span> {
-        let StartLine::Request { uri, .. } = message.start() else { return None };
-        if self.token_in_uri(message, uri, call_hash) != Some(pass) {
-            return None;
+    fn behind_another_face(
+        &self,
+        message: &Message<'_>,
+        found: (u32, usize),
+        call_hash: u64,
+    ) -> (u32, usize, Option<Span>) {
+        let first = match message.start() {
+            StartLine::Request { uri, .. } => self.token_in_uri(message, uri, call_hash),
+            StartLine::Response { .. } => None,
+        };
+        let target = message.values(Name::Route).last().and_then(|last| message.parse_name_addr(last).ok());
+        match (first, target) {
+            (Some(first), Some(target)) if first == found.0 => (first, found.1, Some(target.uri)),
+            (Some(first), Some(target)) => (first, 0, Some(target.uri)),
+            _ => (found.0, found.1, None),
         }
-        let last = message.values(Name::Route).last()?;
-        Some(message.parse_name_addr(last).ok()?.uri)
     }
 
     pub(crate) fn token_in_route(&self, message: &Message<'_>, value: Span, call_hash: u64) -> Option<u32> {

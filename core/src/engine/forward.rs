@@ -40,8 +40,8 @@ pub(crate) struct Forward<'f> {
     pub(crate) request_uri: Option<&'f [u8]>,
     pub(crate) strip_routes: usize,
     pub(crate) drop_last_route: bool,
-    /// The pass to record-route under: for a request that opens a dialog.
-    pub(crate) record_route: Option<u32>,
+    /// For a request that opens a dialog: the pass to record-route under, and the listener that its sender reaches us at.
+    pub(crate) record_route: Option<(u32, ListenerIndex)>,
     pub(crate) loop_hash: u32,
     /// Inside a dialog: which one (callee's tag), and whose request it is.
     pub(crate) dialog: u64,
@@ -140,12 +140,13 @@ impl Engine {
         if forward.media.is_some() && !incoming.relayed {
             self.refuse_unrelayed(message)?;
         }
-        let (out, back) = (forward.to.listener, incoming.flow.listener);
+        let out = forward.to.listener;
+        let back = forward.record_route.map_or(out, |(_, back)| back);
         let face = |listener: ListenerIndex| self.settings.listeners[usize::from(listener.0)].advertised.as_bytes();
-        let (sent_by, came_to) = (face(out), face(back));
-        let token = forward.record_route.map(|pass| self.tokens.dialog(incoming.call_hash, pass));
+        let (sent_by, reached_at) = (face(out), face(back));
+        let token = forward.record_route.map(|(pass, _)| self.tokens.dialog(incoming.call_hash, pass));
         let token = token.as_ref().map_or(&[][..], |token| token);
-        let record_routes = [OwnRoute { sent_by, token }, OwnRoute { sent_by: came_to, token }];
+        let record_routes = [OwnRoute { sent_by, token }, OwnRoute { sent_by: reached_at, token }];
         let record_routes = match forward.record_route {
             None => &[],
             // RFC 5658 §5: a proxy between two networks writes both of its faces, the outgoing one on top.
@@ -154,7 +155,7 @@ impl Engine {
         };
         let edits = RequestEdits {
             request_uri: forward.request_uri,
-            via: OwnVia { transport: forward.to.transport.via_name().as_bytes(), sent_by, branch },
+            via: OwnVia { transport: forward.to.transport, sent_by, branch },
             received: incoming.source.received,
             rport: incoming.source.rport,
             record_routes,

@@ -275,8 +275,11 @@ impl Engine {
     ) -> Option<()> {
         let ours = 1 + usize::from(callee.listener != caller.listener);
         // Nearly every call: nobody else is in the way.
-        if !others && answer.values(Name::RecordRoute).count() == ours {
-            return Some(());
+        if !others {
+            let one = answer.only_value(Name::RecordRoute).map(|_| 1);
+            if one.unwrap_or_else(|| answer.values(Name::RecordRoute).count()) == ours {
+                return Some(());
+            }
         }
         let mut above = ArrayVec::<Span, 32>::new();
         let mut passed = false;
@@ -342,9 +345,7 @@ fn own_request<'e>(
 
 /// What the first Contact has for a URI. Whether it is one is asked when a request is made of it, which is seldom.
 pub(crate) fn contact(message: &Message<'_>) -> Option<Span> {
-    message.first(Name::Contact)?;
-    let value = message.values(Name::Contact).next()?;
-    message.parse_name_addr(value).ok().map(|contact| contact.uri)
+    message.first_address(Name::Contact).map(|contact| contact.uri)
 }
 
 fn append(routes: &mut Routes, value: &[u8]) -> Option<()> {

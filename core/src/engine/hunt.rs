@@ -8,10 +8,11 @@
 
 use super::answer::{Incoming, Source};
 use super::forward::Forward;
+use super::holds::Standing;
 use super::media::carries_sdp;
 use super::response::Came;
 use super::{Engine, Turn};
-use crate::admission::{GatewayHold, Limits, Refusal};
+use crate::admission::Refusal;
 use crate::call::hunt::{Best, Failure, Verdict, verdict};
 use crate::call::session::Wording;
 use crate::call::state::Event;
@@ -21,8 +22,8 @@ use crate::flow::Flow;
 use crate::identity::Shown;
 use crate::memory::{BufferRef, Full, Resource};
 use crate::message::{Message, Method, Name};
-use crate::number::{Dialled, NumberFault, gateway_uri};
-use crate::routing::{Candidate, Gateway, Provider, Recognised, Redirect};
+use crate::number::{Dialled, GATEWAY_URI_MAX, NumberFault, gateway_uri};
+use crate::routing::{Candidate, Provider, Recognised, Redirect};
 
 /// "No circuit/channel available", for refusals that are a trunk's and not the node's (SPEC §3 *Refusals*).
 pub(crate) const NO_CIRCUIT: &[u8] = b"Reason: Q.850;cause=34\r\n";
@@ -130,10 +131,12 @@ impl Engine {
     ) -> Result<(), Skip> {
         let gateway = turn.image.gateway(candidate.gateway).filter(|gateway| gateway.enabled).ok_or(Skip::Gateway)?;
         let call = self.calls.find(at).ok_or(Skip::Gateway)?;
-        let (pass, server, opening) = (call.pass, call.server, call.opening);
+        let (pass, server, opening, follows) = (call.pass, call.server, call.opening, call.hunt.attempts > 0);
+        let face = call.caller.flow.listener;
         let media = call.media.as_ref().map(|media| (media.attempt, media::start(true, carries_sdp(incoming.message))));
         let number = call.number.as_ref().ok_or(Skip::Gateway)?;
-        let uri = gateway_uri(number, &gateway).map_err(Skip::Number)?;
+        let mut room = [0; GATEWAY_URI_MAX];
+        let uri = gateway_uri(number, &gateway, &mut room).map_err(Skip::Number)?;
         let mut rewrite = self.identity_towards(turn, incoming.message, call, &gateway);
         let (wording, lines);
         if opening.session.rewritten {
@@ -153,17 +156,17 @@ impl Engine {
         // The gateway's own, else the provider's: not that of the gateway before.
         let ring_timeout = gateway
             .ring_timeout_ms
-            .or_else(|| turn.image.provider(call.provider)?.ring_timeout_ms)
+            .or_else(|| turn.image.provider_ring_timeout_ms(call.provider))
             .map_or(timers.ring_timeout, super::millis);
         let forward = Forward {
             method: Method::Invite,
             to,
             call: Some(at),
             server: Some(server),
-            request_uri: Some(&uri),
+            request_uri: Some(uri),
             strip_routes: opening.strip_routes.into(),
             drop_last_route: false,
-            record_route: Some(pass),
+            record_route: Some((pass, face)),
             loop_hash: opening.loop_hash,
             dialog: pass.into(),
             sender: Side::Caller,
@@ -173,7 +176,8 @@ impl Engine {
             rewrite,
             media,
         };
-        let hold = self.take_gateway(turn, candidate, &gateway).map_err(Skip::Capped)?;
+        let standing = if follows { self.standing(server, candidate.carrier) } else { Standing::NEW };
+        let hold = self.take_gateway(turn, candidate, &gateway, standing).map_err(Skip::Capped)?;
         let branch = self.forward(turn, incoming, &forward).map_err(|full| {
             self.settings.caps.release_gateway(hold);
             Skip::Full(full)
@@ -183,6 +187,9 @@ impl Engine {
             transaction.hold = hold;
             transaction.timers.timeout_at = transaction.timers.timeout_at.min(deadline);
             self.wheel_client(branch);
+        }
+        if follows {
+            self.inherit(server, branch, standing);
         }
         if let Some(transaction) = self.servers.find_mut(server) {
             transaction.client = Some(branch);
@@ -200,23 +207,6 @@ impl Engine {
         }
         self.counters.count(Counter::Attempts);
         Ok(())
-    }
-
-    /// Takes the place of a candidate with its carrier and with itself.
-    fn take_gateway(
-        &self,
-        turn: &Turn<'_>,
-        candidate: Candidate,
-        gateway: &Gateway<'_>,
-    ) -> Result<GatewayHold, Refusal> {
-        let carrier = turn.image.carrier(candidate.carrier).map_or(Limits::NONE, |carrier| Limits::from(&carrier));
-        self.settings.caps.take_gateway(candidate, &carrier, &gateway.into(), turn.now.monotonic)
-    }
-
-    /// Whether a candidate takes another call, as far as can be seen before it is tried.
-    pub(crate) fn has_room(&self, turn: &Turn<'_>, candidate: Candidate) -> bool {
-        let (carrier, gateway) = Limits::of_candidate(turn.image, candidate);
-        self.settings.caps.has_room(candidate, &carrier, &gateway, turn.now.monotonic)
     }
 
     /// Whether a failure sends the call to another gateway. A redirection that is to be followed brings its own.
@@ -272,7 +262,9 @@ impl Engine {
         let plain = Provider { strip: 0, prepend: b"", ..provider };
         let source = Recognised { provider: call.provider, tech_prefix: 0, cap: None };
         let Ok(number) = Dialled::read(response, &uri).for_provider(&source, &plain) else { return false };
-        let usable = |carrier, gateway| self.has_room(turn, Candidate { gateway, carrier });
+        let server = call.server;
+        let usable =
+            |carrier, gateway| self.has_room(turn, Candidate { gateway, carrier }, self.standing(server, carrier));
         let selected = turn.image.select_where(provider.routing_group, number.digits(), turn.now.wall, draw, usable);
         let Ok(candidates) = selected else { return false };
         let Some(call) = self.calls.find_mut(at) else { return false };
@@ -284,7 +276,7 @@ impl Engine {
 
     /// Keeps a failure where it is the best answer so far.
     pub(crate) fn keep_best(&mut self, turn: &Turn<'_>, at: CallRef, status: u16, response: Option<Came<'_, '_>>) {
-        if !self.calls.find(at).is_some_and(|call| call.hunt.improves(status)) {
+        if !self.calls.find(at).is_some_and(|call| call.hunt.keeps(status)) {
             return;
         }
         // Without a buffer its status is kept: the caller gets that, from Corelane.

@@ -57,7 +57,8 @@ impl Engine {
         if named.into_iter().all(|name| message.first(name).is_none()) {
             return Names::NONE;
         }
-        withheld(message, trust(turn, call, side, candidate), trust(turn, call, side.other(), candidate))
+        let (from, to) = (trust(turn, call, side, candidate), trust(turn, call, side.other(), candidate));
+        withheld(message, from, to, side == Side::Caller && call.shown == Shown::Anonymous)
     }
 
     /// From and To of a message as its receiver knows the caller.

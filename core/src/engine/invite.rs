@@ -1,6 +1,7 @@
 //! An INVITE that opens a call: admitted, routed, sent to a gateway (RFC 3261 §16.3 to §16.6).
 
 use super::answer::Incoming;
+use super::holds::Standing;
 use super::hunt::{Final, NO_CIRCUIT};
 use super::records::ServerRef;
 use super::{Effect, Engine, Turn, millis};
@@ -8,15 +9,14 @@ use crate::admission::{Day, GatewayHold, ProviderHold, Refusal};
 use crate::call::hunt::Hunt;
 use crate::call::session::{Decision, Session};
 use crate::call::state::START;
-use crate::call::{Call, CallRef, Dialogs, EndReason, Leg, Opening};
+use crate::call::{Call, CallRef, Dialogs, EndReason, Leaving, Leg, Opening};
 use crate::counter::Counter;
-use crate::flow::{Endpoint, ListenerIndex};
+use crate::flow::{Endpoint, Flow, ListenerIndex};
 use crate::identity::Shown;
 use crate::memory::Full;
 use crate::message::{Message, Method, Name, StartLine};
 use crate::number::{Dialled, NumberFault};
 use crate::routing::{Candidate, ListenerSlot, NoCandidate, Provider, Recognised};
-use crate::siphash::Hasher;
 use crate::time::Instant;
 
 impl Engine {
@@ -27,13 +27,9 @@ impl Engine {
         recognised: Recognised,
         dialled: &Dialled,
     ) {
-        let Some(strip_routes) = self.own_routes(incoming.message) else {
-            // A preloaded Route that names anyone else: Corelane is no open relay.
-            return self.answer_stateless(turn, incoming, 403, b"");
-        };
-        // Hundreds of our own Routes are no route.
-        let Ok(strip_routes) = u8::try_from(strip_routes) else {
-            return self.answer_stateless(turn, incoming, 400, b"");
+        let strip_routes = match self.own_routes(incoming.message) {
+            Ok(count) => count,
+            Err(status) => return self.answer_stateless(turn, incoming, status, b""),
         };
         let loop_hash = self.loop_hash(incoming, recognised);
         if self.loops(incoming, loop_hash) {
@@ -124,7 +120,7 @@ impl Engine {
     ) -> Result<(), u16> {
         let draw = self.draw();
         let number = dialled.for_provider(&recognised, provider).map_err(NumberFault::status)?;
-        let usable = |carrier, gateway| self.has_room(turn, Candidate { gateway, carrier });
+        let usable = |carrier, gateway| self.has_room(turn, Candidate { gateway, carrier }, Standing::NEW);
         let candidates = turn
             .image
             .select_where(provider.routing_group, number.digits(), turn.now.wall, draw, usable)
@@ -155,7 +151,10 @@ impl Engine {
         let timers = &self.settings.timers;
         let invite_timeout = provider.invite_timeout_ms.map_or(timers.invite_timeout, millis);
         // Where he takes responses he takes requests: some peers send from any port, and say in the Via on which they listen.
-        let leg = Leg { flow: incoming.source.reply, cseq: 0 };
+        let mut leg = Leg { flow: incoming.source.reply, cseq: 0 };
+        if let Some(listener) = provider.listener {
+            leg.flow.listener = self.face_of(listener, leg.flow);
+        }
         let at = self.calls.insert(Call {
             state: START,
             call_hash: incoming.call_hash,
@@ -183,7 +182,7 @@ impl Engine {
                 .default_timeout_s
                 .map_or(timers.default_timeout, |seconds| core::time::Duration::from_secs(seconds.into())),
             shown: Shown::AsSent,
-            leaving: false,
+            leaving: Leaving::No,
             media: self.media_of(turn, provider),
             status: 0,
             given_up: EndReason::Refused,
@@ -197,16 +196,19 @@ impl Engine {
         Ok(at)
     }
 
-    /// How many Route values are there, when all of them name us; `None` when one names somebody else.
-    fn own_routes(&self, message: &Message<'_>) -> Option<usize> {
-        let mut count = 0;
+    /// How many Route values are there, when all of them name us; else the status of the refusal: 403 when one names somebody else, since
+    /// Corelane is no open relay; 400 for what is no Route, and hundreds of our own are none.
+    fn own_routes(&self, message: &Message<'_>) -> Result<u8, u16> {
+        let mut count = 0u8;
         for value in message.values(Name::Route) {
-            let route = message.parse_name_addr(value).ok()?;
-            let uri = message.parse_uri(route.uri).ok()?;
-            self.is_own(message.text(uri.host), uri.port).then_some(())?;
-            count += 1;
+            let uri =
+                message.parse_name_addr(value).and_then(|route| message.parse_uri(route.uri)).map_err(|_| 400u16)?;
+            if !self.is_own(message.text(uri.host), uri.port) {
+                return Err(403);
+            }
+            count = count.checked_add(1).ok_or(400u16)?;
         }
-        Some(count)
+        Ok(count)
     }
 
     /// Whether a host and port are one of our listeners', advertised or bound.
@@ -227,6 +229,17 @@ impl Engine {
         })
     }
 
+    /// The listener that requests towards a provider's peer leave from, where his row names one (SPEC §3 *Listeners*). One that this process
+    /// does not have, or of the other IP version, cannot reach him: the socket where his INVITE came in does.
+    #[cold]
+    #[inline(never)]
+    fn face_of(&self, bound: ListenerSlot, flow: Flow) -> ListenerIndex {
+        let reaches = |at: &ListenerIndex| {
+            self.settings.listeners[usize::from(at.0)].bound.ip.is_ipv4() == flow.peer.ip.is_ipv4()
+        };
+        self.listener_of(bound).filter(reaches).unwrap_or(flow.listener)
+    }
+
     pub(crate) fn listener_of(&self, slot: ListenerSlot) -> Option<ListenerIndex> {
         let at = self.settings.listeners.iter().position(|listener| listener.slot == slot)?;
         Some(ListenerIndex(at as u8))
@@ -235,7 +248,7 @@ impl Engine {
     /// The hash of all that decides where a request goes (RFC 5393 §4.2.1): whose it is here, by the row that knew him, is among it.
     fn loop_hash(&self, incoming: &Incoming<'_, '_>, recognised: Recognised) -> u32 {
         let message = incoming.message;
-        let mut hasher = Hasher::new(self.transaction_key);
+        let mut hasher = self.transactions;
         if let StartLine::Request { uri, .. } = message.start() {
             hasher.bytes(message.text(uri));
         }

@@ -9,29 +9,32 @@
 //!   default_timeout ─► query.rs ─► no message is held                     ─► calls.rs: it starts again, or the call ends
 //! ```
 //!
+//! `forks.rs` says which of a call's early dialogs a PRACK or a 2xx is about, `undo.rs` takes back what was refused.
+//!
 //! A message that comes back is written again with the relay's SDP, read, and goes on where it was held, `relayed`. Only [`Engine`]'s
 //! writers of forwarded messages ask for that mark, and only `resume` and the hunt set it. Nothing here waits: no node's silence delays
 //! a message without SDP, of the same call or of another one.
 
 mod answer;
 mod exchange;
+mod forks;
 mod inside;
 mod offer;
 mod query;
+mod undo;
 
 use arrayvec::ArrayVec;
 
 use super::records::ClientRef;
 use super::{Engine, Turn};
 use crate::bus::{ExchangeId, MediaCall, MediaRequest, Verb};
-use crate::call::media::Media;
+use crate::call::media::{Media, State as Figure};
 use crate::call::{Call, CallRef};
 use crate::counter::Counter;
 use crate::limits::MEDIA_FLAGS_MAX;
 use crate::memory::{BufferRef, Full, Resource};
 use crate::message::{Body, Message, Writer, find_sdp, write_with_sdp, write_without_body};
 use crate::routing::{Candidate, Provider};
-use crate::siphash::Hasher;
 
 pub(crate) use exchange::{Exchange, ExchangeRef};
 
@@ -129,8 +132,8 @@ impl Engine {
         }
     }
 
-    /// What these two sides agreed on last holds again: an offer that a node has taken was refused. Of several forks each has agreed on
-    /// its own; without tags it is what anybody agreed on last.
+    /// An offer of the first of these two sides that a node has taken is off: what they agreed on last holds again. Of several forks each has agreed
+    /// on its own.
     fn restore(&mut self, turn: &mut Turn<'_>, at: CallRef, attempt: u8, (from_tag, to_tag): (&[u8], &[u8])) {
         let ask = Ask { verb: Verb::Restore, attempt, candidate: None, from_tag, to_tag, sdp: b"" };
         self.tell(turn, at, &ask);
@@ -138,7 +141,7 @@ impl Engine {
 
     /// Names an SDP of a side: the same one again needs no other exchange.
     fn print(&self, tag: &[u8], sdp: &[u8]) -> u64 {
-        let mut hasher = Hasher::new(self.tag_key);
+        let mut hasher = self.tags;
         hasher.bytes(tag);
         hasher.bytes(sdp);
         hasher.finish()
@@ -208,6 +211,11 @@ fn flags(turn: &Turn<'_>, call: &Call, candidate: Option<Candidate>) -> Flags {
 fn tags<'m>(message: &'m Message<'_>) -> (&'m [u8], &'m [u8]) {
     let tag = |address: crate::message::NameAddr| address.tag.map(|tag| message.text(tag)).unwrap_or_default();
     (tag(message.from()), tag(message.to()))
+}
+
+/// The same with the tag of who offered first: who asked, but where the request had no offer and the response brought one.
+fn sides<'m>(figure: Figure, (asker, answerer): (&'m [u8], &'m [u8])) -> (&'m [u8], &'m [u8]) {
+    if matches!(figure, Figure::Returned | Figure::Settled) { (answerer, asker) } else { (asker, answerer) }
 }
 
 /// Whether a message has SDP, or may have.

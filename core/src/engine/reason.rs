@@ -25,7 +25,7 @@ impl Cause {
     pub(crate) fn read(message: &Message<'_>, q850_only: bool) -> Option<Cause> {
         message.first(Name::Reason)?;
         message.values(Name::Reason).find_map(|value| {
-            let mut parts = message.text(value).split(|byte| *byte == b';');
+            let mut parts = parts(message.text(value));
             let protocol = parts.next()?.trim_ascii();
             let q850 = protocol.eq_ignore_ascii_case(b"Q.850");
             if !q850 && (q850_only || !protocol.eq_ignore_ascii_case(b"SIP")) {
@@ -81,6 +81,18 @@ impl Cause {
     }
 }
 
+/// The protocol and the parameters of a value. A `;` in quotes parts nothing, nor does an escaped quote end them (RFC 3326 §2, RFC 3261
+/// §25.1 `quoted-string`).
+fn parts(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let (mut quoted, mut escaped) = (false, false);
+    value.split(move |byte| {
+        let apart = *byte == b';' && !quoted;
+        quoted ^= *byte == b'"' && !escaped;
+        escaped = *byte == b'\\' && quoted && !escaped;
+        apart
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use std::format;
@@ -102,6 +114,9 @@ mod tests {
         assert_eq!(read("Reason: Q.850;cause=16;text=\"Normal; clearing\"\r\n", false), q850(16));
         assert_eq!(read("Reason: SIP ;cause=200 , Q.850 ;cause = 34\r\n", true), q850(34));
         assert_eq!(read("Reason: sip;text=\"x\";cause=600\r\n", false), Some(Cause { q850: false, code: 600 }));
+        assert_eq!(read("Reason: Q.850;text=\"x;cause=34;y\";cause=16\r\n", false), q850(16));
+        assert_eq!(read("Reason: Q.850;text=\"\\\";cause=34;\\\\\";cause=16\r\n", false), q850(16), "escapes");
+        assert_eq!(read("Reason: Q.850;cause=16;text=\"no end;cause=34\r\n", false), q850(16));
         assert_eq!(read("Reason: preemption;cause=1\r\n", false), None);
         assert_eq!(read("Reason: SIP;cause=99999\r\n", false), None);
         assert_eq!(read("", false), None);

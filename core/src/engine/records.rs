@@ -262,7 +262,7 @@ impl ShortTag {
 /// The 2xx that came on an INVITE branch (RFC 6026 lets it live on for them).
 #[derive(Copy, Clone, Debug, Default)]
 pub(crate) struct Answers {
-    /// The one that went upstream, now acknowledged end to end.
+    /// The one that went upstream, now acknowledged end to end. Inside a dialog: that one did.
     pub(crate) delivered: Option<ShortTag>,
     /// Those that nobody waited for: Corelane sent BYE.
     ended: [Option<ShortTag>; 2],
@@ -333,7 +333,7 @@ pub(crate) struct ClientTransaction {
     pub(crate) callers_cause: Option<Cause>,
     /// Offer and answer of this request.
     pub(crate) media: media::State,
-    /// The INVITE of the call that was sent before this one: its ACK may come later.
+    /// The INVITE of the call that was sent before this one: inside the dialog its ACK may come later, in the hunt its answer.
     pub(crate) before: Option<ClientRef>,
     /// Its responses that wait for a media node, in order.
     pub(crate) parked: Option<ExchangeRef>,

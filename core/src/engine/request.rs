@@ -11,7 +11,6 @@ use crate::memory::Full;
 use crate::message::{Fault, Message, Method, Name, ParseError, Scheme, StartLine, Via};
 use crate::number::Dialled;
 use crate::routing::Recognised;
-use crate::siphash::Hasher;
 use crate::token::MAGIC_COOKIE;
 use crate::transaction::{Tell, invite_server, server};
 
@@ -93,7 +92,7 @@ impl Engine {
     /// The Call-ID counts as well, though the RFC does not name it: two calls that share a branch by a peer's fault stay two, whatever
     /// shard they are on, and nobody cancels a call by guessing its branch.
     pub(crate) fn server_key(&self, message: &Message<'_>, via: &Via, method: Method, call_hash: u64) -> u64 {
-        let mut hasher = Hasher::new(self.transaction_key);
+        let mut hasher = self.transactions;
         hasher.word(call_hash);
         let folded = if method == Method::Ack { Method::Invite } else { method };
         hasher.word(folded as u64 | u64::from(via.port.unwrap_or(0)) << 16);
@@ -169,6 +168,11 @@ impl Engine {
                 let lines = self.retry_after();
                 return self.answer_stateless(turn, incoming, 503, &lines);
             }
+            // RFC 3261 §8.2.2.3: what Corelane answers for itself it must understand.
+            Method::Options if message.first(Name::Require).is_some() => {
+                let refusal = unsupported(message, Name::Require);
+                return self.answer_stateless(turn, incoming, refusal.status, &refusal.lines);
+            }
             Method::Options => {
                 self.counters.count(Counter::OptionsAnswered);
                 return self.answer_stateless(turn, incoming, 200, ALLOW);
@@ -238,12 +242,7 @@ impl Engine {
             return Some(Refusal::new(440));
         }
         message.first(Name::ProxyRequire)?;
-        // Corelane knows no extension that a proxy must support: all that is asked for is unsupported.
-        let mut refusal = Refusal::new(420);
-        for value in message.values(Name::ProxyRequire) {
-            refusal.add_line(b"Unsupported: ", message.text(value));
-        }
-        Some(refusal)
+        Some(unsupported(message, Name::ProxyRequire))
     }
 
     /// Opens a server transaction for a request that will be served with state.
@@ -300,4 +299,18 @@ impl Engine {
         let lines = self.retry_after();
         self.answer_stateless(turn, incoming, 503, &lines);
     }
+}
+
+/// Corelane knows no extension that it could be asked for: all that a Require or Proxy-Require names is unsupported. One that names nothing is
+/// none (RFC 3261 §20.29, §20.32), and a 420 could not say what is not supported.
+#[cold]
+fn unsupported(message: &Message<'_>, name: Name) -> Refusal {
+    if message.values(name).next().is_none() {
+        return Refusal::new(400);
+    }
+    let mut refusal = Refusal::new(420);
+    for value in message.values(name) {
+        refusal.add_line(b"Unsupported: ", message.text(value));
+    }
+    refusal
 }

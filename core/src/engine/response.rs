@@ -1,10 +1,13 @@
 //! Responses: to their branch, and from there upstream (RFC 3261 §16.7). What the INVITE of a call brings is `branch.rs`.
 
-use super::records::{Cancel, ClientEvent, ClientRef, ClientState, ClientTransaction, Role, ServerEvent, ServerRef};
+use super::records::{
+    Cancel, ClientEvent, ClientRef, ClientState, ClientTransaction, Role, ServerEvent, ServerRef, ShortTag,
+};
 use super::{Engine, Turn};
 use crate::call::state::Event;
-use crate::call::{CallRef, EndReason, Known};
+use crate::call::{CallRef, EndReason, Known, Side};
 use crate::counter::Counter;
+use crate::flow::Flow;
 use crate::memory::Ref;
 use crate::message::{Field, Message, Method, Name};
 use crate::time::Instant;
@@ -68,6 +71,7 @@ impl Engine {
         if let Some(call) = role.call
             && matches!(status, 200..=299)
             && matches!(role.method, Method::Invite | Method::Update)
+            && self.answers_first(at, *role)
         {
             self.on_refresh(turn, call, *role, message);
         }
@@ -121,6 +125,13 @@ impl Engine {
         }
     }
 
+    /// Whether a 2xx inside a dialog is the first of its branch. A re-INVITE's comes again until its ACK does (RFC 3261 §13.3.1.4), and says
+    /// nothing of what was agreed on since.
+    fn answers_first(&mut self, at: ClientRef, role: Role) -> bool {
+        let transaction = self.clients.find_mut(at);
+        transaction.is_none_or(|branch| branch.answers.delivered.replace(ShortTag::of(role.dialog)).is_none())
+    }
+
     /// A re-INVITE or UPDATE succeeded (RFC 3261 §12.2.1.2, RFC 3311 §5): the dialog lives on, and who answered gave his target.
     fn on_refresh(&mut self, turn: &mut Turn<'_>, at: CallRef, role: Role, message: &Message<'_>) {
         let confirmed =
@@ -146,7 +157,18 @@ impl Engine {
         if self.known_source(turn, source)
             && let Some(call) = self.calls.find_mut(at)
         {
-            call.leg_mut(role.sender).flow = reply;
+            let bound = match role.sender {
+                Side::Caller => turn.image.provider(call.provider).and_then(|provider| provider.listener),
+                Side::Callee => {
+                    let gateway = call.candidate.and_then(|candidate| turn.image.gateway(candidate.gateway));
+                    gateway.and_then(|gateway| gateway.listener)
+                }
+            };
+            let leg = call.leg_mut(role.sender);
+            // A leg that is bound to a listener stays there, whichever he found.
+            let kept = bound.is_some() && leg.flow.peer.ip.is_ipv4() == reply.peer.ip.is_ipv4();
+            let listener = if kept { leg.flow.listener } else { reply.listener };
+            leg.flow = Flow { listener, ..reply };
         }
     }
 

@@ -23,8 +23,8 @@ impl Engine {
         }
     }
 
-    /// The provider's limits, or the node's. An interval longer than `default_timeout` would leave that to end a call which is refreshed
-    /// as it should be, so none such is asked for.
+    /// The provider's limits, or the node's. No interval longer than `default_timeout` is asked for: a call whose ends have gone is to be
+    /// held no longer than that. A peer's Min-SE or 2xx may make it longer all the same, and then it counts.
     fn session_limits(&self, provider: &Provider<'_>) -> Limits {
         let timers = &self.settings.timers;
         let default_timeout_s = provider.default_timeout_s.unwrap_or_else(|| seconds(timers.default_timeout));
@@ -63,7 +63,7 @@ impl Engine {
         let min_se = provider.and_then(|provider| provider.min_se_s).map(u64::from).map(Duration::from_secs);
         let interval = Duration::from_secs(agreed.interval_s.into());
         let span = interval.max(min_se.unwrap_or(self.settings.timers.min_se));
-        // RFC 4028 §8.3 has a proxy forget the call and send nothing. Switched off, default_timeout alone bounds it.
+        // RFC 4028 §8.3 has a proxy forget the call and send nothing. Switched off, default_timeout bounds it.
         let expires_at = match self.settings.policy.bye_on_expiry {
             true => turn.now.monotonic.after(span),
             false => Session::NONE.expires_at,

@@ -3,7 +3,7 @@
 use super::records::{Cancel, ClientEvent, ClientRef, ClientState, Owner, Role, ServerEvent, ServerRef};
 use super::{Engine, Turn};
 use crate::call::state::Event;
-use crate::call::{EndReason, Known};
+use crate::call::{EndReason, Known, Leaving};
 use crate::limits::EFFECTS_PER_CALL_MAX;
 use crate::message::Method;
 use crate::time::Instant;
@@ -70,8 +70,9 @@ impl Engine {
             } else {
                 let (role, offer) = (transaction.role, transaction.media);
                 if self.drive_client(turn, at, ClientEvent::Timeout, None) == Some(Tell::Timeout) {
+                    let request = self.offer_of(role, offer);
                     self.on_request_timeout(turn, role);
-                    self.take_offer_back(turn, role, offer);
+                    self.take_offer_back(turn, role, offer, request);
                 } else if let Some(server) = role.server {
                     self.forget_unanswered(server);
                 }
@@ -92,8 +93,9 @@ impl Engine {
             return;
         }
         self.remove_client(at);
+        let request = self.offer_of(role, offer);
         self.on_request_timeout(turn, role);
-        self.take_offer_back(turn, role, offer);
+        self.take_offer_back(turn, role, offer, request);
     }
 
     /// A branch is gone that answered, and its answer never reached the server transaction for want of memory: nothing else
@@ -110,8 +112,11 @@ impl Engine {
         if role.method == Method::Invite {
             let status = if role.cancel == Cancel::ByCaller { 487 } else { 408 };
             self.answer_server(turn, server, None, status, b"");
+        } else if self.has_room_for_a_call() {
+            // RFC 4320 §4.2: no 408 to a non-INVITE, its sender has timed out as well. What one with a longer Timer F repeats is no new
+            // request: neither 481, where this one ended the call, nor once more for the other side, which may have obeyed it.
+            self.drive_server(turn, server, ServerEvent::Response(408), None);
         } else {
-            // RFC 4320 §4.2: no 408 to a non-INVITE, its sender has timed out as well.
             self.remove_server(server);
         }
         if role.method == Method::Bye {
@@ -132,7 +137,12 @@ impl Engine {
         match call.dialogs.known(role.dialog) {
             Some(Known::Confirmed) => self.drive_call(turn, at, Event::Bye, reason),
             // RFC 3261 §15: a BYE within an early dialog ends that dialog; the INVITE goes on.
-            Some(Known::Early) => call.dialogs.forget(role.dialog),
+            Some(Known::Early) => {
+                let place = call.dialogs.forget(role.dialog);
+                if let (Some(place), Some(media)) = (place, &mut call.media) {
+                    media.forget_fork(place);
+                }
+            }
             None => {}
         }
     }
@@ -149,10 +159,9 @@ impl Engine {
             return;
         }
         let Some(at) = role.call else { return };
-        let lost = self
-            .calls
-            .find(at)
-            .is_some_and(|call| call.dialogs.known(role.dialog) == Some(Known::Confirmed) && !call.leaving);
+        let lost = self.calls.find(at).is_some_and(|call| {
+            call.dialogs.known(role.dialog) == Some(Known::Confirmed) && call.leaving != Leaving::Peer
+        });
         if lost {
             self.drive_call(turn, at, Event::HangUp, EndReason::Lost);
         }

@@ -31,7 +31,7 @@ pub(super) struct Block(u8x16);
 
 impl Block {
     #[inline(always)]
-    pub(super) fn new(bytes: &[u8; 16]) -> Block {
+    pub(super) const fn new(bytes: &[u8; 16]) -> Block {
         Block(u8x16::new(*bytes))
     }
 
@@ -53,8 +53,8 @@ impl Block {
 
     /// The bytes where `mask` is all ones, zeros elsewhere.
     #[inline(always)]
-    pub(super) fn masked(self, mask: &[u8; 16]) -> Block {
-        Block(self.0 & u8x16::new(*mask))
+    pub(super) fn masked(self, mask: Block) -> Block {
+        Block(self.0 & mask.0)
     }
 
     /// Which bytes are the same in both.
@@ -69,76 +69,104 @@ impl Block {
         Marks(self.0.simd_eq(u8x16::splat(byte)))
     }
 
-    /// How far each byte is behind the range from `first` to `last`: 0 for those in it.
+    /// The same with 0xFF, which is of no class, in place of this byte.
     #[inline(always)]
-    fn beyond(self, first: u8, last: u8) -> Beyond {
-        Beyond((self.0 - u8x16::splat(first)).saturating_sub(u8x16::splat(last - first)))
+    fn barring(self, byte: u8) -> Block {
+        Block(self.0 | self.equal(byte).0)
     }
 
-    /// 0 for letters of either case.
+    /// What is outside of the range from `first` to `last`, which are at most 127 apart.
     #[inline(always)]
-    fn beyond_letters(self) -> Beyond {
+    fn beyond(self, first: u8, last: u8) -> Outside {
+        // What is in the range is at most 127 now.
+        Outside((self.0 - u8x16::splat(first)).saturating_add(u8x16::splat(0x7F - (last - first))))
+    }
+
+    /// What is no letter of either case.
+    #[inline(always)]
+    fn beyond_letters(self) -> Outside {
         self.lower().beyond(b'a', b'z')
     }
 
-    /// Letters, digits, `-` and `.`, which are of both `HOST` and `TOKEN`.
+    /// All but letters, digits, `-` and `.`, which are of both `HOST` and `TOKEN`.
     #[inline(always)]
-    pub(super) fn plain(self) -> Marks {
-        (self.beyond_letters() & (self.beyond(b'-', b'9') | self.equal(b'/'))).none()
+    pub(super) fn plain(self) -> Outside {
+        let block = self.barring(b'/');
+        block.beyond_letters() & block.beyond(b'-', b'9')
     }
 
-    /// Letters, digits and `+,-./`, which are of `USER`.
+    /// All but letters, digits and `+,-./`, which are of `USER`.
     #[inline(always)]
-    fn user(self) -> Marks {
-        (self.beyond_letters() & self.beyond(b'+', b'9')).none()
+    fn user(self) -> Outside {
+        self.beyond_letters() & self.beyond(b'+', b'9')
     }
 
-    /// Letters, digits and `-./:;=`, which are of `PARAMETERS`.
+    /// All but letters, digits and `-./:;=`, which are of `PARAMETERS`.
     #[inline(always)]
-    fn parameters(self) -> Marks {
-        (self.beyond_letters() & self.beyond(b'-', b';')).none() | self.equal(b'=')
+    fn parameters(self) -> Outside {
+        (self.beyond_letters() & self.beyond(b'-', b';')).without(self.equal(b'='))
     }
 
-    /// 0x21 to 0x7E.
+    /// All but 0x21 to 0x7E.
     #[inline(always)]
-    fn visible(self) -> Marks {
-        self.beyond(0x21, 0x7E).none()
+    fn visible(self) -> Outside {
+        self.beyond(0x21, 0x7E)
     }
 
-    /// Those from `-` on which are of `VALUE`; `=` is taken for none of them.
+    /// All but those from `-` on which are of `VALUE`; `=` is taken for none of them.
     #[inline(always)]
-    fn value(self) -> Marks {
-        (self.beyond(b'-', b':') & self.beyond(b'@', 0x7E)).none()
+    fn value(self) -> Outside {
+        self.beyond(b'-', b':') & self.beyond(b'@', 0x7E)
+    }
+
+    /// Less than a blank, `"` and backslash.
+    #[inline(always)]
+    fn unquoted(self) -> Outside {
+        // The sign of the difference, and not the byte's own.
+        Outside((self.0 - u8x16::splat(b' ')) & !self.0) | self.equal(b'"') | self.equal(b'\\')
     }
 }
 
-/// 0 for each byte that is in a range.
+/// A byte each, of which the high bit says that it is not of a class. That is the bit which becomes one of a mask, whatever the others
+/// are: so nothing has to be compared.
 #[derive(Copy, Clone)]
-struct Beyond(u8x16);
+pub(super) struct Outside(u8x16);
 
-impl Beyond {
-    /// The bytes that are in it.
+impl Outside {
+    /// One bit per byte, the first lowest.
     #[inline(always)]
-    fn none(self) -> Marks {
-        Marks(self.0.simd_eq(u8x16::ZERO))
+    fn bits(self) -> u32 {
+        self.0.to_bitmask()
+    }
+
+    /// How many are of the class before the first that is not, up to 16.
+    #[inline(always)]
+    pub(super) fn run(self) -> usize {
+        (self.bits() | 1 << 16).trailing_zeros() as usize
+    }
+
+    /// Those that are marked are of the class too.
+    #[inline(always)]
+    fn without(self, marks: Marks) -> Outside {
+        Outside(self.0 & !marks.0)
     }
 }
 
-/// In either range.
-impl BitAnd for Beyond {
-    type Output = Beyond;
+/// Outside of both.
+impl BitAnd for Outside {
+    type Output = Outside;
     #[inline(always)]
-    fn bitand(self, other: Beyond) -> Beyond {
-        Beyond(self.0.min(other.0))
+    fn bitand(self, other: Outside) -> Outside {
+        Outside(self.0 & other.0)
     }
 }
 
-/// In the range and not marked.
-impl BitOr<Marks> for Beyond {
-    type Output = Beyond;
+/// Outside of it, or marked.
+impl BitOr<Marks> for Outside {
+    type Output = Outside;
     #[inline(always)]
-    fn bitor(self, marks: Marks) -> Beyond {
-        Beyond(self.0 | marks.0)
+    fn bitor(self, marks: Marks) -> Outside {
+        Outside(self.0 | marks.0)
     }
 }
 
@@ -167,32 +195,26 @@ impl Marks {
     }
 }
 
-impl BitOr for Marks {
-    type Output = Marks;
-    #[inline(always)]
-    fn bitor(self, other: Marks) -> Marks {
-        Marks(self.0 | other.0)
-    }
-}
-
-/// To the first byte from `at` on that is not one of the run.
+/// To the first byte from `at` on that is outside of the class.
 #[inline(always)]
-fn skip(bytes: &[u8], mut at: usize, run: impl Fn(Block) -> Marks) -> usize {
-    while let Some(chunk) = window(bytes, at) {
-        let length = run(Block::new(chunk)).run();
-        at = at.wrapping_add(length);
-        if length < 16 {
-            return at;
+fn skip(bytes: &[u8], at: usize, class: impl Fn(Block) -> Outside) -> usize {
+    // In 32 bits, as a window has it: else the loop counts twice.
+    let mut at = at as u32;
+    while let Some(chunk) = window(bytes, at as usize) {
+        let outside = class(Block::new(chunk)).bits();
+        if outside != 0 {
+            return (at as usize).wrapping_add(outside.trailing_zeros() as usize);
         }
+        at = at.wrapping_add(16);
     }
-    skip_short(bytes, at, run)
+    skip_short(bytes, at as usize, class)
 }
 
 /// The same within the last bytes.
 #[cold]
 #[inline(never)]
-fn skip_short(bytes: &[u8], at: usize, run: impl Fn(Block) -> Marks) -> usize {
-    at + run(Block::short(bytes, at)).run()
+fn skip_short(bytes: &[u8], at: usize, class: impl Fn(Block) -> Outside) -> usize {
+    at + class(Block::short(bytes, at)).run()
 }
 
 /// Whether a byte stands between `start` and `end`: for values, which are short.
@@ -250,16 +272,18 @@ pub(super) fn skip_visible(bytes: &[u8], at: usize) -> usize {
 /// Past bytes that can be seen and are not `>`.
 #[inline(always)]
 pub(super) fn skip_bracketed(bytes: &[u8], at: usize) -> usize {
-    skip(bytes, at, |block| (block.beyond(0x21, 0x7E) | block.equal(b'>')).none())
+    skip(bytes, at, |block| block.beyond(0x21, b'=') & block.beyond(b'?', 0x7E))
 }
 
 /// Past bytes from the blank on, other than `"` and backslash.
 #[inline(always)]
 pub(super) fn skip_quoted(bytes: &[u8], at: usize) -> usize {
-    skip(bytes, at, |block| (block.beyond(b' ', 0xFE) | block.equal(b'"') | block.equal(b'\\')).none())
+    skip(bytes, at, Block::unquoted)
 }
 
-/// The low bytes of a message (0x0D and below), 64 bytes at a step: CR and LF, and what is rare.
+/// The low bytes of a message (0x0D and below), 64 bytes at a step: CR and LF, and what is rare. High bytes from 0x8E on, of which UTF-8 is
+/// made, count among them: one subtraction tells both, since its sign is all that has to be asked for, and a line with one is read by the
+/// general reader.
 #[derive(Copy, Clone)]
 pub(super) struct Lows {
     /// Where this step began; the next one begins 64 bytes further on.
@@ -299,6 +323,9 @@ impl Lows {
     }
 }
 
+/// The first byte that is not low.
+const BEHIND_LOW: u8 = b'\r' + 1;
+
 /// Which of the bytes are low, a bit for each.
 #[inline(always)]
 fn lows(chunk: &[u8; 64]) -> u64 {
@@ -306,7 +333,8 @@ fn lows(chunk: &[u8; 64]) -> u64 {
     let halves = chunk.as_chunks::<32>().0.iter().rev();
     halves.fold(0, |marks, half| {
         let bytes = u8x32::new(*half);
-        marks << 32 | u64::from(bytes.min(u8x32::splat(b'\r')).simd_eq(bytes).to_bitmask())
+        // The sign of the difference: that of a low byte, and of one that is so high that it stays negative.
+        marks << 32 | u64::from((bytes - u8x32::splat(BEHIND_LOW)).to_bitmask())
     })
 }
 
@@ -386,10 +414,11 @@ mod tests {
             let bytes: Vec<u8> = (0..length)
                 .map(|_| {
                     seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                    b"aaaaa\n\r\0\t\x0e\xff"[(seed >> 33) as usize % 11]
+                    b"aaaaaa\n\r\0\t\x0e\x8d\x8e\xff"[(seed >> 33) as usize % 14]
                 })
                 .collect();
-            let expected: Vec<usize> = (0..length).filter(|at| bytes[*at] <= b'\r').collect();
+            let counts = |byte: &u8| *byte <= b'\r' || *byte >= 0x8E;
+            let expected: Vec<usize> = (0..length).filter(|at| counts(&bytes[*at])).collect();
             for from in [0, length / 2, length] {
                 let expected = &expected[expected.partition_point(|at| *at < from)..];
                 let found: Vec<usize> = expected.iter().filter_map(|at| Lows::new(*at).next(&bytes)).collect();
@@ -397,7 +426,7 @@ mod tests {
                 let (mut lows, mut found) = (Lows::new(from), Vec::new());
                 while let Some(at) = lows.next(&bytes) {
                     found.push(at);
-                    if bytes.get(at + 1).is_some_and(|byte| *byte <= b'\r') {
+                    if bytes.get(at + 1).is_some_and(counts) {
                         lows.pass_two();
                         found.push(at + 1);
                     } else {

@@ -7,7 +7,9 @@
 //! | Request-URI in angle brackets, with headers, with a bad escape (§3.1.2.7, §3.1.2.11) | `Uri` | yes |
 //! | another SIP version (§3.1.2.16) | `Version` | yes, with 505 |
 //! | a line that is no header field, a control byte in a name, a CR without LF | `HeaderLine` | yes |
-//! | Via, From, To, Call-ID or CSeq missing or malformed | `MissingHeader`, `BadHeader` | no: nothing to answer with |
+//! | Via, From, To, Call-ID or CSeq missing | `MissingHeader` | no: nothing to answer with |
+//! | the topmost Via malformed (§3.1.2.1) | `BadHeader(Via)` | no: nowhere to answer to |
+//! | From, To, Call-ID or CSeq malformed (§3.1.2.4, §3.1.2.6, §3.1.2.14, §3.1.2.15) | `BadHeader` | yes, repeated as it came |
 //! | one of them twice (§3.3.8), or two Max-Forwards or Content-Length (§3.3.9) | `DuplicateHeader` | yes, from the first |
 //! | Max-Forwards not 0–255 (§3.1.2.4) | `BadHeader(MaxForwards)` | yes |
 //! | CSeq with another method (§3.1.2.17, §3.1.2.18) | `BadHeader(CSeq)` | yes |
@@ -55,12 +57,13 @@ pub enum ParseError {
 pub struct Fault {
     /// What is wrong.
     pub error: ParseError,
-    /// It is a request (not ACK) whose first Via, From, To, Call-ID and CSeq could be read: a 400, 505 or 513 can be written.
+    /// It is a request (not ACK) whose first Via could be read and that has From, To, Call-ID and CSeq to repeat: a 400, 505 or 513 can be
+    /// written.
     pub answerable: bool,
 }
 
-/// A message that cannot be served. `partial` is there when it is a request (not ACK) whose first Via, From, To, Call-ID and
-/// CSeq could be read, so that a 400, 505 or 513 can be written from it.
+/// A message that cannot be served. `partial` is there when it is a request (not ACK) whose first Via could be read, with a From,
+/// To, Call-ID and CSeq, so that a 400, 505 or 513 can be written from it. Those of the four that are the fault are there by their place only.
 #[derive(Debug)]
 pub struct Malformed<'a> {
     /// What is wrong.

@@ -176,6 +176,19 @@ impl<'a> Message<'a> {
         self.fields.get(usize::from(self.places[name as usize])).copied()
     }
 
+    /// The value of the first field of this name, all of it.
+    #[inline]
+    fn first_value(&self, name: Name) -> Option<Span> {
+        self.fields.get(usize::from(self.places[name as usize])).map(|field| field.value)
+    }
+
+    /// The value of a header that has one and no more: in one field, as nearly always.
+    #[inline]
+    pub(crate) fn only_value(&self, name: Name) -> Option<Span> {
+        let value = self.first_value(name)?;
+        (!self.is_repeated(name) && values::is_single(self.bytes, value)).then_some(value)
+    }
+
     /// The fields up to the last that has one of these names; all of them where one of the names is there more than once.
     #[inline(always)]
     fn fields_up_to(&self, names: &[Name]) -> &[Field] {
@@ -296,6 +309,18 @@ impl<'a> Message<'a> {
         let mut address = NameAddr::NONE;
         let read = name_addr::read(self.bytes, value.first(), value.last(), &mut address);
         if read { Ok(address) } else { Err(ParseError::Address) }
+    }
+
+    /// The first value of a header whose values are such addresses; `None` where there is none, or it cannot be read.
+    #[must_use]
+    pub fn first_address(&self, name: Name) -> Option<NameAddr> {
+        let field = self.first_value(name)?;
+        let mut address = NameAddr::NONE;
+        // The usual form goes to the end of the field, and has no comma outside of quotes and brackets: it is the one value there.
+        if name_addr::usual(self.bytes, field.first(), field.last(), &mut address) {
+            return Some(address);
+        }
+        self.parse_name_addr(self.values(name).next()?).ok()
     }
 
     /// Reads a URI.

@@ -7,12 +7,12 @@
 
 use super::block::Block;
 
-/// What the table has at its places: names in either form.
+/// What the table has at its places: names in either form, as blocks, which lie where the processor compares them in place.
 struct Known {
     /// Bit 0x20 set in each byte of the name; a colon, zeros behind.
-    lower: [[u8; 16]; PLACES],
+    lower: [Block; PLACES],
     /// All ones in the name and the colon, zeros behind.
-    mask: [[u8; 16]; PLACES],
+    mask: [Block; PLACES],
     names: [Name; PLACES],
 }
 
@@ -22,7 +22,7 @@ const PLACES: usize = 128;
 static KNOWN: Known = {
     let mut known =
         // A byte under no mask that is not zero: what is masked never equals it.
-        Known { lower: [[1; 16]; PLACES], mask: [[0; 16]; PLACES], names: [Name::Other; PLACES] };
+        Known { lower: [Block::new(&[1; 16]); PLACES], mask: [Block::new(&[0; 16]); PLACES], names: [Name::Other; PLACES] };
     let mut at = 0;
     while at < Name::FORMS.len() {
         let (text, name) = Name::FORMS[at];
@@ -44,8 +44,8 @@ static KNOWN: Known = {
         let place = place([bytes[0], 0, third, 0], bytes.len());
         assert!(matches!(known.names[place], Name::Other), "two names on one place: choose another factor");
         known.names[place] = name;
-        known.lower[place] = lower;
-        known.mask[place] = mask;
+        known.lower[place] = Block::new(&lower);
+        known.mask[place] = Block::new(&mask);
     }
     known
 };
@@ -152,7 +152,7 @@ impl Name {
     pub(super) fn of_block(block: &[u8; 16], length: usize) -> Option<Name> {
         let place = place(*block.first_chunk()?, length);
         // The colon too is compared, so that no shorter name can be the same: behind its colon are zeros, which bit 0x20 is not.
-        let same = Block::new(block).lower().masked(&KNOWN.mask[place]).same(Block::new(&KNOWN.lower[place]));
+        let same = Block::new(block).lower().masked(KNOWN.mask[place]).same(KNOWN.lower[place]);
         (same.run() == 16).then_some(KNOWN.names[place])
     }
 

@@ -66,15 +66,17 @@ fn usual_parts(message: &[u8], start: usize, end: usize, address: &mut NameAddr)
     }
     let uri_start = open.wrapping_add(5);
     let uri_end = skip_bracketed(message, uri_start);
-    if head != b"<sip:" || uri_end == uri_start || uri_end >= end {
+    // Four bytes and one, since no five are compared at once.
+    let [bracket, scheme @ ..] = head;
+    if *bracket != b'<' || scheme != b"sip:" || uri_end == uri_start || uri_end >= end {
         return None;
     }
     address.value = Span::new(start, end);
     address.uri = Span::new(open.wrapping_add(1), uri_end);
     let at = uri_end.wrapping_add(1);
     // `>` and what is behind it. A value that ends with it has its line end there.
-    let head: &[u8; 6] = window(message, uri_end)?;
-    if head[0] != b'>' {
+    let [close, semicolon, name @ ..]: &[u8; 6] = window(message, uri_end)?;
+    if *close != b'>' {
         return None;
     }
     if at == end {
@@ -83,7 +85,7 @@ fn usual_parts(message: &[u8], start: usize, end: usize, address: &mut NameAddr)
     }
     let tag_start = at.wrapping_add(5);
     let tag_end = skip_value(message, tag_start);
-    if head != b">;tag=" || tag_end == tag_start || tag_end != end {
+    if *semicolon != b';' || name != b"tag=" || tag_end == tag_start || tag_end != end {
         return None;
     }
     address.tag = Some(Span::new(tag_start, end));

@@ -6,8 +6,8 @@
 //! ```
 //!
 //! Then the five values that every message must have are read ([`Message::via`] … [`Message::cseq`]), and the two numbers. A fault
-//! that leaves these readable is noted, and the pass goes on, so that a request with it can be answered ([`Malformed::partial`]);
-//! the first one noted is named.
+//! that leaves a Via to answer by and the other four to repeat is noted, and the pass goes on, so that a request with it can be
+//! answered ([`Malformed::partial`]); the first one noted is named.
 
 use arrayvec::ArrayVec;
 
@@ -17,7 +17,7 @@ use super::{
     CSeq, Fault, Field, Malformed, Message, Method, NOWHERE, Name, NameAddr, PLACES, ParseError, Span, StartLine, Uri,
     Via, cseq, name_addr, uri, via,
 };
-use crate::limits::MESSAGE_SIZE_MAX;
+use crate::limits::{HEADERS_MAX, MESSAGE_SIZE_MAX};
 
 /// Faults noted so far: the first.
 #[derive(Default)]
@@ -27,6 +27,13 @@ impl Noted {
     #[cold]
     fn note(&mut self, error: ParseError) {
         self.0.get_or_insert(error);
+    }
+
+    /// A From or To that is none: what stands for it has nothing but its place.
+    #[cold]
+    fn unread(&mut self, name: Name, at: usize, end: usize) -> NameAddr {
+        self.note(ParseError::BadHeader(name));
+        NameAddr { value: Span::new(at, end), ..NameAddr::NONE }
     }
 
     /// The message cannot be answered.
@@ -153,12 +160,11 @@ impl<'a> Message<'a> {
         let Lines { at: first, mut lows, mut lone_cr } = lines;
         let mut at = first;
         let ended = loop {
-            (at, lows) = self.usual_lines(at, lows);
-            let Some(mark) = lows.next(bytes) else { break Ended::Datagram };
-            if mark == at && bytes[at..].starts_with(b"\r\n") {
+            at = self.usual_lines(at, lows);
+            if bytes[at..].starts_with(b"\r\n") {
                 break Ended::Fields { body: at + 2 };
             }
-            let Some(feed) = feed(bytes, mark) else { break Ended::Datagram };
+            let Some(feed) = feed(bytes, at) else { break Ended::Datagram };
             let next = feed + 1;
             lows = Lows::new(next);
             lone_cr |= scan::lone_cr(&bytes[at..next]);
@@ -203,18 +209,19 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// Takes the lines from `at` on as far as they are as usual. Gives where the first that is not starts, and its low bytes.
+    /// Takes the lines from `at` on, where `lows` are the low bytes, as far as they are as usual. Gives where the first that is not
+    /// starts.
     ///
     /// This is the loop that most of the time goes into: it has no more variables than a processor has registers.
     #[inline(never)]
-    fn usual_lines(&mut self, mut at: usize, mut lows: Lows) -> (usize, Lows) {
+    fn usual_lines(&mut self, mut at: usize, mut lows: Lows) -> usize {
         let bytes = self.bytes;
         while let Some(mark) = lows.next(bytes)
             && let Some((name, start)) = usual_line(bytes, at, mark)
         {
             let place = self.fields.len() as u8;
             let next = mark.wrapping_add(2);
-            if self.fields.is_full() {
+            if self.fields.len() >= HEADERS_MAX {
                 break;
             }
             self.fields.push(Field { name, line: Span::new(at, next), value: Span::new(start, mark) });
@@ -231,7 +238,7 @@ impl<'a> Message<'a> {
             lows.pass_two();
             at = next;
         }
-        (at, lows)
+        at
     }
 
     /// The datagram ends within the line at `at`: when this is a fold, the field that it goes on with is no better. Gives where
@@ -267,36 +274,38 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// Reads what a message must have (RFC 3261 §8.1.1). Without it nothing can be answered.
+    /// Reads what a message must have (RFC 3261 §8.1.1). Where one of these is missing, or no response could find its way, nothing can be
+    /// answered; the others are repeated in the answer as they came, read or not.
     #[inline]
     fn mandatory(&mut self, noted: &mut Noted) -> Result<(), Fault> {
         let bytes = self.bytes;
         let there = |message: &Self, name, noted: &Noted| {
-            let field = message.first(name).ok_or_else(|| noted.give_up(ParseError::MissingHeader(name)))?;
-            Ok((field.value.first(), field.value.last()))
+            let value = message.first_value(name).ok_or_else(|| noted.give_up(ParseError::MissingHeader(name)))?;
+            Ok((value.first(), value.last()))
         };
-        let bad = |name, noted: &Noted| noted.give_up(ParseError::BadHeader(name));
 
         let (at, end) = there(self, Name::Via, noted)?;
-        via::read(bytes, at, end, &mut self.via).ok_or_else(|| bad(Name::Via, noted))?;
+        via::read(bytes, at, end, &mut self.via).ok_or_else(|| noted.give_up(ParseError::BadHeader(Name::Via)))?;
         let (at, end) = there(self, Name::From, noted)?;
         if !name_addr::read(bytes, at, end, &mut self.from) {
-            return Err(bad(Name::From, noted));
+            self.from = noted.unread(Name::From, at, end);
         }
         let (at, end) = there(self, Name::To, noted)?;
         if !name_addr::read(bytes, at, end, &mut self.to) {
-            return Err(bad(Name::To, noted));
+            self.to = noted.unread(Name::To, at, end);
         }
         // Any visible bytes: `word [ "@" word ]` is too narrow for what peers send, and nothing reads inside it. What matters
         // is that it ends where steering says it does: at the first blank.
         let (at, end) = there(self, Name::CallId, noted)?;
         self.call_id = Span::new(at, end);
         if at == end || skip_visible(bytes, at) < end {
-            return Err(bad(Name::CallId, noted));
+            noted.note(ParseError::BadHeader(Name::CallId));
         }
         let (at, end) = there(self, Name::CSeq, noted)?;
         if !cseq::read(bytes, at, end, &mut self.cseq) {
-            return Err(bad(Name::CSeq, noted));
+            self.cseq = CSeq::NONE;
+            noted.note(ParseError::BadHeader(Name::CSeq));
+            return Ok(());
         }
         // §8.1.1.5: the method of a request is that of its CSeq.
         if let StartLine::Request { name, method, .. } = self.start
@@ -310,8 +319,8 @@ impl<'a> Message<'a> {
     /// Max-Forwards (RFC 3261 §20.22), Content-Length (§20.14) and the body that it bounds (§18.3).
     #[inline]
     fn numbers(&mut self, fields_end: usize, body: Option<usize>, noted: &mut Noted) {
-        if let Some(field) = self.first(Name::MaxForwards) {
-            self.max_forwards = number_in(self.bytes, field.value, 255).map(|hops| hops as u8);
+        if let Some(value) = self.first_value(Name::MaxForwards) {
+            self.max_forwards = number_in(self.bytes, value, 255).map(|hops| hops as u8);
             if self.max_forwards.is_none() {
                 noted.note(ParseError::BadHeader(Name::MaxForwards));
             }
@@ -322,9 +331,9 @@ impl<'a> Message<'a> {
             return;
         };
         let room = self.bytes.len() - start;
-        let length = match self.first(Name::ContentLength) {
+        let length = match self.first_value(Name::ContentLength) {
             None => room,
-            Some(field) => match number_in(self.bytes, field.value, u32::MAX) {
+            Some(value) => match number_in(self.bytes, value, u32::MAX) {
                 Some(length) if length as usize <= room => length as usize,
                 _ => {
                     noted.note(ParseError::ContentLength);
@@ -424,11 +433,11 @@ enum Ended {
     Datagram,
 }
 
-/// The LF that ends the line in which `mark` is.
+/// The LF that ends the line in which `at` is.
 #[cold]
 #[inline(never)]
-fn feed(bytes: &[u8], mark: usize) -> Option<usize> {
-    memchr::memchr(b'\n', &bytes[mark..]).map(|more| mark + more)
+fn feed(bytes: &[u8], at: usize) -> Option<usize> {
+    memchr::memchr(b'\n', &bytes[at..]).map(|more| at + more)
 }
 
 /// What a line behind the first can be.
@@ -459,7 +468,10 @@ pub(super) fn usual_line(bytes: &[u8], at: usize, mark: usize) -> Option<(Name, 
     let block = head.first_chunk()?;
     let length = Block::new(block).equal(b':').clear();
     // A name has no low byte in it, nor what is looked at behind the colon: the mark is behind that.
-    let Some(name) = Name::of_block(block, length) else { return unknown_name(bytes, at, last) };
+    let Some(name) = Name::of_block(block, length) else {
+        // The empty line, which is the end, is asked for here, so that no other line is asked for it.
+        return if mark == at { None } else { unknown_name(bytes, at, last) };
+    };
     let usual = head[length + 1] == b' ' && head[length + 2] > b' ' && last > b' ';
     usual.then(|| (name, at.wrapping_add(length + 2)))
 }

@@ -5,7 +5,7 @@ use std::string::String;
 use std::vec::Vec;
 
 use super::parse::{Line, any_line, status_line, usual_line, usual_status_line};
-use super::{CSeq, Name, NameAddr, Span, Uri, Via, cseq, name_addr, scan, uri, via};
+use super::{CSeq, Name, NameAddr, Span, Uri, Values, Via, cseq, name_addr, scan, uri, via};
 
 /// Pieces of values: the usual ones whole, so that long runs of them come, and what may stand between them.
 const PIECES: [&str; 44] = [
@@ -91,6 +91,8 @@ proptest! {
         }
         if name_addr::usual(&bytes, 0, end, &mut address) {
             prop_assert_eq!(name_addr::any(&bytes[..end], 0), Some(address));
+            // `Message::first_address` rests on it.
+            prop_assert!(Values::within(&bytes, Span::new(0, end)).eq([address.value]), "it is one value");
         }
         if uri::usual(&bytes, 0, end, &mut uri) {
             prop_assert_eq!(uri::any(&bytes[..end], 0), Some(uri));

@@ -72,9 +72,10 @@ impl Rules {
         let recognised = image.recognise(ListenerSlot(0), peer, dialled.text()).expect("the tech prefix is dialled");
         let provider = image.provider(recognised.provider).expect("recognised");
         let number = dialled.for_provider(&recognised, &provider)?;
-        let uri = gateway_uri(&number, &image.gateway(GatewaySlot(0)).expect("built"))?;
+        let mut room = [0; GATEWAY_URI_MAX];
+        let uri = gateway_uri(&number, &image.gateway(GatewaySlot(0)).expect("built"), &mut room)?;
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("ASCII");
-        Ok((text(number.digits()), text(&uri)))
+        Ok((text(number.digits()), text(uri)))
     }
 }
 
@@ -342,10 +343,12 @@ proptest! {
         let Ok(number) = dialled.for_provider(&recognised, &provider) else { return Ok(()) };
         prop_assert!(!number.digits().is_empty());
         prop_assert!(number.digits().iter().all(|symbol| b"0123456789*#ABCD".contains(symbol)));
-        let Ok(uri) = gateway_uri(&number, &image.gateway(GatewaySlot(0)).expect("built")) else { return Ok(()) };
+        let mut room = [0; GATEWAY_URI_MAX];
+        let gateway = image.gateway(GatewaySlot(0)).expect("built");
+        let Ok(uri) = gateway_uri(&number, &gateway, &mut room) else { return Ok(()) };
         prop_assert!(uri.len() <= GATEWAY_URI_MAX);
         prop_assert!(uri.iter().all(u8::is_ascii_graphic));
-        let request = [b"ACK ", &uri[..], b" SIP/2.0\r\nVia: SIP/2.0/UDP a\r\nFrom: <sip:a@a>;tag=1\r\nTo: <sip:b@b>\r\nCall-ID: c\r\nCSeq: 1 ACK\r\n\r\n"].concat();
+        let request = [b"ACK ", uri, b" SIP/2.0\r\nVia: SIP/2.0/UDP a\r\nFrom: <sip:a@a>;tag=1\r\nTo: <sip:b@b>\r\nCall-ID: c\r\nCSeq: 1 ACK\r\n\r\n"].concat();
         let message = Message::parse(&request).expect("a URI of ours is well-formed");
         let read = message.request_uri().expect("a request");
         prop_assert_eq!(read.scheme, Scheme::Sip);

@@ -76,25 +76,35 @@ impl Digits {
 #[inline]
 fn half(number: &[u8]) -> (u64, u32) {
     let number = number.get(..16).unwrap_or(number);
-    let (first, second) = number.split_at(number.len().min(8));
-    match (eight(first), eight(second)) {
-        (Some(high), Some(low)) => (u64::from(high) << 32 | u64::from(low), number.len() as u32),
-        _ => one_by_one(number),
-    }
+    // Eight digits or more, as nearly always: what is behind the first eight ends the last eight.
+    let decimal = number.first_chunk().zip(number.last_chunk()).and_then(|(first, last)| {
+        let spare = 8 * (16 - number.len() as u32);
+        let zeros = ZEROS.checked_shr(64 - spare).unwrap_or(0);
+        let rest = u64::from_be_bytes(*last).checked_shl(spare).unwrap_or(0) | zeros;
+        Some(u64::from(eight(u64::from_be_bytes(*first))?) << 32 | u64::from(eight(rest)?))
+    });
+    decimal.map_or_else(|| one_by_one(number), |symbols| (symbols, number.len() as u32))
 }
 
-/// At most eight bytes that are all decimal digits, in nibbles from the top; most numbers are nothing else.
+/// One in every byte.
+const ONES: u64 = u64::from_le_bytes([1; 8]);
+/// The digit 0 in every byte.
+const ZEROS: u64 = 0x30 * ONES;
+
+/// Whether each of eight bytes is a decimal digit.
 #[inline]
-fn eight(digits: &[u8]) -> Option<u32> {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    let mut bytes = [b'0'; 8];
-    bytes.get_mut(..digits.len())?.copy_from_slice(digits);
+pub(crate) const fn are_digits(text: u64) -> bool {
     // `0` to `9` are 0x30 to 0x39: the upper nibble must be 3, and the lower one must not carry when 6 is added.
-    let text = u64::from_be_bytes(bytes);
-    let low = text & (0x0F * ONES);
-    if text & (0xF0 * ONES) != 0x30 * ONES || (low + 6 * ONES) & (0x10 * ONES) != 0 {
+    text & (0xF0 * ONES) == ZEROS && ((text & (0x0F * ONES)) + 6 * ONES) & (0x10 * ONES) == 0
+}
+
+/// Eight bytes that are all decimal digits, the first one highest, as nibbles; most numbers are nothing else.
+#[inline]
+fn eight(text: u64) -> Option<u32> {
+    if !are_digits(text) {
         return None;
     }
+    let low = text & (0x0F * ONES);
     let pairs = (low | low >> 4) & 0x00FF_00FF_00FF_00FF;
     let quads = (pairs | pairs >> 8) & 0x0000_FFFF_0000_FFFF;
     Some((quads | quads >> 16) as u32)

@@ -468,6 +468,13 @@ impl<'a> Image<'a> {
         at(self.tables.providers.as_slice(), slot.0).map(|record| (&record.privacy).into())
     }
 
+    /// [`Provider::ring_timeout_ms`] alone.
+    #[must_use]
+    #[inline]
+    pub(crate) fn provider_ring_timeout_ms(&self, slot: ProviderSlot) -> Option<u32> {
+        number(&at(self.tables.providers.as_slice(), slot.0)?.ring_timeout_ms)
+    }
+
     /// [`Gateway::privacy`] alone.
     #[must_use]
     #[inline]

@@ -36,6 +36,7 @@ mod verify;
 mod window;
 
 pub use digits::Digits;
+pub(crate) use digits::are_digits;
 pub use image::{AddressCap, Carrier, Counts, Gateway, Image, ImageError, Provider, Recognised};
 pub use layout::{NO_SLOT, NumberFormat, Privacy, Redirect, Refer, Schedule, TimeoutMode};
 pub use select::{PrefixNumber, Route};

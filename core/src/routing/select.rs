@@ -10,7 +10,11 @@
 //!
 //! **Draws.** One 64-bit number seeds a generator (SplitMix64) for the whole selection, so that the same draw gives the same order.
 //!
-//! The work is bounded by the image, not by its size: at most 64 routes of 64 gateways each, and in practice by the eight candidates.
+//! **Bound.** A prefix has at most 64 routes, a carrier at most 64 gateways, and the hunt eight candidates. A draw walks over its equals
+//! twice. Whoever is drawn and not usable takes all others of his equals that are not either with him, in one walk: this changes nothing in
+//! the order of those that are left, since each is drawn by its share of what is left in any case. So a carrier costs at most one fruitless
+//! draw for each of its priorities, all of them together four walks over its gateways, however many are full; a whole selection at most
+//! 64 such carriers, the draws of 64 routes, and eight draws that hit. No gateway is looked at more than twice.
 
 use arrayvec::ArrayVec;
 use rkyv::Archived;
@@ -116,6 +120,27 @@ impl<'a, T: Rank> Order<'a, T> {
         };
         self.equals &= !(1 << place);
         self.entries.get(place)
+    }
+
+    /// The next one that is usable.
+    fn next_usable(&mut self, draws: &mut Draws, mut usable: impl FnMut(&T) -> bool) -> Option<&'a T> {
+        loop {
+            let entry = self.next(draws)?;
+            if usable(entry) {
+                return Some(entry);
+            }
+            self.sift(&mut usable);
+        }
+    }
+
+    /// Leaves only the usable ones among the equals that are being drawn.
+    #[cold]
+    fn sift(&mut self, mut usable: impl FnMut(&T) -> bool) {
+        for place in places(self.equals) {
+            if !usable(&self.entries[place]) {
+                self.equals &= !(1 << place);
+            }
+        }
     }
 
     /// Those with the priority of the first that is left.
@@ -243,13 +268,12 @@ impl Image<'_> {
             let carrier = CarrierSlot(entry.carrier.to_native());
             let Some(record) = self.carrier_record(carrier).filter(|record| record.enabled) else { continue };
             let mut gateways = Order::new(record.gateways.as_slice(), 0);
-            while let Some(entry) = gateways.next(&mut draws) {
-                let gateway = GatewaySlot(entry.gateway.to_native());
-                if candidates.iter().any(|candidate| candidate.gateway == gateway) || !gateway_usable(carrier, gateway)
-                {
-                    continue;
-                }
-                candidates.push(Candidate { gateway, carrier });
+            let slot = |entry: &Archived<CarrierGateway>| GatewaySlot(entry.gateway.to_native());
+            while let Some(entry) = gateways.next_usable(&mut draws, |entry| {
+                let gateway = slot(entry);
+                !candidates.iter().any(|candidate| candidate.gateway == gateway) && gateway_usable(carrier, gateway)
+            }) {
+                candidates.push(Candidate { gateway: slot(entry), carrier });
                 if candidates.is_full() {
                     return Ok(candidates);
                 }
@@ -260,3 +284,52 @@ impl Image<'_> {
 }
 
 const _: () = assert!(CANDIDATES_MAX <= ROUTES_PER_PREFIX_MAX * GATEWAYS_PER_CARRIER_MAX);
+
+#[cfg(test)]
+mod tests {
+    use core::cell::Cell;
+    use std::vec::Vec;
+
+    use super::*;
+
+    /// An entry that counts how often it is read.
+    struct Counted<'c> {
+        priority: u16,
+        reads: &'c Cell<u32>,
+    }
+
+    impl Rank for Counted<'_> {
+        fn priority(&self) -> u16 {
+            self.reads.set(self.reads.get() + 1);
+            self.priority
+        }
+        fn weight(&self) -> u64 {
+            self.reads.set(self.reads.get() + 1);
+            1
+        }
+    }
+
+    /// Where nobody is usable each is read a few times and looked at once; where one is, it is looked at once more and found.
+    #[test]
+    fn what_is_full_is_passed_over_in_one_walk() {
+        let reads = Cell::new(0);
+        for equals in [1, 2, 3, 8, 64] {
+            let entries: Vec<_> = (0..64).map(|place| Counted { priority: place / equals, reads: &reads }).collect();
+            for usable in [None, Some(0), Some(40), Some(63)] {
+                reads.set(0);
+                let mut looks = 0;
+                let mut order = Order::new(&entries, 0);
+                let mut is_usable = |entry: &Counted<'_>| {
+                    looks += 1;
+                    usable.is_some_and(|place| core::ptr::eq(entry, &raw const entries[place]))
+                };
+                let mut draws = Draws(7);
+                let found = order.next_usable(&mut draws, &mut is_usable);
+                assert!(found.map(core::ptr::from_ref) == usable.map(|place| &raw const entries[place]));
+                assert!(order.next_usable(&mut draws, &mut is_usable).is_none());
+                assert!(looks <= 64 + u32::from(usable.is_some()), "{looks} looks at 64 entries");
+                assert!(reads.get() <= 6 * 64, "{} reads of 64 entries, {equals} equal", reads.get());
+            }
+        }
+    }
+}

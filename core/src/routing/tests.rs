@@ -521,3 +521,30 @@ fn routes_keep_their_ids_beside_shared_sets() {
     };
     assert_eq!((ids(b"1"), ids(b"2")), ([1].into(), [2, 3].into()));
 }
+
+/// Who is drawn after a full one is drawn by weight among those that are left, as if the full one had never been there.
+#[test]
+fn a_full_gateway_leaves_the_shares_of_the_others_alone() {
+    let mut builder = Builder::new();
+    let weights = [(2u16, 5u16), (1, 1), (0, 6), (3, 3)];
+    let gateways = weights.map(|(n, _)| builder.gateway("gw", &std::format!("203.0.113.{n}:5060")));
+    let ranked: Vec<_> = gateways.iter().zip(weights).map(|(gateway, (_, weight))| (*gateway, 1, weight)).collect();
+    let carrier = builder.carrier_weighted("c", &ranked);
+    builder.route(1, "44", carrier);
+    let bytes = builder.finish();
+    let image = open(&bytes);
+    let mut first = [0u32; 4];
+    let rounds = 20_000u32;
+    for round in 0..rounds {
+        let usable = |_, gateway| gateway != gateways[0];
+        let draw = u64::from(round) << 32 | 0x5EED;
+        let order = image.select_where(1, b"44", NOON, draw, usable).expect("routed");
+        assert_eq!(order.len(), 3);
+        first[usize::from(order[0].gateway.0)] += 1;
+    }
+    let deviation = [1u32, 2, 3].iter().fold(0.0, |total, place| {
+        let expected = f64::from(rounds) * f64::from(weights[*place as usize].1) / 10.0;
+        total + (f64::from(first[*place as usize]) - expected).powi(2) / expected
+    });
+    assert!(first[0] == 0 && deviation < 13.8, "{first:?}");
+}

@@ -10,7 +10,7 @@ use corelane_core::routing::build::{Builder, ImageBytes};
 use corelane_core::routing::layout::{GatewayRecord, ProviderRecord};
 use corelane_core::{Counter, Flow, Input, Instant, ListenerIndex, Settings, Transport};
 
-use super::world::{CALLER, STRANGER, World, endpoint, invite, ladder, response, settings};
+use super::world::{CALLER, STRANGER, Sent, World, endpoint, invite, ladder, response, settings};
 
 const FIRST: &str = "198.51.100.1:5060";
 const SECOND: &str = "198.51.100.2:5060";
@@ -118,6 +118,25 @@ fn a_capped_gateway_is_skipped() {
     world.settle();
 }
 
+/// A full candidate is passed over when a call's gateways are chosen, and is counted there; likewise each one of a full carrier.
+#[test]
+fn what_is_passed_over_is_counted() {
+    let skipped = |world: &mut World| (world.count(Counter::CandidateCapped), world.count(Counter::GatewaysSkipped));
+    let mut world = World::new().with_routing(image(|_| {}, |gateway| gateway.max_calls = Some(1)));
+    for (call, passed_over) in [("one", 0), ("two", 1), ("three", 2)] {
+        start(&mut world, call);
+        assert_eq!(skipped(&mut world), (passed_over, passed_over));
+    }
+    world.settle();
+
+    let mut world = of_one_carrier(1);
+    start(&mut world, "one");
+    assert_eq!(skipped(&mut world), (0, 0));
+    start(&mut world, "two");
+    assert_eq!(skipped(&mut world), (2, 2));
+    world.settle();
+}
+
 /// A gateway that was given up keeps its place until its transaction ends: it may still have the call.
 #[test]
 fn an_abandoned_gateway_keeps_its_place_while_it_may_answer() {
@@ -126,6 +145,179 @@ fn an_abandoned_gateway_keeps_its_place_while_it_may_answer() {
     world.advance(Duration::from_secs(5));
     assert_eq!(start(&mut world, "two")[1], format!("{SECOND} INVITE"));
     world.advance(Duration::from_secs(40));
+    assert_eq!(start(&mut world, "three")[1], format!("{FIRST} INVITE"));
+    world.settle();
+}
+
+/// Two gateways in order, of one carrier that takes so many calls.
+fn of_one_carrier(max_calls: u32) -> World {
+    let mut builder = Builder::new();
+    builder.listener("10.0.0.1:5060");
+    let acme = builder.provider("acme", 1);
+    builder.address(acme, "192.0.2.10");
+    let gateways = [FIRST, SECOND].map(|address| builder.gateway(address, address));
+    let carrier = builder.carrier("both", &gateways);
+    builder.edit_carrier(carrier, |carrier| {
+        carrier.max_calls = Some(max_calls);
+        carrier.max_cps = Some(1);
+        carrier.burst = Some(0);
+    });
+    builder.route(1, "49", carrier);
+    World::routed_by(builder.finish())
+}
+
+fn unreachable(world: &mut World, sent: &Sent) -> Vec<Sent> {
+    let flow = Flow { peer: endpoint(&sent.to), listener: ListenerIndex(0), transport: Transport::Udp };
+    world.handle(Input::Unreachable { flow, sent: &sent.text.as_bytes()[..200] })
+}
+
+/// A call is one call of its carrier, however many of its gateways are asked: it goes on from a gateway that is silent, that is not
+/// there, or that refuses. Another call has no place beside it, and has one as soon as it is over, whatever of it hangs.
+#[test]
+fn a_call_holds_its_carrier_once() {
+    let failures: [fn(&mut World, &Sent) -> Vec<Sent>; 4] = [
+        |world, _| world.advance(Duration::from_millis(4_010)),
+        unreachable,
+        |world, first| world.deliver(FIRST, &response(first, 503, "a", &[])),
+        |world, first| {
+            world.deliver(FIRST, &response(first, 100, "", &[]));
+            world.advance(Duration::from_millis(10_010))
+        },
+    ];
+    for fails in failures {
+        let mut world = of_one_carrier(1);
+        let first = world.deliver(CALLER, &invite("4930123456", "one").text())[1].clone();
+        let second = fails(&mut world, &first).pop().expect("the next gateway's");
+        assert_eq!((second.to.as_str(), second.start_line().starts_with("INVITE")), (SECOND, true));
+        assert_eq!(world.holds(), [0, 1, 0]);
+        assert_eq!(start(&mut world, "two"), [format!("{CALLER} 100"), format!("{CALLER} 503")]);
+        world.deliver(SECOND, &response(&second, 486, "b", &[]));
+        assert_eq!(world.holds(), [0; 3]);
+        world.advance(Duration::from_millis(1_010));
+        assert_eq!(start(&mut world, "three"), [format!("{CALLER} 100"), format!("{FIRST} INVITE")]);
+        world.settle();
+    }
+}
+
+/// One gateway is dead: of a carrier that takes two calls ten get through one after the other.
+#[test]
+fn a_dead_gateway_does_not_fill_its_carrier() {
+    let dead: [fn(&mut World, &Sent) -> Vec<Sent>; 2] =
+        [|world, _| world.advance(Duration::from_millis(4_010)), unreachable];
+    for fails in dead {
+        let mut world = of_one_carrier(2);
+        for call in 0..10 {
+            let first = world.deliver(CALLER, &invite("4930123456", &format!("call{call}")).text()).pop();
+            let first = first.filter(|sent| sent.to == FIRST).expect("the carrier has room");
+            let second = fails(&mut world, &first).pop().expect("the next gateway's");
+            world.deliver(SECOND, &response(&second, 486, "b", &[]));
+            world.advance(Duration::from_millis(1_010));
+        }
+        world.settle();
+    }
+}
+
+/// The answer of a gateway that was given up is that call of its carrier, and nobody else's place is needed for it. The one that
+/// ran then has its gateway's place until it is over, and none of the carrier.
+#[test]
+fn a_late_answer_has_the_calls_place() {
+    let mut world = of_one_carrier(1);
+    let first = world.deliver(CALLER, &invite("4930123456", "one").text())[1].clone();
+    world.advance(Duration::from_millis(4_010));
+    let sent = world.deliver(FIRST, &response(&first, 200, "a", &["Contact: <sip:b@198.51.100.1>"]));
+    assert_eq!(ladder(&sent), [format!("{CALLER} 200")]);
+    world.advance(Duration::from_secs(40));
+    assert_eq!(world.holds(), [0, 1, 0]);
+    assert_eq!(start(&mut world, "two"), [format!("{CALLER} 100"), format!("{CALLER} 503")]);
+    world.settle();
+}
+
+/// The hunt goes on to another carrier: the first one's place stays with the gateway there that may still answer, and goes when the call is
+/// over. Of one that has refused nothing stays.
+#[test]
+fn a_call_leaves_a_carrier_where_nobody_can_answer_any_more() {
+    let image = || {
+        let mut builder = Builder::new();
+        builder.listener("10.0.0.1:5060");
+        let acme = builder.provider("acme", 1);
+        builder.address(acme, "192.0.2.10");
+        let gateways = [FIRST, SECOND, "198.51.100.3:5060"].map(|address| builder.gateway(address, address));
+        let carriers = [&gateways[..2], &gateways[2..]].map(|gateways| builder.carrier("some", gateways));
+        for carrier in carriers {
+            builder.edit_carrier(carrier, |carrier| carrier.max_calls = Some(1));
+        }
+        builder.route_weighted(1, "49", carriers[0], 1, 1).route_weighted(1, "49", carriers[1], 2, 1);
+        builder.finish()
+    };
+    let third = |world: &mut World, sent: Vec<Sent>| {
+        let invite = sent.last().expect("the next gateway's").clone();
+        assert_eq!(invite.to, "198.51.100.3:5060");
+        let held = world.holds();
+        world.deliver(&invite.to, &response(&invite, 486, "c", &[]));
+        assert_eq!(world.holds(), [0; 3]);
+        world.settle();
+        held
+    };
+    // Silent, then a refusal: the silent one may still answer.
+    let mut world = World::routed_by(image());
+    world.deliver(CALLER, &invite("4930123456", "one").text());
+    let second = world.advance(Duration::from_millis(4_010)).pop().expect("the second one's");
+    let sent = world.deliver(SECOND, &response(&second, 503, "b", &[]));
+    assert_eq!(third(&mut world, sent), [0, 2, 0]);
+    // Two refusals.
+    let mut world = World::routed_by(image());
+    let first = world.deliver(CALLER, &invite("4930123456", "one").text())[1].clone();
+    let second = world.deliver(FIRST, &response(&first, 503, "a", &[])).pop().expect("the second one's");
+    let sent = world.deliver(SECOND, &response(&second, 503, "b", &[]));
+    assert_eq!(third(&mut world, sent), [0, 1, 0]);
+    // Silent, a refusal, and then the silent one refuses too.
+    let mut world = World::routed_by(image());
+    let first = world.deliver(CALLER, &invite("4930123456", "one").text())[1].clone();
+    let second = world.advance(Duration::from_millis(4_010)).pop().expect("the second one's");
+    let sent = world.deliver(SECOND, &response(&second, 503, "b", &[]));
+    world.deliver(FIRST, &response(&first, 503, "a", &[]));
+    assert_eq!(third(&mut world, sent), [0, 1, 0]);
+}
+
+/// Where nothing arrived a gateway has nothing of the call: its place goes back at once. Should it answer all the same, it needs its place
+/// again: the answer counts where there is room, and is ended where there is none.
+#[test]
+fn an_unreachable_gateway_has_no_place() {
+    for taken in [false, true] {
+        let mut world = World::new().with_routing(image(|_| {}, |gateway| gateway.max_calls = Some(1)));
+        let first = world.deliver(CALLER, &invite("4930123456", "one").text())[1].clone();
+        unreachable(&mut world, &first);
+        assert_eq!(world.holds(), [0; 3]);
+        if taken {
+            assert_eq!(start(&mut world, "two")[1], format!("{FIRST} INVITE"));
+        }
+        let sent = world.deliver(FIRST, &response(&first, 200, "a", &["Contact: <sip:b@198.51.100.1>"]));
+        match taken {
+            false => assert_eq!(ladder(&sent), [format!("{CALLER} 200")]),
+            true => assert_eq!(ladder(&sent), [format!("{FIRST} ACK"), format!("{FIRST} BYE")]),
+        }
+        assert_eq!(world.holds(), [0, 0, 1]);
+        world.settle();
+    }
+}
+
+/// A caller who cancels does not free a silent gateway: it may be busy with the call. Its carrier has no call any more.
+#[test]
+fn a_cancelled_silent_gateway_keeps_its_place_and_not_its_carriers() {
+    let mut world = of_one_carrier(1);
+    let request = invite("4930123456", "one");
+    world.deliver(CALLER, &request.text());
+    world.deliver(CALLER, &request.hop("CANCEL").text());
+    world.advance(Duration::from_secs(5));
+    assert_eq!(world.holds(), [0; 3]);
+    world.settle();
+
+    let mut world = World::new().with_routing(image(|_| {}, |gateway| gateway.max_calls = Some(1)));
+    world.deliver(CALLER, &request.text());
+    world.deliver(CALLER, &request.hop("CANCEL").text());
+    world.advance(Duration::from_secs(5));
+    assert_eq!(start(&mut world, "two")[1], format!("{SECOND} INVITE"));
+    world.settle();
     assert_eq!(start(&mut world, "three")[1], format!("{FIRST} INVITE"));
     world.settle();
 }

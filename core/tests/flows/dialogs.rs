@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use corelane_core::Counter;
 use corelane_core::call::EndReason;
+use corelane_core::routing::build::Builder;
 
 use super::world::{
-    Answered, CALLER, FAR_GATEWAY, GATEWAY, Request, STRANGER, World, answered, invite, ladder, response,
+    Answered, CALLER, FAR_GATEWAY, GATEWAY, Request, STRANGER, Sent, World, answered, invite, ladder, response,
 };
 
 /// The callee may hang up as well.
@@ -236,4 +237,69 @@ fn a_repaired_target_with_headers_is_refused() {
     again.routes = vec!["<sip:bob@198.51.100.20?a=b>".into()];
     assert_eq!(ladder(&world.deliver(CALLER, &again.text())), [format!("{CALLER} 400")]);
     world.settle();
+}
+
+/// A spiral (SPEC §3 *Tokens*): a softswitch sends the call back, as a provider of its own. Each request inside the dialog passes both calls, each
+/// takes off its own Route, and none goes past the switch, also where that does not record-route.
+#[test]
+fn requests_pass_both_calls_of_a_spiral() {
+    const BEYOND: &str = "198.51.100.40:5060";
+    const SWITCH: &str = GATEWAY;
+    for own_route in [None, Some("<sip:switch.example;lr>")] {
+        let mut builder = Builder::new();
+        builder.listener("10.0.0.1:5060");
+        for (group, source, gateway) in [(1, "192.0.2.10", SWITCH), (2, "198.51.100.20", BEYOND)] {
+            let provider = builder.provider(source, group);
+            builder.address(provider, source);
+            let gateway = builder.gateway(gateway, gateway);
+            let carrier = builder.carrier(source, &[gateway]);
+            builder.route(group, "49", carrier);
+        }
+        let mut world = World::routed_by(builder.finish());
+        // What the switch sends on of what came to it: its Via on top, its Route taken off.
+        let passed_on = |came: &Sent, branch: &str, extra: &[String]| {
+            let (head, _) = came.text.split_once("\r\n\r\n").expect("an empty line");
+            let mut lines: Vec<String> = head.split("\r\n").map(str::to_owned).collect();
+            lines.retain(|line| own_route.is_none_or(|own| *line != format!("Route: {own}")));
+            lines.retain(|line| !line.starts_with("Content-Length:"));
+            lines.insert(1, format!("Via: SIP/2.0/UDP {SWITCH};branch=z9hG4bK-{branch}"));
+            lines.splice(1..1, extra.iter().cloned());
+            lines.join("\r\n") + "\r\nContent-Length: 0\r\n\r\n"
+        };
+        let recorded: Vec<String> = own_route.iter().map(|own| format!("Record-Route: {own}")).collect();
+        let invite = invite("4930123456", "spiral");
+        let first = world.deliver(CALLER, &invite.text())[1].clone();
+        let second = world.deliver(SWITCH, &passed_on(&first, "again", &recorded))[1].clone();
+        assert_eq!(second.to, BEYOND);
+        let ok = response(&second, 200, "callee", &["Contact: <sip:bob@198.51.100.40>"]);
+        let ok = world.deliver(BEYOND, &ok)[0].clone();
+        assert_eq!((ok.to.as_str(), ok.headers("Via").len()), (SWITCH, 3));
+        let ok = ok.text.replacen(&format!("Via: {}\r\n", ok.header("Via")), "", 1);
+        let ok = world.deliver(SWITCH, &ok)[0].clone();
+        assert_eq!((ok.to.as_str(), ok.headers("Record-Route").len()), (CALLER, 2 + recorded.len()));
+        let call = Answered { invite, forwarded: second, ok };
+        let through = |world: &mut World, from: &str, to: &str, request: &Request| {
+            let sent = world.deliver(from, &request.text());
+            let sent = sent.iter().find(|sent| sent.to == SWITCH).expect("to the switch").clone();
+            assert_eq!(sent.headers("Route").len(), 1 + recorded.len(), "{}", sent.text);
+            let sent = world.deliver(SWITCH, &passed_on(&sent, &format!("{}-{}", request.method, request.cseq), &[]));
+            let sent = sent.iter().find(|sent| sent.to == to).expect("to the other end").clone();
+            assert!(sent.headers("Route").is_empty(), "{}", sent.text);
+        };
+        through(&mut world, CALLER, BEYOND, &call.caller_sends("ACK", "spiral-ack", 1));
+        through(&mut world, CALLER, BEYOND, &call.caller_sends("INFO", "spiral-info", 2));
+        through(&mut world, BEYOND, CALLER, &call.callee_sends("UPDATE", "spiral-update", 1));
+        through(&mut world, BEYOND, CALLER, &call.callee_sends("INVITE", "spiral-re", 2));
+        // RFC 3261 §16.4: a strict router before us. What it put into the Request-URI is of the call that comes first.
+        let mut strict = call.caller_sends("INFO", "spiral-strict", 3);
+        strict.uri = strict.routes.remove(0).trim_matches(['<', '>']).to_owned();
+        strict.routes.push("<sip:bob@198.51.100.40>".into());
+        let sent = world.deliver(CALLER, &strict.text());
+        assert_eq!(ladder(&sent), [format!("{SWITCH} INFO")]);
+        assert_eq!(sent[0].start_line(), "INFO sip:bob@198.51.100.40 SIP/2.0");
+        assert_eq!(sent[0].headers("Route"), strict.routes[..strict.routes.len() - 1]);
+        assert_eq!((world.count(Counter::CallsLive), world.count(Counter::StrayAcks)), (2, 0));
+        world.advance(Duration::from_secs(33));
+        world.settle();
+    }
 }

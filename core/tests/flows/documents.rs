@@ -11,14 +11,14 @@ use corelane_core::counter::TABLE;
 use corelane_core::engine::Timers;
 
 /// The text of a file, by its path from the root of the tree.
-fn read(path: &str) -> String {
+pub(super) fn read(path: &str) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace");
     let path = root.join(path);
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 /// The rows of the tables whose header starts with this cell.
-fn rows(document: &str, header: &str) -> Vec<Vec<String>> {
+pub(super) fn rows(document: &str, header: &str) -> Vec<Vec<String>> {
     let mut rows = Vec::new();
     let mut inside = false;
     for line in document.lines() {
@@ -37,7 +37,7 @@ fn rows(document: &str, header: &str) -> Vec<Vec<String>> {
 }
 
 /// What stands between backticks.
-fn quoted(cell: &str) -> Vec<&str> {
+pub(super) fn quoted(cell: &str) -> Vec<&str> {
     cell.split('`').skip(1).step_by(2).collect()
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use corelane_core::Counter;
+use corelane_core::call::EndReason;
 
 use super::world::{Answered, CALLER, GATEWAY, World, answered, invite, ladder, response, ringing, settings};
 
@@ -21,6 +22,27 @@ fn a_bye_in_an_early_dialog_ends_only_that() {
         [format!("{CALLER} 200")]
     );
     world.settle();
+}
+
+/// RFC 3261 §15: the caller's BYE in an early dialog and the 2xx of that very fork cross. The BYE ended the dialog that the 2xx confirmed, and the
+/// call ends with its answer. A 2xx behind that answer is one that its caller may not want to hear of: `noack_timeout`.
+#[test]
+fn a_bye_in_an_early_dialog_crosses_its_2xx() {
+    for answered_first in [true, false] {
+        let mut world = World::new();
+        let call = ringing(&mut world, "cross");
+        let bye = world.deliver(CALLER, &call.caller_sends("BYE", "cross-bye", 2).text())[0].clone();
+        let answers = [response(&call.forwarded, 200, "callee", &[]), response(&bye, 200, "", &[])];
+        let order = if answered_first { [0, 1] } else { [1, 0] };
+        for which in order {
+            let sent = world.deliver(GATEWAY, &answers[which]);
+            assert_eq!(sent[0].status(), 200, "{:?}", ladder(&sent));
+        }
+        assert_eq!(world.count(Counter::CallsLive), u64::from(!answered_first));
+        world.settle();
+        let reason = if answered_first { EndReason::ByCaller } else { EndReason::Unacknowledged };
+        assert_eq!(world.last_record().reason, reason);
+    }
 }
 
 /// RFC 3261 §14.2: an INVITE inside an early dialog is refused with 491 or 500; the call goes on.

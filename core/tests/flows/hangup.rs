@@ -105,6 +105,23 @@ fn targets_are_refreshed() {
     world.settle();
 }
 
+/// RFC 3261 §13.2.2.4: a 2xx that comes again says nothing new; what was agreed on since then holds.
+#[test]
+fn a_repeated_2xx_moves_no_target_back() {
+    let mut world = World::new();
+    let call = answered(&mut world, "back");
+    let sent = world.deliver(CALLER, &call.caller_sends("INVITE", "back-re", 2).text());
+    let ok = response(&sent[1], 200, "", &["Contact: <sip:bob@198.51.100.21>"]);
+    world.deliver(GATEWAY, &ok);
+    let mut update = call.callee_sends("UPDATE", "back-up", 5);
+    update.extra.push("Contact: <sip:bob@198.51.100.22>".into());
+    let sent = world.deliver(GATEWAY, &update.text());
+    world.deliver(CALLER, &response(&sent[0], 200, "", &["Contact: <sip:alice@192.0.2.10>"]));
+    assert_eq!(ladder(&world.deliver(GATEWAY, &ok)), [format!("{CALLER} 200")], "its ACK was lost");
+    assert_eq!(hang_up_all(&mut world)[0].start_line(), "BYE sip:bob@198.51.100.22 SIP/2.0");
+    world.settle();
+}
+
 /// A BYE that crosses ours is answered 200 for 64·T1, anything else 481; afterwards nothing knows the call.
 #[test]
 fn what_crosses_our_bye() {
@@ -342,6 +359,73 @@ fn a_hang_up_that_crosses_the_answer_is_not_lost() {
         assert_eq!(world.last_record().reason, EndReason::HungUp);
         world.settle();
     }
+}
+
+/// The same where the call had been given up before, or was afterwards: by the caller's CANCEL or by Timer C. What he gets without a 2xx is
+/// what he would have got, the hang-up holds for the 2xx that crosses.
+#[test]
+fn a_hang_up_of_a_call_that_was_given_up_holds() {
+    let cancel = |world: &mut World, call: &Answered| {
+        let sent = world.deliver(CALLER, &call.invite.hop("CANCEL").text());
+        assert_eq!(sent[0].status(), 200);
+    };
+    let timer_c = |world: &mut World, _: &Answered| {
+        assert_eq!(ladder(&world.advance(Duration::from_millis(180_100)))[0], format!("{GATEWAY} CANCEL"));
+    };
+    let hang_up = |world: &mut World, _: &Answered| {
+        hang_up_all(world);
+    };
+    /// What happens to a call that rings.
+    type Step<'s> = &'s dyn Fn(&mut World, &Answered);
+    let orders: [(&[Step<'_>], u16, EndReason); 5] = [
+        (&[&cancel, &hang_up], 487, EndReason::Cancelled),
+        (&[&timer_c, &hang_up], 408, EndReason::Unanswered),
+        (&[&timer_c, &cancel, &hang_up], 487, EndReason::Cancelled),
+        (&[&timer_c, &hang_up, &cancel], 487, EndReason::Cancelled),
+        (&[&hang_up, &cancel], 487, EndReason::Cancelled),
+    ];
+    for (order, (steps, status, reason)) in orders.into_iter().enumerate() {
+        for (crosses, acknowledged) in [(true, true), (true, false), (false, false)] {
+            let mut world = World::new();
+            let call = ringing(&mut world, "given-up");
+            steps.iter().for_each(|step| step(&mut world, &call));
+            if !crosses {
+                let sent = world.deliver(GATEWAY, &response(&call.forwarded, 487, "callee", &[]));
+                assert_eq!(ladder(&sent), [format!("{GATEWAY} ACK"), format!("{CALLER} {status}")], "{order}");
+                assert_eq!(world.last_record().reason, reason, "{order}");
+                world.settle();
+                continue;
+            }
+            let ok = response(&call.forwarded, 200, "callee", &["Contact: <sip:bob@198.51.100.20>"]);
+            let sent = world.deliver(GATEWAY, &ok);
+            assert_eq!(ladder(&sent), [format!("{CALLER} 200")], "{order}");
+            let call = Answered { ok: sent[0].clone(), ..call };
+            let ends = [format!("{GATEWAY} ACK"), format!("{GATEWAY} BYE"), format!("{CALLER} BYE")];
+            if acknowledged {
+                let sent = world.deliver(CALLER, &call.caller_sends("ACK", "given-up-ack", 1).text());
+                assert_eq!(ladder(&sent), ends, "{order}");
+            } else {
+                let sent = ladder(&world.advance(Duration::from_millis(32_100)));
+                assert!(ends.iter().all(|line| sent.contains(line)), "{order}: {sent:?}");
+            }
+            assert_eq!((world.last_record().reason, world.last_record().status), (EndReason::HungUp, 200), "{order}");
+            world.settle();
+        }
+    }
+}
+
+/// A caller who cancelled and got a 2xx ends the call himself, where nobody hung it up.
+#[test]
+fn a_2xx_that_crosses_the_callers_cancel_alone_stands() {
+    let mut world = World::new();
+    let call = ringing(&mut world, "stands");
+    world.deliver(CALLER, &call.invite.hop("CANCEL").text());
+    let ok = response(&call.forwarded, 200, "callee", &["Contact: <sip:bob@198.51.100.20>"]);
+    let call = Answered { ok: world.deliver(GATEWAY, &ok)[0].clone(), ..call };
+    let sent = world.deliver(CALLER, &call.caller_sends("ACK", "stands-ack", 1).text());
+    assert_eq!(ladder(&sent), [format!("{GATEWAY} ACK")]);
+    assert_eq!(world.count(Counter::CallsLive), 1);
+    world.settle();
 }
 
 /// A 481 that crosses a BYE is no lost dialog: the call ends with the BYE's own answer, once. A challenged BYE is none that is on its way.

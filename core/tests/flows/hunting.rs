@@ -129,6 +129,22 @@ fn a_challenge_goes_on_while_there_is_another() {
     world.settle();
 }
 
+/// The challenge of a gateway that was passed over is no answer where another gateway gave one (RFC 3261 §16.7 step 6 prefers it where it
+/// helps the caller to come again; this one cannot). Where nobody else said a word it is.
+#[test]
+fn a_challenge_that_was_passed_over_is_no_answer() {
+    let challenge = ["WWW-Authenticate: Digest realm=\"x\""];
+    for (status, answer) in [(404, 404), (480, 480), (603, 603), (503, 401)] {
+        let mut world = world();
+        let first = called(&mut world, "passed");
+        let second = the_invite(&world.deliver(FIRST, &response(&first, 401, "a", &challenge)));
+        let sent = world.deliver(SECOND, &response(&second, 503, "b", &[]));
+        let sent = world.deliver(THIRD, &response(&the_invite(&sent), status, "c", &[]));
+        assert_eq!(ladder(&sent), [format!("{THIRD} ACK"), format!("{CALLER} {answer}")]);
+        world.settle();
+    }
+}
+
 /// `fr_timer`: silence for 4 s, then the next. The first one's late 1xx is cancelled, its INVITE never repeated.
 #[test]
 fn silence_goes_on_after_fr_timer() {

@@ -204,6 +204,46 @@ fn an_early_dialog_hides_the_caller() {
     world.settle();
 }
 
+/// RFC 3325 §7: a caller who asked not to be named is not named by what follows without a word of it, request or answer, before and after
+/// the 2xx. `none` is a word.
+#[test]
+fn a_caller_who_asked_once_stays_unnamed() {
+    let wishes = ["X: y", "Privacy: session", "Privacy: none", "Remote-Party-ID: <sip:+4989@192.0.2.10>;privacy=off"];
+    for (gateway, privacy) in [(Untrusted, "id"), (Untrusted, ""), (Trusted, "id")] {
+        let mut world = World::routed_by(image(Trusted, gateway, None));
+        let plain = |sent: &Sent| response(sent, 200, "callee", &["Contact: <sip:bob@198.51.100.20>"]);
+        let call = talking(&mut world, named(privacy), plain);
+        world.deliver(CALLER, &call.caller_sends("ACK", "once-ack", 1).text());
+        for (number, wish) in wishes.into_iter().enumerate() {
+            let named = gateway == Trusted || privacy.is_empty() || wish == "Privacy: none";
+            let lines = [&*format!("P-Asserted-Identity: {ASSERTED}"), "Identity: x", wish];
+            for (cseq, method) in [(10, "UPDATE"), (20, "INVITE"), (30, "INFO")] {
+                let mut request = call.caller_sends(method, &format!("{method}-{number}"), cseq + number as u32);
+                request.extra.extend(lines.map(str::to_owned));
+                let sent = world.deliver(CALLER, &request.text());
+                let sent = sent.iter().find(|sent| sent.to == GATEWAY).expect("it goes on").clone();
+                let case = format!("{method} to {gateway:?}, {privacy}, {wish}");
+                assert_eq!(sent.headers("P-Asserted-Identity").len(), usize::from(named), "{case}");
+                assert_eq!(sent.headers("Identity").len(), usize::from(named), "{case}");
+                assert_eq!(sent.header("From"), call.forwarded.header("From"), "{case}");
+                world.deliver(GATEWAY, &response(&sent, 488, "", &[]));
+                world.deliver(CALLER, &request.hop("ACK").text());
+            }
+            let theirs = call.callee_sends("UPDATE", &format!("theirs-{number}"), 40 + number as u32);
+            let asked = world.deliver(GATEWAY, &theirs.text())[0].clone();
+            let down = world.deliver(CALLER, &response(&asked, 200, "", &lines));
+            assert_eq!(down[0].headers("P-Asserted-Identity").len(), usize::from(named), "an answer, {wish}");
+            // Who hides is the caller: the callee said nothing of the kind.
+            let mut theirs = call.callee_sends("UPDATE", &format!("named-{number}"), 50 + number as u32);
+            theirs.extra.extend(lines.map(str::to_owned));
+            let asked = world.deliver(GATEWAY, &theirs.text())[0].clone();
+            assert_eq!(asked.headers("P-Asserted-Identity").len(), usize::from(gateway == Trusted), "{wish}");
+            world.deliver(CALLER, &response(&asked, 200, "", &[]));
+        }
+        world.settle();
+    }
+}
+
 /// INVITE, 200, ACK of a caller who is not to be named; the 200 as the gateway wrote it.
 fn talking(world: &mut World, request: Request, ok: impl FnOnce(&Sent) -> String) -> Answered {
     let sent = forwarded(world, &request);

@@ -2,6 +2,7 @@
 
 mod admission;
 mod cancel;
+mod columns;
 mod dialogs;
 mod documents;
 mod forks;
@@ -9,9 +10,13 @@ mod hangup;
 mod hunting;
 mod identity;
 mod image;
+mod intervals;
+mod listeners;
+mod malformed;
 mod media;
 mod misbehaviour;
 mod numbers;
+mod reasons;
 mod refusals;
 mod retransmission;
 mod rfc3665;

@@ -102,6 +102,25 @@ fn an_unanswered_bye_ends_the_call_in_silence() {
     world.settle();
 }
 
+/// RFC 4320 §4.2: what a peer with a longer Timer F repeats, after the other side did not answer within ours, is no new request: neither 481
+/// nor on its way once more.
+#[test]
+fn what_was_never_answered_is_absorbed() {
+    for (method, ends) in [("BYE", true), ("INFO", true), ("NOTIFY", false), ("PRACK", false)] {
+        let mut world = World::new();
+        let call = answered(&mut world, "slow");
+        let request = call.caller_sends(method, "slow-2", 2).text();
+        world.deliver(CALLER, &request);
+        world.advance(Duration::from_millis(32_100));
+        assert_eq!(world.count(Counter::CallsLive), u64::from(!ends), "{method}");
+        for _ in 0..2 {
+            assert_eq!(ladder(&world.deliver(CALLER, &request)), Vec::<String>::new(), "{method}");
+            world.advance(Duration::from_secs(15));
+        }
+        world.settle();
+    }
+}
+
 /// What nobody asked for is dropped and counted (RFC 6026 §8.9).
 #[test]
 fn stray_responses_and_acks_are_dropped() {

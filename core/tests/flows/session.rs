@@ -13,14 +13,14 @@ use super::world::{Answered, CALLER, GATEWAY, Request, Sent, World, invite, ladd
 const SECOND: &str = "198.51.100.21:5060";
 const CONTACT: &str = "Contact: <sip:bob@198.51.100.20>";
 
-fn invite_with(call: &str, lines: &[&str]) -> Request {
+pub(super) fn invite_with(call: &str, lines: &[&str]) -> Request {
     let mut request = invite("4930123456", call);
     request.extra.extend(lines.iter().map(|&line| line.to_owned()));
     request
 }
 
 /// INVITE with these lines, 200 with those, ACK.
-fn answered(world: &mut World, call: &str, asked: &[&str], said: &[&str]) -> Answered {
+pub(super) fn answered(world: &mut World, call: &str, asked: &[&str], said: &[&str]) -> Answered {
     let invite = invite_with(call, asked);
     let sent = world.deliver(CALLER, &invite.text());
     assert_eq!(ladder(&sent), [format!("{CALLER} 100"), format!("{GATEWAY} INVITE")]);
@@ -35,7 +35,13 @@ fn answered(world: &mut World, call: &str, asked: &[&str], said: &[&str]) -> Ans
 }
 
 /// A refresh of one side, answered by the other; the request and the 2xx as they arrive.
-fn refreshed(world: &mut World, mut request: Request, from: &str, asked: &[&str], said: &[&str]) -> (Sent, Sent) {
+pub(super) fn refreshed(
+    world: &mut World,
+    mut request: Request,
+    from: &str,
+    asked: &[&str],
+    said: &[&str],
+) -> (Sent, Sent) {
     let to = if from == CALLER { GATEWAY } else { CALLER };
     request.extra.extend(asked.iter().map(|&line| line.to_owned()));
     let sent = world.deliver(from, &request.text());
@@ -46,7 +52,7 @@ fn refreshed(world: &mut World, mut request: Request, from: &str, asked: &[&str]
 }
 
 /// Nothing happens for `quiet` seconds; half a second later Corelane has ended the call.
-fn ends_after(world: &mut World, quiet: u64, reason: EndReason) {
+pub(super) fn ends_after(world: &mut World, quiet: u64, reason: EndReason) {
     let sent = world.advance(Duration::from_millis(quiet * 1000 - 500));
     let byes = ladder(&sent).iter().filter(|line| line.ends_with("BYE")).count();
     assert_eq!(byes, 0, "no BYE before {quiet} s");
@@ -378,5 +384,22 @@ fn max_breadth() {
     update.cseq = 3;
     update.extra.push("Max-Breadth: 0".into());
     assert_eq!(ladder(&world.deliver(CALLER, &update.text())), [format!("{CALLER} 440")]);
+    world.settle();
+}
+
+/// RFC 4028 §10: a session is as long as it was when its 2xx came first, however often that is repeated.
+#[test]
+fn a_repeated_2xx_refreshes_nothing() {
+    let mut world = World::new();
+    let call =
+        answered(&mut world, "again", &["Supported: timer", "Session-Expires: 1800"], &["Session-Expires: 1800"]);
+    let mut again = call.caller_sends("INVITE", "again-re", 2);
+    again.extra.extend(["Supported: timer".into(), "Session-Expires: 100".into()]);
+    let sent = world.deliver(CALLER, &again.text());
+    let ok = response(&sent[1], 200, "", &["Session-Expires: 100;refresher=uac", CONTACT]);
+    assert_eq!(ladder(&world.deliver(GATEWAY, &ok)), [format!("{CALLER} 200")]);
+    world.advance(Duration::from_secs(20));
+    assert_eq!(ladder(&world.deliver(GATEWAY, &ok)), [format!("{CALLER} 200")]);
+    ends_after(&mut world, 80, EndReason::SessionExpired);
     world.settle();
 }

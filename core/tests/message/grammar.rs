@@ -341,8 +341,8 @@ fn name_addr_values() {
         "<sip:a@h> x",
         "<sip:\u{f6}@h>",
     ] {
-        assert_eq!(fault(&with(&format!("From: {value}"))), (ParseError::BadHeader(Name::From), false), "{value}");
-        assert_eq!(fault(&with(&format!("To: {value}"))), (ParseError::BadHeader(Name::To), false), "{value}");
+        assert_eq!(fault(&with(&format!("From: {value}"))), (ParseError::BadHeader(Name::From), true), "{value}");
+        assert_eq!(fault(&with(&format!("To: {value}"))), (ParseError::BadHeader(Name::To), true), "{value}");
     }
 }
 
@@ -356,7 +356,7 @@ fn call_id_cseq_max_forwards() {
     for value in ["", "a b", "a\tb", "a\n b", "a\u{1}", "\u{f6}", "a\u{7f}"] {
         assert_eq!(
             fault(&with(&format!("Call-ID: {value}"))),
-            (ParseError::BadHeader(Name::CallId), false),
+            (ParseError::BadHeader(Name::CallId), true),
             "{value:?}"
         );
     }
@@ -374,7 +374,7 @@ fn call_id_cseq_max_forwards() {
         "1 INVITE x",
         "1 IN(VITE",
     ] {
-        assert_eq!(fault(&with(&format!("CSeq: {value}"))), (ParseError::BadHeader(Name::CSeq), false), "{value}");
+        assert_eq!(fault(&with(&format!("CSeq: {value}"))), (ParseError::BadHeader(Name::CSeq), true), "{value}");
     }
     assert_eq!(fault(&with("CSeq: 1 BYE")), (ParseError::BadHeader(Name::CSeq), true));
     for (value, hops) in [("0", 0), ("0068", 68), ("255", 255)] {

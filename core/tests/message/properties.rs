@@ -1,5 +1,6 @@
 //! Properties: nothing from the network panics; what is forwarded is kept; the Call-ID is where steering finds it.
 
+use corelane_core::Transport;
 use corelane_core::limits::MESSAGE_SIZE_MAX;
 use corelane_core::message::{
     Answer, Malformed, Message, Name, Names, OwnRoute, OwnVia, ParseError, RequestEdits, Rewrite, StartLine, Writer,
@@ -99,7 +100,7 @@ fn exercise(message: &Message<'_>) {
 
 const EDITS: RequestEdits<'static> = RequestEdits {
     request_uri: Some(b"sip:new@host"),
-    via: OwnVia { transport: b"UDP", sent_by: b"us", branch: b"z9hG4bKus" },
+    via: OwnVia { transport: Transport::Udp, sent_by: b"us", branch: b"z9hG4bKus" },
     received: Some(core::net::IpAddr::V4(core::net::Ipv4Addr::new(192, 0, 2, 9))),
     rport: Some(5062),
     record_routes: &[OwnRoute { sent_by: b"us", token: b"1" }],

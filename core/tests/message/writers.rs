@@ -1,5 +1,6 @@
 //! What the writers change and what they keep (RFC 3261 §16.6, §16.7, §8.2.6, §17.1.1.3, §9.1).
 
+use corelane_core::Transport;
 use corelane_core::message::{
     Answer, Message, Name, Names, OwnRoute, OwnVia, Patch, RequestEdits, Rewrite, Span, Writer, write_ack,
     write_answer, write_cancel, write_request, write_response, write_response_with,
@@ -7,7 +8,7 @@ use corelane_core::message::{
 
 const NO_EDITS: RequestEdits<'static> = RequestEdits {
     request_uri: None,
-    via: OwnVia { transport: b"UDP", sent_by: b"us", branch: b"z9hG4bKus" },
+    via: OwnVia { transport: Transport::Udp, sent_by: b"us", branch: b"z9hG4bKus" },
     received: None,
     rport: None,
     record_routes: &[],

@@ -60,6 +60,8 @@ pub const MEDIA_SOCKETS: Bounds = Bounds::new(1, 16);
 pub const MEDIA_RECONCILE_S: Bounds = Bounds::new(1, 3_600);
 /// Age of an orphan: two lists at least, and never so long that ports run out.
 pub const MEDIA_ORPHAN_S: Bounds = Bounds::new(1, 86_400);
+/// The age at which a delete is given up: below a minute a node that is started again may not be back, and after a week its sessions are not either.
+pub const MEDIA_DEBT_S: Bounds = Bounds::new(60, 604_800);
 /// Id of a node; 0 is none.
 pub const NODE_ID: Bounds = Bounds::new(1, u32::MAX as u64);
 /// Session interval: from RFC 4028's own least value (§5) to a day.

@@ -119,6 +119,10 @@ const KEYS: &[Key] = &[
         name: "media_orphan_age_s",
         read: |given, entry| entry.number(bounds::MEDIA_ORPHAN_S).map(|value| given.media_orphan_age_s = Some(value)),
     },
+    Key {
+        name: "media_debt_age_s",
+        read: |given, entry| entry.number(bounds::MEDIA_DEBT_S).map(|value| given.media_debt_age_s = Some(value)),
+    },
     Key { name: "bye_on_expiry", read: |given, entry| entry.switch().map(|value| given.bye_on_expiry = Some(value)) },
 ];
 
@@ -279,7 +283,7 @@ mod tests {
                     ring_timeout_ms = 3000\nnoack_timeout_ms = 1000\ndefault_timeout_s = 60\nfr_timer_ms = 1000\n\
                     progress_timeout_ms = 2000\ninvite_timeout_ms = 3000\nearly_timeout_ms = 4000\nhunt_after_ringing = false\n\
                     remap_503 = false\nshed_in_kernel = false\nbye_on_expiry = false\nsession_expires_s = 600\nmin_se_s = 120\nmedia_deadline_ms = 500\nmedia_sockets = 2\n\
-                    media_reconcile_interval_s = 5\nmedia_orphan_age_s = 10\n";
+                    media_reconcile_interval_s = 5\nmedia_orphan_age_s = 10\nmedia_debt_age_s = 600\n";
         assert_eq!(problems_of(text), [""; 0]);
         let (given, _) = parse(Path::new("etc/a.toml"), text);
         assert_eq!(given.routes.unwrap().value, Path::new("etc/r"), "relative to the file");

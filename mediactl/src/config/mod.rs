@@ -47,6 +47,9 @@ pub const MEDIA_SOCKETS_DEFAULT: u8 = 4;
 pub const MEDIA_RECONCILE_INTERVAL_S_DEFAULT: u64 = 30;
 /// How long a session is seen on a media node without a record before it is deleted, unless told otherwise.
 pub const MEDIA_ORPHAN_AGE_S_DEFAULT: u64 = 60;
+/// How old the delete grows that no media node acknowledges, unless told otherwise: a little more than the hour after which rtpengine ends a session by
+/// itself that was only offered, or is silent (`offer-timeout`, `silent-timeout`).
+pub const MEDIA_DEBT_AGE_S_DEFAULT: u64 = 3_900;
 
 /// What somebody set, in a file or by flags.
 #[derive(Clone, Default, Debug)]
@@ -84,6 +87,7 @@ pub struct Given {
     pub media_sockets: Option<Sourced<u8>>,
     pub media_reconcile_interval_s: Option<Sourced<u64>>,
     pub media_orphan_age_s: Option<Sourced<u64>>,
+    pub media_debt_age_s: Option<Sourced<u64>>,
     pub bye_on_expiry: Option<Sourced<bool>>,
     pub shed_in_kernel: Option<Sourced<bool>>,
 }
@@ -125,6 +129,7 @@ impl Given {
             media_sockets: self.media_sockets.or(under.media_sockets),
             media_reconcile_interval_s: self.media_reconcile_interval_s.or(under.media_reconcile_interval_s),
             media_orphan_age_s: self.media_orphan_age_s.or(under.media_orphan_age_s),
+            media_debt_age_s: self.media_debt_age_s.or(under.media_debt_age_s),
             bye_on_expiry: self.bye_on_expiry.or(under.bye_on_expiry),
             shed_in_kernel: self.shed_in_kernel.or(under.shed_in_kernel),
         }
@@ -142,6 +147,7 @@ impl Given {
             sockets: self.media_sockets.as_ref().map_or(MEDIA_SOCKETS_DEFAULT, |given| given.value),
             reconcile_interval: seconds(self.media_reconcile_interval_s.as_ref(), MEDIA_RECONCILE_INTERVAL_S_DEFAULT),
             orphan_age: seconds(self.media_orphan_age_s.as_ref(), MEDIA_ORPHAN_AGE_S_DEFAULT),
+            debt_age: seconds(self.media_debt_age_s.as_ref(), MEDIA_DEBT_AGE_S_DEFAULT),
         };
         let path = |given: Option<Sourced<PathBuf>>, default: &str, setting: &'static str| {
             given.unwrap_or_else(|| Sourced::new(default.into(), Place::Default(setting)))
@@ -291,6 +297,8 @@ pub struct Media {
     pub reconcile_interval: Duration,
     /// How long a session is seen without a record before it is deleted.
     pub orphan_age: Duration,
+    /// How old a delete grows that no node acknowledges.
+    pub debt_age: Duration,
 }
 
 impl Config {
@@ -343,8 +351,8 @@ mod tests {
         assert_eq!(config.timers.t1, Duration::from_millis(500));
         assert_eq!(config.timers.ring_timeout, Duration::from_secs(180));
         assert_eq!((config.media.deadline, config.media.sockets), (Duration::from_secs(2), 4));
-        let reconciler = (config.media.reconcile_interval, config.media.orphan_age);
-        assert_eq!(reconciler, (Duration::from_secs(30), Duration::from_secs(60)));
+        let reconciler = (config.media.reconcile_interval, config.media.orphan_age, config.media.debt_age);
+        assert_eq!(reconciler, (Duration::from_secs(30), Duration::from_secs(60), Duration::from_secs(3_900)));
         assert_eq!(config.timers.media_timeout, Duration::from_secs(5), "after the control core has given up");
         assert_eq!(config.unknown_source.value, UnknownSource::Drop);
         assert_eq!(config.image(), Path::new("/var/lib/corelane/routes.image"));

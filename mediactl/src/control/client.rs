@@ -5,13 +5,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use corelane_core::Instant;
 use corelane_core::bus::{MediaCall, MediaRequest};
 use corelane_core::call::CallRecord;
+use corelane_core::{Instant, Now};
 use corelane_shard::MappedFile;
 
 use super::machine::{MediaMachine, Outputs};
-use crate::rtpengine::client::{Client, ClientSettings, SESSION_BYTES};
+use crate::rtpengine::client::{Client, ClientSettings, Remains, SESSION_BYTES};
 use crate::rtpengine::counter::TABLE;
 use crate::rtpengine::node::{Breaker, NodeConfig};
 use crate::rtpengine::sessions::{self, RECORD, Records, Survey};
@@ -34,6 +34,16 @@ impl Records for MappedFile {
 }
 
 impl<R: Records> MediaMachine for Client<R> {
+    type Remains = Remains;
+
+    fn remains(&mut self) -> Remains {
+        self.remains()
+    }
+
+    fn take_up(&mut self, remains: Remains) {
+        self.take_up(remains);
+    }
+
     fn configure(&mut self, now: Instant, nodes: Vec<NodeConfig>) {
         self.configure(now, nodes);
     }
@@ -68,8 +78,12 @@ impl<R: Records> MediaMachine for Client<R> {
         self.next_timeout()
     }
 
-    fn holds(&self, node: u32) -> bool {
-        self.sessions().of_node(node) > 0
+    fn holds(&self) -> Vec<SocketAddr> {
+        self.sessions().counts().map(|(address, _)| address).collect()
+    }
+
+    fn foreign(&self) -> u64 {
+        self.foreign()
     }
 
     fn answers(&self, node: u32) -> bool {
@@ -107,15 +121,17 @@ pub struct ClientSpec {
     /// Bytes of SDP that are kept.
     room: usize,
     settings: ClientSettings,
+    /// Earlier starts of this node.
+    boots: Vec<u64>,
 }
 
 impl ClientSpec {
     /// Sessions in `directory`, for a node that holds `calls` calls. A quarter of the calls may have been offered to a second node.
     #[must_use]
-    pub fn new(directory: &Path, calls: u32, settings: ClientSettings) -> ClientSpec {
+    pub fn new(directory: &Path, calls: u32, settings: ClientSettings, boots: Vec<u64>) -> ClientSpec {
         let records = ClientSpec::records(calls) as usize;
         let (bytes, room) = (RECORD * records, SESSION_BYTES * records);
-        ClientSpec { path: directory.join(FILE), bytes, room, settings }
+        ClientSpec { path: directory.join(FILE), bytes, room, settings, boots }
     }
 
     /// Records of the table for so many calls, for the memory bill. Each has [`RECORD`] bytes there, and [`SESSION_BYTES`] for SDP.
@@ -155,9 +171,9 @@ impl ClientSpec {
     ///
     /// # Errors
     /// The file cannot be made or mapped.
-    pub fn make(&self, now: Instant) -> io::Result<Client<MappedFile>> {
+    pub fn make(&self, now: Now) -> io::Result<Client<MappedFile>> {
         let table = MappedFile::open(&self.path, self.bytes)?;
         // Not what the table has room for: that of an earlier start may be larger, and is not in the bill.
-        Ok(Client::new(now, self.settings, Vec::new(), table).with_room(self.room))
+        Ok(Client::new(now, self.settings, Vec::new(), table).with_room(self.room).with_boots(&self.boots))
     }
 }

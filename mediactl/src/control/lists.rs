@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
 use super::teller::Teller;
@@ -30,15 +30,14 @@ pub(super) type Listed = (u32, Option<Vec<u8>>);
 /// Asks a node for its list at this interval, for as long as somebody listens.
 pub(super) async fn follow(
     node: u32,
+    address: SocketAddr,
     every: Duration,
-    address: watch::Receiver<Option<SocketAddr>>,
     listed: mpsc::Sender<Listed>,
     teller: Teller,
 ) {
     let mut told = false;
     while !listed.is_closed() {
         sleep(every).await;
-        let Some(address) = *address.borrow() else { continue };
         let list = match timeout(PATIENCE, ask(address)).await {
             Ok(list) => list,
             Err(_) => Err(io::ErrorKind::TimedOut.into()),
@@ -47,7 +46,7 @@ pub(super) async fn follow(
             && !told
         {
             teller.tell(format!(
-                "media node {node}: no list of its sessions from tcp:{address}: {error}; it is asked for those in the table \
+                "media node at {address}: no list of its sessions over TCP: {error}; it is asked for those in the table \
                  one by one, and what the table has lost is not seen (give rtpengine `listen-tcp-ng`)"
             ));
         }

@@ -39,7 +39,13 @@ pub use crate::rtpengine::client::Outputs;
 
 /// What decides about media: sans-IO, as the engine is.
 pub trait MediaMachine {
-    /// The nodes as they are known now. Comes before anything else, and again when an address or an operator's wish changed.
+    /// What of a machine that a panic has ended the next one goes on with.
+    type Remains;
+    /// Takes that out of one which has ended, and is asked for nothing else any more.
+    fn remains(&mut self) -> Self::Remains;
+    /// Goes on with it, before anything else.
+    fn take_up(&mut self, remains: Self::Remains);
+    /// The nodes as they are known now. Comes before anything is asked, and again when an address or an operator's wish changed.
     fn configure(&mut self, now: Instant, nodes: Vec<NodeConfig>);
     /// A shard asks. The reply comes now or later.
     fn on_request(&mut self, now: Instant, shard: u16, request: &MediaRequest<'_>, out: &mut impl Outputs);
@@ -55,8 +61,10 @@ pub trait MediaMachine {
     fn on_timeout(&mut self, now: Instant, out: &mut impl Outputs);
     /// A time not later than the next due timer; [`Instant::NEVER`] where none runs.
     fn next_timeout(&self) -> Instant;
-    /// Whether it holds sessions at a node, or owes deletes there.
-    fn holds(&self, node: u32) -> bool;
+    /// The addresses at which it holds sessions, or owes deletes, whoever made them.
+    fn holds(&self) -> Vec<SocketAddr>;
+    /// How many sessions on nodes carry this node's id and are another's.
+    fn foreign(&self) -> u64;
     /// Whether a node is not given up: it answers, or has not been silent for long.
     fn answers(&self, node: u32) -> bool;
     /// Whether a delete is to be paid until then to a node that answers: one that is on its way, or waits for its turn.
@@ -70,6 +78,9 @@ pub trait MediaMachine {
 pub struct NoNodes;
 
 impl MediaMachine for NoNodes {
+    type Remains = ();
+    fn remains(&mut self) {}
+    fn take_up(&mut self, (): ()) {}
     fn configure(&mut self, _: Instant, _: Vec<NodeConfig>) {}
     fn on_request(&mut self, _: Instant, shard: u16, request: &MediaRequest<'_>, out: &mut impl Outputs) {
         if request.exchange != ExchangeId::NOBODY {
@@ -85,8 +96,11 @@ impl MediaMachine for NoNodes {
     fn next_timeout(&self) -> Instant {
         Instant::NEVER
     }
-    fn holds(&self, _: u32) -> bool {
-        false
+    fn holds(&self) -> Vec<SocketAddr> {
+        Vec::new()
+    }
+    fn foreign(&self) -> u64 {
+        0
     }
     fn answers(&self, _: u32) -> bool {
         true

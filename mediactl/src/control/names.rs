@@ -35,7 +35,7 @@ pub(super) struct Found {
 /// The address that a host says itself.
 pub(super) fn literal(host: &str, port: u16) -> Option<SocketAddr> {
     let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    host.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, port))
+    host.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip.to_canonical(), port))
 }
 
 /// Looks a name up for as long as somebody listens.

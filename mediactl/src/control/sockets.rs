@@ -55,19 +55,22 @@ pub(super) struct Sockets {
 }
 
 impl Sockets {
-    /// Has `count` sockets for a node at an address; those that it had at another one are closed. `None` closes them all.
+    /// Has `count` sockets for a node, whose address is its own for good.
     ///
     /// # Errors
     /// The kernel gives no socket, or has no way there: the node has none then.
-    pub(super) fn point(&mut self, id: u32, address: Option<SocketAddr>, count: usize) -> io::Result<()> {
-        if self.nodes.iter().any(|node| node.id == id && Some(node.address) == address) {
+    pub(super) fn open(&mut self, id: u32, address: SocketAddr, count: usize) -> io::Result<()> {
+        if self.nodes.iter().any(|node| node.id == id) {
             return Ok(());
         }
-        self.nodes.retain(|node| node.id != id);
-        let Some(address) = address else { return Ok(()) };
         let sockets = (0..count).map(|_| open(address)).collect::<io::Result<Vec<_>>>()?;
         self.nodes.push(NodeSockets { id, address, sockets });
         Ok(())
+    }
+
+    /// Closes those of a node.
+    pub(super) fn close(&mut self, id: u32) {
+        self.nodes.retain(|node| node.id != id);
     }
 
     /// Sends from one of a node's sockets; any number names one.

@@ -13,7 +13,11 @@
 //! | `wish.rs`, `call.rs` | what a shard asked for, what is known of a call |
 //! | `exchange.rs` | from a wish to a node and to the answer |
 //! | `questions.rs` | cookies, retransmissions, deadlines, nodes that are given up |
+//! | `kept.rs`, `remains.rs` | what both sides agreed on, and what of it outlives a panic |
 //! | `debts.rs`, `walk.rs` | deletes that are owed, sessions that are looked for |
+//!
+//! What a session costs is owed to the address that its offer went to ([`super::sessions`]). An address never changes: a row that means another
+//! machine now is another node here, and the one of before leaves.
 //!
 //! Who drives it calls [`Client::on_timeout`] when [`Client::next_timeout`] has come, and sends what it says from the socket that it names. All
 //! questions of one call leave by one socket, so that a delete does not overtake its offer.
@@ -26,6 +30,7 @@ mod debts;
 mod exchange;
 mod kept;
 mod questions;
+mod remains;
 mod walk;
 mod wish;
 
@@ -34,11 +39,12 @@ use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use corelane_core::Instant;
 use corelane_core::bus::{MediaCall, MediaOutcome, MediaReply, MediaRequest};
 
+use corelane_core::{Instant, Now};
+
 use self::call::Call;
-use self::debts::{Owing, pause};
+use self::debts::{Owing, SWEEP_INTERVAL, pause};
 use self::kept::Room;
 use self::questions::{Purpose, Question};
 use self::wish::Wish;
@@ -46,12 +52,13 @@ use super::bencode::Value;
 use super::command::Command;
 use super::counter::{Counter, Counters};
 use super::id::{Origin, SessionId};
-use super::node::{Act, Node, NodeConfig, NodeStatus, STATISTICS_INTERVAL};
+use super::node::{Act, Admin, Node, NodeConfig, NodeStatus, STATISTICS_INTERVAL};
 use super::reconcile::Reconciler;
 use super::reply::{self, Meaning, NoReply};
 use super::sessions::{Debt, Records, Sessions};
 
 pub use self::kept::SESSION_BYTES;
+pub use self::remains::Remains;
 pub use self::walk::QUERIES;
 
 /// Questions that may wait for replies.
@@ -72,6 +79,8 @@ pub struct ClientSettings {
     pub deadline: Duration,
     /// How long a session is seen on a node without a record before it is deleted.
     pub orphan_age: Duration,
+    /// How old a debt grows that nobody acknowledges.
+    pub debt_age: Duration,
 }
 
 /// What the client wants done.
@@ -90,13 +99,22 @@ pub struct Client<R> {
     sessions: Sessions<R>,
     reconciler: Reconciler,
     calls: HashMap<MediaCall, Call>,
+    /// The call that is being dealt with, and may be half changed should that panic.
+    touched: Option<MediaCall>,
     /// Room for the SDP that calls keep.
     room: Room,
     questions: HashMap<u64, Question>,
     timers: BinaryHeap<Reverse<(Instant, u64)>>,
     debts: BinaryHeap<Reverse<Owing>>,
-    ready: HashMap<u32, VecDeque<(u8, SessionId)>>,
+    ready: HashMap<SocketAddr, VecDeque<(u8, SessionId)>>,
+    /// What is in either of them, and still wanted.
     queued: HashSet<Debt>,
+    /// When this client began, and the second of the wall clock at the origin of the other.
+    began: Instant,
+    epoch_s: u64,
+    /// When the table is next looked at for debts that are too old, and from which place on.
+    sweep_at: Instant,
+    swept: u32,
     next: u64,
     counters: Counters,
 }
@@ -104,10 +122,12 @@ pub struct Client<R> {
 impl<R: Records> Client<R> {
     /// A client of these nodes. What the table owes is paid from the first time-out on.
     ///
-    /// Its cookies are numbered from the microseconds of `now` on: a client of the same boot before it, which a panic ended, has not asked a
+    /// Its cookies are numbered from the microseconds of `at` on: a client of the same boot before it, which a panic ended, has not asked a
     /// question each microsecond, and a node answers a cookie that it remembers with what it said then.
-    pub fn new(now: Instant, settings: ClientSettings, nodes: Vec<NodeConfig>, table: R) -> Client<R> {
-        let sessions = Sessions::open(table, settings.origin);
+    pub fn new(at: Now, settings: ClientSettings, nodes: Vec<NodeConfig>, table: R) -> Client<R> {
+        let now = at.monotonic;
+        let epoch_s = (at.wall.0 / 1_000_000).saturating_sub(now.as_micros() / 1_000_000);
+        let sessions = Sessions::open(table, settings.origin, wall_s(epoch_s, now));
         let settings = ClientSettings { sockets: settings.sockets.max(1), ..settings };
         let room = Room::new((sessions.capacity() as usize).saturating_mul(SESSION_BYTES));
         let mut client = Client {
@@ -115,21 +135,26 @@ impl<R: Records> Client<R> {
             settings,
             nodes: Vec::new(),
             sessions,
-            reconciler: Reconciler::new(settings.orphan_age),
+            reconciler: Reconciler::new(settings.origin, settings.orphan_age),
             calls: HashMap::new(),
+            touched: None,
             questions: HashMap::new(),
             timers: BinaryHeap::new(),
             debts: BinaryHeap::new(),
             ready: HashMap::new(),
             queued: HashSet::new(),
+            began: now,
+            epoch_s,
+            sweep_at: now.after(SWEEP_INTERVAL),
+            swept: 0,
             next: now.as_micros(),
             counters: Counters::default(),
         };
         client.counters.set(Counter::RecordsDamaged, client.sessions.damaged());
         let owed: Vec<Debt> = client.sessions.owed().collect();
         client.counters.set(Counter::RecordsOwed, owed.len() as u64);
-        for (node, session) in owed {
-            client.owe(now, 0, node, session);
+        for (address, session) in owed {
+            client.owe(now, 0, address, session);
         }
         client.configure(now, nodes);
         client
@@ -141,25 +166,38 @@ impl<R: Records> Client<R> {
         Client { room: Room::new(bytes), ..self }
     }
 
-    /// Takes another list of nodes, also a drained or enabled one. Debts of nodes that are gone stay.
+    /// The same, where these starts were this node's as well: sessions that they have left behind are its to end.
+    #[must_use]
+    pub fn with_boots(mut self, boots: &[u64]) -> Client<R> {
+        self.reconciler.remember(boots.iter().copied());
+        self
+    }
+
+    /// Takes another list of nodes, also a drained or enabled one. What was learned of those that stay is kept, and so are the debts of those that
+    /// are gone.
     pub fn configure(&mut self, now: Instant, nodes: Vec<NodeConfig>) {
         let mut old = std::mem::take(&mut self.nodes);
         for config in nodes {
             let node = match old.iter().position(|node| node.config.id == config.id) {
-                Some(place) => {
-                    let mut node = old.swap_remove(place);
-                    node.configure(now, config);
-                    node
-                }
+                Some(place) => old.swap_remove(place).with(config),
                 None => Node::new(now, config),
             };
             self.nodes.push(node);
         }
+        let nodes = &self.nodes;
+        self.reconciler.retain(|address| nodes.iter().any(|node| node.config.address == address));
+    }
+
+    /// Sessions on media nodes that carry this node's id and are another's.
+    #[must_use]
+    pub fn foreign(&self) -> u64 {
+        self.reconciler.foreign()
     }
 
     /// Does what a shard asks. The reply comes now or later; exactly one for each request.
     pub fn submit(&mut self, now: Instant, shard: u16, request: &MediaRequest<'_>, out: &mut impl Outputs) {
         self.counters.count(Counter::Requests);
+        self.touched = Some(request.call);
         let wish = Wish::new(shard, request, now.after(2 * self.settings.deadline));
         match self.calls.get_mut(&request.call) {
             Some(call) if call.waiting.is_some() => call.next.push_back(wish),
@@ -169,9 +207,10 @@ impl<R: Records> Client<R> {
 
     /// A call has ended: nothing more is asked for it, and all that nodes have of it is owed.
     pub fn ended(&mut self, now: Instant, call: MediaCall, out: &mut impl Outputs) {
+        self.touched = Some(call);
         let session = SessionId { origin: self.settings.origin, call };
         // In the table before anything else, and from the table alone: another client of this boot may have made the session.
-        let nodes = self.sessions.due(session);
+        let addresses = self.sessions.due(session, self.wall_s(now));
         let mut at = now;
         if let Some(call) = self.calls.remove(&call) {
             let question = call.waiting.and_then(|number| self.drop_question(number));
@@ -186,8 +225,8 @@ impl<R: Records> Client<R> {
                 self.answer(&wish, MediaOutcome::Failed, 0, &[], out);
             }
         }
-        for node in nodes {
-            self.owe(at, 0, node, session);
+        for address in addresses {
+            self.owe(at, 0, address, session);
         }
         self.pay(now, out);
     }
@@ -195,23 +234,25 @@ impl<R: Records> Client<R> {
     /// A node's list of all its sessions, as it came: what is ours there and known to nobody is owed a delete. A node without a list is asked
     /// for some of those that the table has.
     pub fn on_list(&mut self, now: Instant, node: u32, list: Option<&[u8]>, out: &mut impl Outputs) {
+        self.touched = None;
         let Some(Ok(Meaning::List(ids))) = list.map(reply::parse) else {
             self.counters.count(Counter::ListsMissed);
             return self.walk(now, node, out);
         };
+        let Some(place) = self.place(node) else { return };
         self.counters.count(Counter::Lists);
-        if let Some(place) = self.place(node) {
-            self.nodes[place].unlisted = false;
-        }
+        self.nodes[place].unlisted = false;
+        let address = self.nodes[place].config.address;
         let ids = ids.iter().filter_map(Value::text);
-        for orphan in self.reconciler.on_list(now, self.settings.origin.node, node, ids, &self.sessions) {
-            self.delete_orphan(now, node, orphan);
+        for orphan in self.reconciler.on_list(now, address, ids, &self.sessions) {
+            self.delete_orphan(now, address, orphan);
         }
         self.pay(now, out);
     }
 
     /// A datagram came in.
     pub fn on_datagram(&mut self, now: Instant, socket: u8, from: SocketAddr, bytes: &[u8], out: &mut impl Outputs) {
+        self.touched = None;
         let (number, body) = match reply::cookie(bytes, self.settings.origin) {
             Ok(found) => found,
             Err(_) => return self.counters.count(Counter::RepliesForeign),
@@ -223,9 +264,9 @@ impl<R: Records> Client<R> {
                 Counter::RepliesForeign
             });
         };
-        let (id, sent, tries) = (question.node, question.sent, question.tries);
+        let (id, address, sent, tries) = (question.node, question.address, question.sent, question.tries);
         let Some(place) = self.place(id) else { return self.counters.count(Counter::RepliesMisplaced) };
-        if self.nodes[place].config.address != Some(from) || question.socket != socket {
+        if address != from || question.socket != socket {
             return self.counters.count(Counter::RepliesMisplaced);
         }
         let meaning = match reply::parse(body) {
@@ -245,22 +286,19 @@ impl<R: Records> Client<R> {
             self.nodes[place].statistics_at = now;
         }
         match question.purpose {
-            Purpose::Media(wish) => self.on_media(now, wish, id, meaning, out),
+            Purpose::Media(wish) => self.on_media(now, wish, (id, address), meaning, out),
             Purpose::Delete(session, tries) => match meaning {
                 Meaning::Done { unknown: false } => {
                     self.counters.count(Counter::DeletesPaid);
-                    self.sessions.take(id, session);
+                    self.sessions.take(address, session);
                 }
                 Meaning::Done { unknown: true } | Meaning::Unknown => {
                     self.counters.count(Counter::DeletesUnknown);
-                    self.sessions.take(id, session);
+                    self.sessions.take(address, session);
                 }
-                _ => {
-                    self.counters.count(Counter::DeletesRetried);
-                    self.owe(now.after(pause(tries)), tries.saturating_add(1), id, session);
-                }
+                _ => self.owe_again(now.after(pause(tries)), tries, address, session),
             },
-            Purpose::Query(session) => self.on_query(number, id, session, meaning),
+            Purpose::Query(session) => self.on_query(number, address, session, meaning),
             Purpose::Statistics => {
                 if let Meaning::Statistics(sessions) = meaning {
                     self.nodes[place].reported = sessions;
@@ -271,12 +309,12 @@ impl<R: Records> Client<R> {
         self.pay(now, out);
     }
 
-    /// The kernel says that nobody listens at a node's address.
+    /// The kernel says that nobody listens at a node's address: the node is asked whether that is so.
     pub fn on_unreachable(&mut self, now: Instant, node: u32, out: &mut impl Outputs) {
         let Some(place) = self.place(node) else { return };
         self.counters.count(Counter::Unreachable);
-        if self.nodes[place].on_unreachable(now) == Act::GiveUp {
-            self.give_up(now, node, true, out);
+        if self.nodes[place].on_unreachable(now) == Act::Probe {
+            self.send_command(now, Purpose::Ping, (place, 0), &Command::Ping, out);
         }
     }
 
@@ -285,11 +323,13 @@ impl<R: Records> Client<R> {
     pub fn next_timeout(&self) -> Instant {
         let timer = self.timers.peek().map_or(Instant::NEVER, |Reverse((at, _))| *at);
         let debt = self.debts.peek().map_or(Instant::NEVER, |Reverse((at, ..))| *at);
-        self.nodes.iter().map(|node| node.ping_at.min(node.statistics_at)).fold(timer.min(debt), Instant::min)
+        let of_node = |node: &Node| node.ping_at.min(node.statistics_at).min(node.suspected_until);
+        self.nodes.iter().map(of_node).fold(timer.min(debt).min(self.sweep_at), Instant::min)
     }
 
     /// Does what is due: retransmissions, deadlines, pings, debts.
     pub fn on_timeout(&mut self, now: Instant, out: &mut impl Outputs) {
+        self.touched = None;
         while let Some(Reverse((at, number))) = self.timers.peek().copied().filter(|Reverse((at, _))| *at <= now) {
             self.timers.pop();
             if self.questions.get(&number).is_some_and(|question| question.due == at) {
@@ -297,6 +337,9 @@ impl<R: Records> Client<R> {
             }
         }
         for place in 0..self.nodes.len() {
+            if self.nodes[place].on_suspicion_due(now) == Act::GiveUp {
+                self.give_up(now, self.nodes[place].config.id, true, out);
+            }
             if self.nodes[place].ping_at <= now && self.nodes[place].on_ping_due(now) {
                 self.send_command(now, Purpose::Ping, (place, 0), &Command::Ping, out);
             }
@@ -307,12 +350,15 @@ impl<R: Records> Client<R> {
                 }
             }
         }
+        if self.sweep_at <= now {
+            self.sweep(now);
+        }
         self.pay(now, out);
     }
 
     /// The counters; gauges are as of now.
     pub fn counters(&mut self) -> &Counters {
-        let usable = self.nodes.iter().filter(|node| node.takes_calls(self.sessions.of_node(node.config.id)));
+        let usable = self.nodes.iter().filter(|node| node.takes_calls(self.sessions.at(node.config.address)));
         let (nodes, capacity) =
             usable.fold((0, 0), |(nodes, capacity), node| (nodes + 1, capacity + u64::from(node.config.max_sessions)));
         self.counters.set(Counter::NodesUsable, nodes);
@@ -320,16 +366,18 @@ impl<R: Records> Client<R> {
         let unlisted = self.nodes.iter().filter(|node| node.unlisted).count();
         self.counters.set(Counter::NodesUnlisted, unlisted as u64);
         let (mut held, mut due, mut stranded) = (0, 0, 0);
-        for (node, count) in self.sessions.counts() {
+        for (address, count) in self.sessions.counts() {
             held += u64::from(count.held);
             due += u64::from(count.due);
-            if self.place(node).is_none() {
+            let stays = |node: &Node| node.config.address == address && node.config.admin != Admin::Leaving;
+            if !self.nodes.iter().any(stays) {
                 stranded += u64::from(count.due);
             }
         }
         self.counters.set(Counter::SessionsHeld, held);
         self.counters.set(Counter::SessionsDue, due);
         self.counters.set(Counter::SessionsStranded, stranded);
+        self.counters.set(Counter::SessionsForeign, self.reconciler.foreign());
         self.counters.set(Counter::SdpKept, self.room.used() as u64);
         self.counters.set(Counter::InFlight, self.questions.len() as u64);
         &self.counters
@@ -337,7 +385,7 @@ impl<R: Records> Client<R> {
 
     /// The nodes as an operator is shown them.
     pub fn nodes(&self) -> impl Iterator<Item = NodeStatus> {
-        self.nodes.iter().map(|node| node.status(self.sessions.of_node(node.config.id)))
+        self.nodes.iter().map(|node| node.status(self.sessions.at(node.config.address)))
     }
 
     /// The table.
@@ -349,10 +397,19 @@ impl<R: Records> Client<R> {
         self.nodes.iter().position(|node| node.config.id == id)
     }
 
+    /// This second of the wall clock, as its client was told it.
+    fn wall_s(&self, now: Instant) -> u32 {
+        wall_s(self.epoch_s, now)
+    }
+
     /// All questions of one call leave by one socket.
     fn socket_of(&self, call: MediaCall) -> u8 {
         (call.call_hash % u64::from(self.settings.sockets)) as u8
     }
+}
+
+fn wall_s(epoch_s: u64, now: Instant) -> u32 {
+    u32::try_from(epoch_s.saturating_add(now.as_micros() / 1_000_000)).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
 //! What Corelane asks of a media node: one bencoded dictionary behind a cookie, one datagram.
 //!
 //! ```text
-//!   7-00000192f3a4b5c6-2a d7:command5:offer7:call-id44:7-…8:from-tag…10:via-branch1:13:sdp…8:supportsl10:load limite…e
+//!   7-00000192f3a4b5c6-2a d7:command5:offer7:call-id44:7-…8:from-tag1:a…10:via-branch3:1.a3:sdp…8:supportsl10:load limite…e
 //!   └ cookie, one blank ┘ └ dictionary
 //! ```
 //!
-//! `from-tag` is the tag of whoever sent the *offer*, also in the answer. `via-branch` is the number of the hunted attempt. A session
+//! `from-tag` is the tag of whoever sent the *offer*, also in the answer. `via-branch` is the number of the hunted attempt and that tag: under the number
+//! alone two forks that each offer take the same side of the caller from each other, and neither is heard. A session
 //! is deleted at once (`delete delay` 0 for the versions that know no flag `fast`, which is said as well): the default keeps its ports
 //! for 30 s. A branch is deleted by its to-tag alone: rtpengine deletes the offerer's side, and with it the session, where it
 //! finds no to-tag.
@@ -131,7 +132,8 @@ impl Exchanged<'_> {
         if !self.to_tag.is_empty() {
             ng.pair("to-tag", self.to_tag);
         }
-        ng.pair("via-branch", digits::<3>(format_args!("{}", self.attempt)).as_bytes());
+        let attempt = digits::<3>(format_args!("{}", self.attempt));
+        ng.pair("via-branch", &[attempt.as_bytes(), b".", self.from_tag].concat());
         ng.pair("sdp", self.sdp);
         // Without it a node that is full or busy answers like one that is broken.
         ng.text(b"supports").list().text(b"load limit").close();
@@ -190,14 +192,14 @@ mod tests {
         assert_eq!(
             written(Command::Offer(offer)),
             format!(
-                "d7:command5:offer{NAME}8:from-tag1:a10:via-branch1:23:sdp5:v=0\r\n8:supportsl10:load limite\
+                "d7:command5:offer{NAME}8:from-tag1:a10:via-branch3:2.a3:sdp5:v=0\r\n8:supportsl10:load limite\
                  7:replacel6:origin18:session-connectione9:directionl2:in3:oute5:flagsl9:symmetricee"
             )
         );
         assert_eq!(
             written(Command::Answer(Exchanged { to_tag: b"b", ..offer })),
             format!(
-                "d7:command6:answer{NAME}8:from-tag1:a6:to-tag1:b10:via-branch1:23:sdp5:v=0\r\n8:supportsl10:load limite\
+                "d7:command6:answer{NAME}8:from-tag1:a6:to-tag1:b10:via-branch3:2.a3:sdp5:v=0\r\n8:supportsl10:load limite\
                  7:replacel6:origin18:session-connectione5:flagsl9:symmetricee"
             )
         );

@@ -28,6 +28,7 @@ corelane_core::counters! {
     DeletesPaid, "media_deletes_paid", "total", "Sessions whose delete a node acknowledged.";
     DeletesUnknown, "media_deletes_unknown", "total", "Deletes of sessions that the node no longer knew.";
     DeletesRetried, "media_deletes_retried", "total", "Deletes that were not acknowledged and are tried again later.";
+    DeletesAbandoned, "media_deletes_abandoned", "total", "Deletes given up because nobody acknowledged them for media_debt_age_s.";
     BranchesLost, "media_branches_lost", "total", "Deletes of branches that were not acknowledged; they go with the session.";
     Lists, "media_lists", "total", "Lists of their sessions that media nodes gave.";
     ListsMissed, "media_lists_missed", "total", "Lists that a media node did not give, or that nobody can read.";
@@ -42,7 +43,8 @@ corelane_core::counters! {
     InFlight, "media_in_flight", "now", "Questions that wait for replies.";
     SessionsHeld, "media_sessions_held", "now", "Sessions of calls in progress.";
     SessionsDue, "media_sessions_due", "now", "Sessions whose delete is owed and not yet acknowledged.";
-    SessionsStranded, "media_sessions_stranded", "now", "Owed deletes of nodes that are no longer configured.";
+    SessionsStranded, "media_sessions_stranded", "now", "Owed deletes of addresses that no row of media_node means any more.";
+    SessionsForeign, "media_sessions_foreign", "now", "Sessions on media nodes with this node's id and a start that was not its own; they are left alone.";
     NodesUsable, "media_nodes_usable", "now", "Media nodes that take new calls.";
     NodesUnlisted, "media_nodes_unlisted", "now", "Media nodes that gave no list of their sessions when last asked.";
     Capacity, "media_capacity", "now", "Sessions that the nodes that take new calls hold at most.";

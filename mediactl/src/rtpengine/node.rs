@@ -1,15 +1,6 @@
 //! One media node as the client sees it: where it is, whether it may be asked, how it does.
 //!
-//! ```text
-//!                  timeout (n-th in a row), unreachable
-//!        ┌────────┐ ──────────────────────► ┌──────┐ ── probe due ──► ┌──────────┐
-//!     ┌─►│ Closed │                         │ Open │                  │ HalfOpen │
-//!     │  └────────┘ ◄── reply ───────────── └──────┘ ◄─ timeout, ──── └────┬─────┘
-//!     │                                                 unreachable        │
-//!     └───────────────────────────────── reply ────────────────────────────┘
-//! ```
-//!
-//! Closed takes calls; Open and HalfOpen take none, and are asked only what belongs to sessions that they have. Two rules make the bound
+//! Its breaker (`breaker.rs`) is Closed, Open or HalfOpen. Closed takes calls; the others take none, and are asked only what belongs to sessions that they have. Two rules make the bound
 //! [`SILENCE_MAX`] from a node's death to the last call that is given to it, whatever the load:
 //!
 //! - a node that was not heard for [`PING_AFTER`] is pinged, again at each such interval;
@@ -18,14 +9,22 @@
 //!
 //! Lost datagrams alone open nothing: any valid reply starts the count anew.
 //!
+//! Nor does the kernel's word that nobody listens there (ICMP): a node that was started again may have caused it, and anybody can forge it. It makes a
+//! *suspicion*: the node is pinged, at once and again, and given up when it says nothing for [`SUSPICION`]. One that says something was there all along: for
+//! [`DISBELIEF`] its kernel is not believed any more, and silence alone counts. So a flood of forged ICMP costs a healthy node nothing.
+//!
 //! A node may also answer every ping and no offer: its workers hang. So exchanges that missed their whole deadline are counted apart, and only the
 //! reply to an exchange starts that count anew. [`MISSES_TO_OPEN`] of them open the breaker for [`DEAF_PAUSE`], whatever the node says to pings; then it
 //! is on trial: [`TRIAL_WINDOW`] exchanges at a time, until one is answered.
+
+mod breaker;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use corelane_core::Instant;
+
+pub use self::breaker::{Act, Breaker, Event, step};
 
 /// Timeouts in a row that open the breaker.
 pub const TIMEOUTS_TO_OPEN: u8 = 3;
@@ -39,6 +38,15 @@ pub const MISSES_TO_OPEN: u8 = 5;
 pub const DEAF_PAUSE: Duration = Duration::from_secs(10);
 /// How many exchanges it gets at a time after that, until it has answered one.
 pub const TRIAL_WINDOW: u32 = 4;
+/// How long a node that its kernel calls unreachable has for a word, before it is given up.
+pub const SUSPICION: Duration = Duration::from_millis(50);
+/// How often it is pinged meanwhile.
+const SUSPICION_PING: Duration = Duration::from_millis(10);
+/// How long such a report means nothing once the node has belied one.
+pub const DISBELIEF: Duration = Duration::from_secs(10);
+/// The first pause before a probe of a node that was given up as unreachable; doubled until it is [`PROBE_INTERVAL`]. One that was only started again
+/// is back soon.
+pub const PROBE_SOON: Duration = Duration::from_millis(50);
 /// Pause between two probes of a node that was given up.
 pub const PROBE_INTERVAL: Duration = Duration::from_millis(500);
 /// How often a node is asked for its count of sessions.
@@ -55,64 +63,6 @@ pub const SILENCE_MAX: Duration =
 const _: () = assert!(SILENCE_MAX.as_millis() < 1000, "no call is given to a node that has been dead for a second");
 const _: () = assert!(PROBE_INTERVAL.as_millis() + PATIENCE.as_millis() < 2000, "a node is back in use within 2 s");
 
-/// State of the figure.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub enum Breaker {
-    /// The node takes calls.
-    Closed,
-    /// It was given up.
-    Open,
-    /// It was given up, and a probe is out.
-    HalfOpen,
-}
-
-/// Event of the figure.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub enum Event {
-    /// A valid reply to any question.
-    Reply,
-    /// A question went without a word of the node; the n-th in a row.
-    Timeout {
-        /// Whether it fills the measure.
-        last: bool,
-    },
-    /// The kernel says that nobody listens there.
-    Unreachable,
-    /// [`PROBE_INTERVAL`] has passed.
-    ProbeDue,
-}
-
-/// What the client does.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub enum Act {
-    /// Nothing more.
-    Nothing,
-    /// Moves waiting offers to other nodes.
-    GiveUp,
-    /// Pings it.
-    Probe,
-    /// Pays what it is owed.
-    TakeBack,
-}
-
-/// The figure as a table. `None`: the event means nothing in this state.
-#[must_use]
-pub const fn step(state: Breaker, event: Event) -> Option<(Breaker, Act)> {
-    use Breaker::{Closed, HalfOpen, Open};
-    use Event::{ProbeDue, Reply, Timeout, Unreachable};
-    Some(match (state, event) {
-        (Closed, Timeout { last: true } | Unreachable) => (Open, Act::GiveUp),
-        (Closed, Timeout { last: false } | Reply) => (Closed, Act::Nothing),
-
-        (Open, ProbeDue) => (HalfOpen, Act::Probe),
-        // Its own questions may be answered before a probe is.
-        (Open | HalfOpen, Reply) => (Closed, Act::TakeBack),
-        (HalfOpen, Timeout { .. } | Unreachable) => (Open, Act::Nothing),
-
-        (Open, Timeout { .. } | Unreachable) | (Closed | HalfOpen, ProbeDue) => return None,
-    })
-}
-
 /// What the operator wants of a node.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub enum Admin {
@@ -120,17 +70,19 @@ pub enum Admin {
     Enabled,
     /// No new calls; those that it has go on.
     Draining,
+    /// The same, until nothing is held or owed there: no row names its address any more.
+    Leaving,
 }
 
-/// A row of table `media_node` with its name resolved.
+/// A place where media nodes are asked: an address that a row of table `media_node` names, or has named.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NodeConfig {
-    /// Key of the row; never 0.
+    /// Number of the place; never 0, and never another address's.
     pub id: u32,
     /// Set that providers name.
     pub set: u32,
-    /// Its ng socket; `None` while its name does not resolve.
-    pub address: Option<SocketAddr>,
+    /// Its ng socket.
+    pub address: SocketAddr,
     /// Share of calls; 0 gets calls only when no other node can be used.
     pub weight: u16,
     /// Sessions at the same time.
@@ -170,6 +122,12 @@ pub(super) struct Node {
     deaf_until: Instant,
     /// It was, and has not answered one since.
     on_trial: bool,
+    /// Until when it has to say something, because the kernel called it unreachable; `NEVER`: it need not.
+    pub(super) suspected_until: Instant,
+    /// It has belied the kernel: until then that one is not believed.
+    disbelieved_until: Instant,
+    /// Probes since it was given up as unreachable; `None`: for another reason.
+    refusals: Option<u8>,
     /// When it last said something valid.
     pub(super) heard_at: Instant,
     /// When it is pinged next, or probed.
@@ -197,6 +155,9 @@ impl Node {
             misses: 0,
             deaf_until: Instant::ZERO,
             on_trial: false,
+            suspected_until: Instant::NEVER,
+            disbelieved_until: Instant::ZERO,
+            refusals: None,
             heard_at: now,
             ping_at: now,
             statistics_at: now,
@@ -209,18 +170,13 @@ impl Node {
         }
     }
 
-    /// Takes over what changed in a row; what was learned stays unless the address is another one.
-    pub(super) fn configure(&mut self, now: Instant, config: NodeConfig) {
-        if self.config.address == config.address {
-            self.config = config;
-        } else {
-            let (in_flight, deletes) = (self.in_flight, self.deletes);
-            *self = Node { in_flight, deletes, ..Node::new(now, config) };
-        }
+    /// The same node with what changed in its row; its address never does.
+    pub(super) fn with(self, config: NodeConfig) -> Node {
+        Node { config, ..self }
     }
 
     pub(super) fn is_reachable(&self) -> bool {
-        self.breaker == Breaker::Closed && self.config.address.is_some()
+        self.breaker == Breaker::Closed
     }
 
     /// Whether a new call may be given to it, as far as it alone knows; `own` are the sessions that this process has there.
@@ -243,6 +199,10 @@ impl Node {
     /// Any valid reply; `exchange`: to an offer, an answer or the like.
     pub(super) fn on_reply(&mut self, now: Instant, exchange: bool) -> Act {
         (self.heard_at, self.timeouts) = (now, 0);
+        if self.suspected_until != Instant::NEVER || self.refusals.is_some() {
+            (self.suspected_until, self.refusals) = (Instant::NEVER, None);
+            self.disbelieved_until = now.after(DISBELIEF);
+        }
         if exchange {
             (self.misses, self.on_trial, self.deaf_until) = (0, false, Instant::ZERO);
         } else if self.breaker != Breaker::Closed && now < self.deaf_until {
@@ -284,17 +244,34 @@ impl Node {
         self.take(now, Event::Timeout { last: true })
     }
 
+    /// The kernel says that nobody listens there. [`Act::Probe`]: only a word of its own can say whether that is so.
     pub(super) fn on_unreachable(&mut self, now: Instant) -> Act {
+        match self.breaker {
+            Breaker::Closed if self.suspected_until != Instant::NEVER || now < self.disbelieved_until => Act::Nothing,
+            Breaker::Closed => {
+                (self.suspected_until, self.ping_at) = (now.after(SUSPICION), now.after(SUSPICION_PING));
+                Act::Probe
+            }
+            Breaker::HalfOpen | Breaker::Open => self.take(now, Event::Unreachable),
+        }
+    }
+
+    /// Time passed: a node that was suspected and has said nothing is gone.
+    pub(super) fn on_suspicion_due(&mut self, now: Instant) -> Act {
+        if now < self.suspected_until {
+            return Act::Nothing;
+        }
+        self.refusals = Some(0);
         self.take(now, Event::Unreachable)
     }
 
     /// Its ping or probe is due: whether one goes out.
     pub(super) fn on_ping_due(&mut self, now: Instant) -> bool {
-        if self.config.address.is_none() {
-            self.ping_at = now.after(PROBE_INTERVAL);
-            return false;
-        }
         match self.breaker {
+            Breaker::Closed if self.suspected_until != Instant::NEVER => {
+                self.ping_at = now.after(SUSPICION_PING);
+                true
+            }
             Breaker::Closed => {
                 self.ping_at = now.after(PING_AFTER);
                 now.since(self.heard_at) >= PING_AFTER
@@ -303,16 +280,24 @@ impl Node {
         }
     }
 
+    /// From now to the next probe.
+    fn pause(&mut self) -> Duration {
+        let Some(probes) = &mut self.refusals else { return PROBE_INTERVAL };
+        let pause = PROBE_INTERVAL.min(PROBE_SOON * (1 << u32::from(*probes).min(8)));
+        *probes = probes.saturating_add(1);
+        pause
+    }
+
     fn take(&mut self, now: Instant, event: Event) -> Act {
         let Some((then, act)) = step(self.breaker, event) else { return Act::Nothing };
         if then != self.breaker {
             self.ping_at = match then {
                 Breaker::Closed => now.after(PING_AFTER),
-                Breaker::Open => now.after(PROBE_INTERVAL),
+                Breaker::Open => now.after(self.pause()),
                 // The probe's own timeout leads out of this state.
                 Breaker::HalfOpen => Instant::NEVER,
             };
-            self.timeouts = 0;
+            (self.timeouts, self.suspected_until) = (0, Instant::NEVER);
             self.breaker = then;
         }
         act
@@ -332,37 +317,10 @@ impl Node {
 
 #[cfg(test)]
 mod tests {
-    use std::fmt::Write as _;
-
     use super::*;
 
-    const STATES: [Breaker; 3] = [Breaker::Closed, Breaker::Open, Breaker::HalfOpen];
-    const EVENTS: [Event; 5] = [
-        Event::Reply,
-        Event::Timeout { last: false },
-        Event::Timeout { last: true },
-        Event::Unreachable,
-        Event::ProbeDue,
-    ];
-
-    #[test]
-    fn matrix() {
-        let mut out = String::new();
-        for state in STATES {
-            writeln!(out, "{state:?}").unwrap();
-            for event in EVENTS {
-                let name = format!("{event:?}");
-                match step(state, event) {
-                    Some((then, act)) => writeln!(out, "  {name:<25} {:<9} {act:?}", format!("{then:?}")).unwrap(),
-                    None => writeln!(out, "  {name:<25} ·").unwrap(),
-                }
-            }
-        }
-        insta::assert_snapshot!(out);
-    }
-
     fn node() -> Node {
-        let address = Some("192.0.2.1:2223".parse().unwrap());
+        let address = "192.0.2.1:2223".parse().unwrap();
         let config = NodeConfig { id: 1, set: 1, address, weight: 1, max_sessions: 10, admin: Admin::Enabled };
         Node::new(Instant::ZERO, config)
     }
@@ -433,26 +391,54 @@ mod tests {
     }
 
     #[test]
-    fn one_refusal_of_the_kernel_opens() {
+    fn a_refusal_of_the_kernel_opens_when_the_node_says_nothing_either() {
         let mut node = node();
-        assert_eq!(node.on_unreachable(at(5)), Act::GiveUp);
-        assert_eq!(node.on_unreachable(at(6)), Act::Nothing);
-        assert!(node.on_ping_due(at(505)));
-        assert_eq!(node.on_unreachable(at(506)), Act::Nothing);
-        assert_eq!((node.breaker, node.ping_at), (Breaker::Open, at(1006)));
+        assert_eq!(node.on_unreachable(at(5)), Act::Probe);
+        assert_eq!(node.on_unreachable(at(6)), Act::Nothing, "it is suspected already");
+        assert_eq!(node.suspected_until, at(55));
+        assert_eq!(node.on_suspicion_due(at(54)), Act::Nothing);
+        assert!(node.takes_calls(0));
+        assert_eq!(node.on_suspicion_due(at(55)), Act::GiveUp);
+        // It may only have been started again: probes come soon, and then more seldom.
+        for probe in [105, 205, 405, 805, 1305, 1805] {
+            assert_eq!((node.breaker, node.ping_at), (Breaker::Open, at(probe)));
+            assert!(node.on_ping_due(at(probe)));
+            assert_eq!(node.on_unreachable(at(probe)), Act::Nothing);
+        }
+        assert_eq!(node.on_reply(at(2000), false), Act::TakeBack, "whatever it was asked");
+        assert_eq!(node.on_unreachable(at(2001)), Act::Nothing, "it was just heard");
     }
 
     #[test]
-    fn full_drained_and_unresolved_nodes_take_no_calls() {
+    fn a_node_that_belies_its_kernel_is_up() {
+        let mut node = node();
+        for start in [0, 10_001, 20_002] {
+            assert_eq!(node.on_unreachable(at(start)), Act::Probe);
+            assert_eq!(node.on_reply(at(start + 1), false), Act::Nothing, "it was never given up");
+            for flood in start + 1..start + 10_001 {
+                assert_eq!(node.on_unreachable(at(flood)), Act::Nothing);
+                assert_eq!(node.on_suspicion_due(at(flood)), Act::Nothing);
+            }
+        }
+        assert!(node.takes_calls(0));
+        // And silence gives it up, whatever is said of it.
+        for sent in [30_100, 30_300, 30_500] {
+            let _ = node.on_timeout(at(sent + 250), at(sent));
+        }
+        assert!(!node.takes_calls(0));
+    }
+
+    #[test]
+    fn full_and_drained_nodes_take_no_calls() {
         let mut node = node();
         assert!(node.takes_calls(9) && !node.takes_calls(10));
         node.reported = 10;
         assert!(!node.takes_calls(0), "the larger of both counts");
         node.reported = 0;
-        node.configure(at(1), NodeConfig { admin: Admin::Draining, ..node.config.clone() });
-        assert!(!node.takes_calls(0) && node.is_reachable());
-        node.configure(at(2), NodeConfig { admin: Admin::Enabled, address: None, ..node.config.clone() });
-        assert!(!node.takes_calls(0) && !node.on_ping_due(at(3)));
+        for admin in [Admin::Draining, Admin::Leaving] {
+            node.config.admin = admin;
+            assert!(!node.takes_calls(0) && node.is_reachable());
+        }
     }
 
     #[test]

@@ -52,7 +52,7 @@ fn bench<I: Backend>(listeners: &[&str]) -> (I, Vec<SocketAddr>, Arc<EventFd>) {
         .iter()
         .map(|text| {
             let address = text.parse().expect("a literal");
-            socket::open(address, Sharing::Group, 8 << 20)
+            socket::open(address, Sharing::Exclusive, 8 << 20)
                 .map_err(|(step, error)| format!("{step}: {error}"))
                 .expect("loopback")
         })
@@ -66,6 +66,14 @@ fn peer(text: &str) -> UdpSocket {
     let socket = UdpSocket::bind(text).expect("loopback");
     // A lost datagram fails the test instead of holding it.
     socket.set_read_timeout(Some(Duration::from_secs(30))).expect("a timeout");
+    socket
+}
+
+/// An address where nobody listens for as long as this is held: the port is taken, so that no other test gets it, but by a socket that
+/// takes datagrams of one peer only, which is not there. The kernel refuses everybody else's.
+fn deaf(text: &str) -> UdpSocket {
+    let socket = peer(text);
+    socket.connect((socket.local_addr().expect("bound").ip(), 9)).expect("loopback");
     socket
 }
 
@@ -167,13 +175,11 @@ fn a_dead_peer_is_reported_and_hurts_nobody_else<I: Backend>() {
     for (listener, local) in [("127.0.0.1:0", "127.0.0.1:0"), ("[::1]:0", "[::1]:0")] {
         let (mut io, _, _) = bench::<I>(&[listener]);
         let alive = peer(local);
-        let dead = {
-            let closed = peer(local);
-            closed.local_addr().expect("bound")
-        };
+        let held = deaf(local);
+        let dead = held.local_addr().expect("bound");
         let to_alive = flow(0, alive.local_addr().expect("bound"));
         for round in 0..20u8 {
-            // On loopback the ICMP error is pending before the call returns, so the next send is the one that meets it.
+            // On loopback the ICMP error is nearly always pending before the call returns, so the next send is the one that meets it.
             assert_eq!(io.send(1, |_| (flow(0, dead), b"anybody?".as_slice())).expect("send"), 0);
             let bytes = [round];
             assert_eq!(io.send(1, |_| (to_alive, bytes.as_slice())).expect("send"), 0, "held against another");
@@ -232,10 +238,8 @@ fn a_refusal_is_told_from_another_ones_pending_error<I: Backend>() {
     let (mut io, _, _) = bench::<I>(&["127.0.0.1:0"]);
     let alive = peer("127.0.0.1:0");
     let good = flow(0, alive.local_addr().expect("bound"));
-    let dead = {
-        let closed = peer("127.0.0.1:0");
-        flow(0, closed.local_addr().expect("bound"))
-    };
+    let held = deaf("127.0.0.1:0");
+    let dead = flow(0, held.local_addr().expect("bound"));
     // No datagram is as long as this, so the kernel refuses it with EMSGSIZE; the broadcast address needs a permission (EACCES).
     let too_long = vec![b'x'; 70_000];
     let forbidden = flow(0, "255.255.255.255:5060".parse().expect("a literal"));
@@ -250,17 +254,24 @@ fn a_refusal_is_told_from_another_ones_pending_error<I: Backend>() {
             (good, b"through"),
         ];
         assert_eq!(io.send(batch.len(), |index| batch[index]).expect("send"), 2, "the two refused ones");
+        let expected =
+            [(dead, FaultSource::Network), (forbidden, FaultSource::Kernel), (batch[5].0, FaultSource::Kernel)];
         let mut faults = Vec::new();
-        // Loopback's ICMP errors are queued before the send returns, but the last one is seen by the next receive.
-        assert_eq!(io.receive().expect("receive"), 0);
-        io.recycle();
-        while let Some(fault) = io.fault() {
-            faults.push((fault.flow, fault.source));
+        // Loopback's ICMP errors are nearly always queued before the send returns, and told as one; a busy kernel may deliver them later.
+        while !expected.iter().all(|fault| faults.contains(fault)) {
+            assert_eq!(io.receive().expect("receive"), 0);
+            io.recycle();
+            let before = faults.len();
+            faults.extend(std::iter::from_fn(|| io.fault()).map(|fault| (fault.flow, fault.source)));
+            if faults.len() == before {
+                io.park(FOREVER).expect("park");
+            }
         }
-        assert_eq!(faults.len(), 3, "{faults:?}");
-        assert!(faults.contains(&(dead, FaultSource::Network)));
-        assert!(faults.contains(&(forbidden, FaultSource::Kernel)));
-        assert!(faults.contains(&(batch[5].0, FaultSource::Kernel)));
+        for fault in &expected {
+            let times = faults.iter().filter(|found| *found == fault).count();
+            assert!(times == 1 || fault.1 == FaultSource::Network, "{faults:?}");
+        }
+        assert!(faults.iter().all(|fault| expected.contains(fault)), "{faults:?}");
         for _ in 0..2 {
             let mut buffer = [0; 8];
             assert_eq!(alive.recv(&mut buffer).expect("what was refused to others went through"), 7);
@@ -281,15 +292,19 @@ fn a_datagram_says_when_the_kernel_got_it<I: Backend>() {
         };
         let stamp_of = |io: &I, index| io.datagram(index).expect("a sender").stamp.expect("a stamp");
         // The kernel starts to stamp a moment after the first socket of the machine has asked it to. Until then it gives the time of
-        // the receive.
+        // the receive: for the first of many that is far behind its own send.
         loop {
-            let sent = send();
-            while io.receive().expect("receive") == 0 {
-                io.park(FOREVER).expect("park");
+            let sent: Vec<_> = (0..50).map(|_| send()).collect();
+            let mut stamps = Vec::new();
+            while stamps.len() < sent.len() {
+                let received = io.receive().expect("receive");
+                stamps.extend((0..received).map(|index| stamp_of(&io, index)));
+                io.recycle();
+                if received == 0 {
+                    io.park(FOREVER).expect("park");
+                }
             }
-            let stamp = stamp_of(&io, 0);
-            io.recycle();
-            if sent.contains(&stamp) {
+            if sent[0].contains(&stamps[0]) {
                 break;
             }
         }

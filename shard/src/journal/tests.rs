@@ -1,11 +1,8 @@
-//! What the journal promises: order, room, and that nothing is lost with the process.
+//! What the journal promises: order and room. That nothing is lost with a killed process is shown in `tests/kill.rs`.
 
 use std::fs::{self, OpenOptions};
-use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::FileExt;
-use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use super::record::tests::record;
 use super::*;
@@ -164,58 +161,4 @@ fn two_processes_do_not_share_a_journal() {
     let error = Journals::open(directory.path(), 1, CAPACITY).err().expect("it is in use");
     assert_eq!(error.error.kind(), io::ErrorKind::ResourceBusy);
     assert!(error.path.ends_with("journal.0"));
-}
-
-const CHILD: &str = "CORELANE_TEST_JOURNAL";
-
-/// Runs this very test again as a child that writes records, tells the number of each once it is written, and is killed in the middle.
-#[test]
-fn kill_9_loses_no_record() {
-    if let Ok(directory) = std::env::var(CHILD) {
-        let (mut writer, mut reader) = open(Path::new(&directory));
-        let mut out = io::stdout();
-        for number in 1.. {
-            if writer.push(&record(number)).is_err() {
-                // Full, and the parent is slow: until it kills this process, or is gone itself.
-                let _ = io::stdin().read_line(&mut String::new());
-                return;
-            }
-            // A third is dealt with, so that the cursor moves too.
-            if number % 3 == 0 && number <= 30_000 {
-                while reader.has_record() {
-                    let _ = reader.next_record();
-                }
-                reader.acknowledge();
-            }
-            if number > 30_000 {
-                writeln!(out, "{number}").expect("the parent reads");
-            }
-        }
-    }
-    let directory = tempfile::tempdir().expect("a directory");
-    let this = std::env::current_exe().expect("a test binary has a path");
-    let arguments = ["--exact", "journal::tests::kill_9_loses_no_record", "--nocapture"];
-    let mut command = Command::new(this);
-    let mut child = command
-        .args(arguments)
-        .env(CHILD, directory.path())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("it runs");
-    let mut told = 0;
-    for line in BufReader::new(child.stdout.as_mut().expect("a pipe")).lines() {
-        // What the test harness prints is no number.
-        told = line.expect("text").parse().unwrap_or(told);
-        if told == 30_700 {
-            break;
-        }
-    }
-    child.kill().expect("it runs");
-    assert_eq!(child.wait().expect("it ended").signal(), Some(9));
-    let (_, mut reader) = open(directory.path());
-    let found = numbers(&mut reader);
-    let last = 30_000 + found.len() as u64;
-    assert_eq!(found, (30_001..=last).collect::<Vec<_>>());
-    assert!(last >= told, "{last} found, {told} told");
 }

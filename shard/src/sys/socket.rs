@@ -2,7 +2,7 @@
 //!
 //! | option | why |
 //! | --- | --- |
-//! | `SO_REUSEPORT` | one socket per shard on the same address |
+//! | `SO_REUSEPORT` | one socket per shard on the same address; of the first once it has the address, see [`share`] |
 //! | `IPV6_V6ONLY` | an IPv6 listener never sees IPv4-mapped peers, so a flow has one spelling |
 //! | `IP_MTU_DISCOVER` = `DONT` | a large message is fragmented instead of refused |
 //! | `IP_RECVERR` | ICMP errors come with their destination, from the error queue |
@@ -13,7 +13,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use corelane_core::Endpoint;
 
@@ -23,7 +23,7 @@ use super::checked;
 /// Whether others may bind the same address.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Sharing {
-    /// Nobody: the bind fails when anybody holds the port, even one that would share it.
+    /// Nobody, until it is shared: the bind fails when anybody holds the port, even one that would share it.
     Exclusive,
     /// The sockets of the other shards.
     Group,
@@ -42,29 +42,34 @@ pub(crate) fn open(
     // SAFETY: a fresh descriptor that nobody else owns.
     let fd = unsafe { OwnedFd::from_raw_fd(fd) };
     if sharing == Sharing::Group {
-        set(&fd, libc::SOL_SOCKET, libc::SO_REUSEPORT, 1).map_err(|error| ("share the port (SO_REUSEPORT)", error))?;
+        share(fd.as_fd())?;
     }
     let (level, discover, dont, receive_errors) = if address.is_ipv4() {
         (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DONT, libc::IP_RECVERR)
     } else {
-        set(&fd, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, 1).map_err(|error| ("set IPV6_V6ONLY", error))?;
+        set(fd.as_fd(), libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, 1).map_err(|error| ("set IPV6_V6ONLY", error))?;
         (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_DONT, libc::IPV6_RECVERR)
     };
-    set(&fd, level, discover, dont).map_err(|error| ("turn path-MTU discovery off", error))?;
-    set(&fd, level, receive_errors, 1).map_err(|error| ("ask for the error queue", error))?;
-    set(&fd, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1).map_err(|error| ("ask for receive times", error))?;
+    set(fd.as_fd(), level, discover, dont).map_err(|error| ("turn path-MTU discovery off", error))?;
+    set(fd.as_fd(), level, receive_errors, 1).map_err(|error| ("ask for the error queue", error))?;
+    set(fd.as_fd(), libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1).map_err(|error| ("ask for receive times", error))?;
     // The kernel doubles what it is asked for, to account for its own bookkeeping.
     let bytes = libc::c_int::try_from(buffer_bytes / 2).unwrap_or(libc::c_int::MAX);
     for (forced, plain) in [(libc::SO_RCVBUFFORCE, libc::SO_RCVBUF), (libc::SO_SNDBUFFORCE, libc::SO_SNDBUF)] {
         // The plain option never fails: it silently stops at net.core.rmem_max, which is then the operator's choice.
-        set(&fd, libc::SOL_SOCKET, forced, bytes)
-            .or_else(|_| set(&fd, libc::SOL_SOCKET, plain, bytes))
+        set(fd.as_fd(), libc::SOL_SOCKET, forced, bytes)
+            .or_else(|_| set(fd.as_fd(), libc::SOL_SOCKET, plain, bytes))
             .map_err(|error| ("size the socket's buffers", error))?;
     }
     let (raw, length) = RawAddress::new(Endpoint { ip: address.ip(), port: address.port() });
     // SAFETY: `raw` lives across the call and `length` is within it.
     checked(unsafe { libc::bind(fd.as_raw_fd(), (&raw const raw).cast(), length) }).map_err(|error| ("bind", error))?;
     Ok(fd)
+}
+
+/// Lets others of this user that ask for it bind the address of this socket, which may be bound already.
+pub(crate) fn share(fd: BorrowedFd<'_>) -> Result<(), (&'static str, io::Error)> {
+    set(fd, libc::SOL_SOCKET, libc::SO_REUSEPORT, 1).map_err(|error| ("share the port (SO_REUSEPORT)", error))
 }
 
 /// The address that a socket is bound to.
@@ -76,7 +81,7 @@ pub(crate) fn local_address(fd: BorrowedFd<'_>) -> io::Result<SocketAddr> {
     raw.endpoint(length).map(SocketAddr::from).ok_or_else(|| io::Error::other("a socket of another family"))
 }
 
-fn set(fd: &OwnedFd, level: libc::c_int, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
+fn set(fd: BorrowedFd<'_>, level: libc::c_int, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
     // SAFETY: an int lives across the call and its size is given.
     checked(unsafe {
         libc::setsockopt(

@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "shared by several test programs")]
 
 use std::fmt::Write;
+use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
@@ -244,9 +245,25 @@ pub fn peer(address: &str) -> UdpSocket {
     socket
 }
 
+/// An address where nobody listens for as long as this is held: the port is taken, so that no other test gets it, but by a socket that
+/// takes datagrams of one peer only, which is not there. The kernel refuses everybody else's.
+pub fn deaf(address: &str) -> UdpSocket {
+    let socket = peer(address);
+    socket.connect((socket.local_addr().expect("bound").ip(), 9)).expect("loopback");
+    socket
+}
+
 /// The next datagram as text.
 pub fn hear(socket: &UdpSocket) -> String {
     let mut buffer = [0; 1024];
-    let length = socket.recv(&mut buffer).expect("a datagram");
-    String::from_utf8(buffer[..length].to_vec()).expect("text")
+    loop {
+        match socket.recv(&mut buffer) {
+            // A socket with a time limit is interrupted when its process was stopped for a while.
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            received => {
+                let length = received.expect("a datagram");
+                return String::from_utf8(buffer[..length].to_vec()).expect("text");
+            }
+        }
+    }
 }

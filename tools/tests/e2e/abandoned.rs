@@ -9,11 +9,11 @@ use crate::site::{Site, Tables};
 const CALLS: u32 = 20;
 
 /// How often a caller refreshes, and the time between two refreshes: together well above [`EXPIRY_S`], each well below.
-const REFRESHES: u16 = 10;
+const REFRESHES: u16 = 12;
 const REFRESH_MS: u64 = 400;
 
 /// `default_timeout` of these tests.
-const EXPIRY_S: u64 = 3;
+const EXPIRY_S: u64 = 4;
 
 /// Calls of which both sides expect a BYE that neither sends.
 fn calls(caller: &str, gateway: &str, options: &Options) -> Counters {

@@ -10,6 +10,9 @@ use crate::site::{Site, Tables};
 /// Calls of one run. With two gateways and four shards each pair sees about thirty.
 const CALLS: u32 = 240;
 
+/// In which they are placed: so few that a machine with other work to do is not overloaded.
+const SECONDS: u32 = 4;
+
 /// Two of three numbers go to the first gateway: the third is caught by the longer prefix.
 const NUMBERS: [&str; 3] = ["493012345", "493098765", "498912345"];
 
@@ -33,7 +36,8 @@ fn whole_calls(shards: usize, steering: &'static str, io: &'static str) {
         Sipp::uas(&site, "uas_reinvite", fourth).start(),
     ];
     let caller = |scenario: &str, numbers: &[&str], calls| {
-        Sipp::uac(&site, scenario, site.caller(), address).dial(numbers).calls(calls, 200).many_sockets().start()
+        let rate = calls / SECONDS;
+        Sipp::uac(&site, scenario, site.caller(), address).dial(numbers).calls(calls, rate).many_sockets().start()
     };
     let callers = [
         caller("uac_basic", &NUMBERS, CALLS),

@@ -49,7 +49,7 @@ fn before_a_silent_gateway_says_anything() {
     let site = Site::new();
     let (address, place) = (listener(&site), site.address(21));
     let tables = Tables::new(address, site.caller()).gateway("49", place).then(site.address(22));
-    let corelane = Corelane::start(&site, &tables, &Options { fr_timer_ms: 400, ..Options::default() });
+    let corelane = Corelane::start(&site, &tables, &Options { fr_timer_ms: 2_500, ..Options::default() });
     let silent = Peer::at(place, address);
     Sipp::uac(&site, "uac_cancel_trying", site.caller(), address).dial(&["4912345"]).calls(CALLS, 100).run();
     let counters = corelane.stop_empty();

@@ -1,11 +1,12 @@
 //! Caps over real sockets and threads: exact whatever the number of shards (SPEC §2 row 6).
 
 use std::net::SocketAddr;
-use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+use std::{fs, thread};
 
-use crate::corelane::{Corelane, Options, listener};
+use crate::corelane::{Corelane, Options, listener, state};
 use crate::peer::{Dialog, Peer};
+use crate::process::wait_until;
 use crate::serial;
 use crate::sipp::Sipp;
 use crate::site::{Site, Tables};
@@ -19,6 +20,9 @@ const CAP: u32 = 11;
 
 /// The status of a refusal for a cap in these tests.
 const REFUSED: u16 = 480;
+
+/// Daily counts are written every five seconds; a busy machine may take longer.
+const WRITTEN: Duration = Duration::from_secs(60);
 
 /// Callers that dial at once and hold what they get: the held calls with their callers, and how many were refused with [`REFUSED`].
 fn dial_at_once(site: &Site, corelane: SocketAddr) -> (Vec<(Peer, Vec<Dialog>)>, usize) {
@@ -126,4 +130,37 @@ fn a_rate_lets_through_what_it_says() {
     assert!(through as f64 <= most, "{through} calls are more than {most}");
     let counters = corelane.stop_empty();
     assert_eq!(counters.node("provider_capped"), u64::from(CALLS) - through);
+}
+
+/// SPEC §2 row 9: a day survives a restart, and `kill -9` once it was written, which is every five seconds.
+#[test]
+fn a_days_calls_are_counted_over_a_restart_and_a_kill() {
+    let _serial = serial();
+    let site = Site::new();
+    let (address, place) = (listener(&site), site.address(21));
+    let tables = Tables::new(address, site.caller()).gateway("49", place);
+    let tables = tables.provider("max_calls_day", CAP).provider("refuse_code", REFUSED.into());
+    let start = || Corelane::start(&site, &tables, &Options::default());
+    let gateway = Sipp::uas(&site, "uas_basic", place).start();
+    let caller =
+        |scenario, calls| Sipp::uac(&site, scenario, site.caller(), address).dial(&["4912345"]).calls(calls, 100);
+    let kept = || fs::read_to_string(state(&site).join("limits.day")).unwrap_or_default();
+
+    let corelane = start();
+    caller("uac_basic", CAP - 2).run();
+    corelane.stop();
+    assert!(kept().lines().last().is_some_and(|line| line.split(' ').nth(2) == Some("9")), "{}", kept());
+
+    let corelane = start();
+    caller("uac_basic", 2).run();
+    caller("uac_refused", 3).word("CODE", REFUSED).run();
+    wait_until("the day's count is written", WRITTEN, || {
+        kept().lines().last().is_some_and(|line| line.split(' ').nth(2) == Some("11")).then_some(())
+    });
+    corelane.crash();
+
+    let corelane = start();
+    caller("uac_refused", 3).word("CODE", REFUSED).run();
+    assert_eq!(gateway.stop().successful, u64::from(CAP), "no call of the day too many");
+    corelane.stop_empty();
 }

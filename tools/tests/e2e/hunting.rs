@@ -59,7 +59,7 @@ impl Standing {
 
 /// Timers that are short, and long enough for a gateway on a busy machine to say that it is there.
 fn options() -> Options {
-    Options { fr_timer_ms: 1_000, progress_timeout_ms: 1_500, ..Options::default() }
+    Options { fr_timer_ms: 2_500, progress_timeout_ms: 4_000, ..Options::default() }
 }
 
 /// One gateway fails; the second of its carrier answers, and nobody upstream learns that there was another.

@@ -32,7 +32,7 @@ fn calls_over_lossy_paths(percent: u64, nodes: u8) -> Counters {
     let nodes: Vec<_> = (0..nodes).map(|node| Rtpengine::start(&site, 51 + node)).collect();
     tables = nodes.iter().fold(tables, |tables, node| tables.media_node(node.address()));
     // What a lost datagram leaves standing these end: a call that one side gave up, one that rings for a caller who has gone.
-    let options = Options { ring_timeout_ms: 3_000, default_timeout_s: 4, ..Options::default() };
+    let options = Options { ring_timeout_ms: 6_000, default_timeout_s: 8, ..Options::default() };
     let corelane = Corelane::start(&site, &tables, &options);
 
     let (mut wires, mut gateways, mut callers) = (Vec::new(), Vec::new(), Vec::new());
@@ -44,7 +44,7 @@ fn calls_over_lossy_paths(percent: u64, nodes: u8) -> Counters {
         let wire = Wire::new(site.address(10), site.host(43), percent, 2 * seed + 1);
         let caller = Sipp::uac(&site, caller, site.host(42), wire.outer()).word("CODE", code).patient();
         wires.push(wire.connect(caller.local(), address));
-        callers.push(caller.dial(&[number]).calls(calls, 20).within(Duration::from_secs(40)).start());
+        callers.push(caller.dial(&[number]).calls(calls, 20).within(Duration::from_secs(90)).start());
     }
     for caller in callers {
         caller.end();

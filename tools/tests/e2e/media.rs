@@ -87,9 +87,9 @@ impl Stage {
         self.caller.request("INVITE", NUMBER).content("application/sdp", &self.ends[0].sdp("sendrecv"))
     }
 
-    /// The request of this CSeq as the gateway gets it, its SDP being a relay's.
-    fn relayed(&self, method: &str, cseq: u32) -> (Message, SocketAddr) {
-        let request = self.gateway.receive_request(method, cseq);
+    /// The request of this CSeq in this call as the gateway gets it, its SDP being a relay's.
+    fn relayed(&self, call_id: &str, method: &str, cseq: u32) -> (Message, SocketAddr) {
+        let request = self.gateway.receive_request(call_id, method, cseq);
         let told = self.of_relay(&request);
         (request, told)
     }
@@ -127,12 +127,11 @@ impl Stage {
     fn talk(&self) -> Talk {
         let invite = self.offer();
         self.caller.send(invite.text());
-        let received = self.gateway.receive_request("INVITE", 1);
-        let gateway_told = self.of_relay(&received);
+        let (received, gateway_told) = self.relayed(invite.call_id(), "INVITE", 1);
         self.answer(&received, "200 OK", &[], "sendrecv");
         let dialog = self.caller.answered(invite);
         let caller_told = self.of_relay(dialog.answer());
-        self.gateway.receive_request("ACK", 1);
+        self.gateway.receive_request(dialog.call_id(), "ACK", 1);
         Talk { dialog, invite: received, told: [caller_told, gateway_told] }
     }
 
@@ -157,7 +156,7 @@ impl Stage {
         let (offer, answer) = (&ends[own].sdp(ways[0]), &ends[far].sdp(ways[1]));
         let request = within(method).content("application/sdp", offer);
         asker.send(request.text());
-        let received = other.receive_request(method, cseq);
+        let received = other.receive_request(talk.dialog.call_id(), method, cseq);
         let other_told = self.of_relay_as(&received, offer);
         other.send(received.answer_with("200 OK", other.address(), &[], answer));
         let reply = asker.receive_final(&request);
@@ -165,7 +164,7 @@ impl Stage {
         let asker_told = self.of_relay_as(&reply, answer);
         if method == "INVITE" {
             asker.send(within("ACK").text());
-            other.receive_request("ACK", cseq);
+            other.receive_request(talk.dialog.call_id(), "ACK", cseq);
         }
         let mut told = [asker_told; 2];
         told[far] = other_told;
@@ -194,7 +193,7 @@ impl Stage {
     fn hang_up_as(&self, dialog: &Dialog, cseq: u32) {
         let bye = dialog.request("BYE", cseq);
         self.caller.send(bye.text());
-        let received = self.gateway.receive_request("BYE", cseq);
+        let received = self.gateway.receive_request(dialog.call_id(), "BYE", cseq);
         self.reply(&received, "200 OK");
         assert_eq!(self.caller.receive_final(&bye).code(), Some(200));
     }

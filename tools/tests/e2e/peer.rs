@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// The longest that an answer may take on a busy machine.
-const ANSWER: Duration = Duration::from_secs(10);
+const ANSWER: Duration = Duration::from_secs(30);
 
 /// A socket and the Corelane that it talks to.
 pub(crate) struct Peer {
@@ -68,11 +68,12 @@ impl Peer {
         }
     }
 
-    /// The next request of this method with this CSeq number; what is repeated of others is passed over.
-    pub(crate) fn receive_request(&self, method: &str, cseq: u32) -> Message {
+    /// The next request of this method with this CSeq number in the call with this Call-ID. What is repeated of others, and of other calls, is
+    /// passed over: on a busy machine Corelane repeats what was not answered at once, and it arrives after its answer has left.
+    pub(crate) fn receive_request(&self, call_id: &str, method: &str, cseq: u32) -> Message {
         loop {
             let message = self.receive_starting(method);
-            if message.header("CSeq") == Some(&format!("{cseq} {method}")) {
+            if message.call_id() == call_id && message.header("CSeq") == Some(&format!("{cseq} {method}")) {
                 return message;
             }
         }
@@ -96,7 +97,7 @@ impl Peer {
         self.socket.set_nonblocking(true).expect("a socket can be asked without waiting");
         let mut bytes = vec![0; 65_536];
         let mut messages = Vec::new();
-        while let Ok(length) = self.socket.recv(&mut bytes) {
+        while let Ok((length, _)) = self.next(&mut bytes) {
             messages.push(Message(String::from_utf8_lossy(&bytes[..length]).into_owned()));
         }
         self.socket.set_nonblocking(false).expect("and set back");
@@ -261,6 +262,11 @@ impl Request {
         value(self.headers.iter().map(String::as_str), name)
     }
 
+    /// Its Call-ID, which Corelane leaves as it is.
+    pub(crate) fn call_id(&self) -> &str {
+        self.header("Call-ID").unwrap_or_default()
+    }
+
     /// The ACK of a refused INVITE: its branch, its Request-URI, the To of the answer.
     pub(crate) fn ack(&self, answer: &Message) -> Request {
         let cseq = self.header("CSeq").unwrap_or_default().replace("INVITE", "ACK");
@@ -294,6 +300,11 @@ impl Dialog {
         Dialog { invite, answer }
     }
 
+    /// The Call-ID of it.
+    pub(crate) fn call_id(&self) -> &str {
+        self.invite.call_id()
+    }
+
     /// The response that made it.
     pub(crate) fn answer(&self) -> &Message {
         &self.answer
@@ -325,6 +336,11 @@ impl Message {
     /// The first value of a header.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         value(self.lines(), name)
+    }
+
+    /// Its Call-ID; empty where it has none.
+    pub(crate) fn call_id(&self) -> &str {
+        self.header("Call-ID").unwrap_or_default()
     }
 
     /// All lines of a header, in order.

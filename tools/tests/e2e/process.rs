@@ -40,6 +40,10 @@ impl Process {
         Process { child, name: name.to_owned(), ended: None }
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The child itself, for its pipes.
     pub(crate) fn child(&mut self) -> &mut Child {
         &mut self.child

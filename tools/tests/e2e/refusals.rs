@@ -49,7 +49,9 @@ fn an_unknown_source_gets_silence() {
 fn an_unknown_source_gets_403_where_configured() {
     let _serial = serial();
     let (site, corelane, address, _) = one_gateway(&Options { unknown_source: "forbid", ..Options::default() });
-    let stranger = Sipp::uac(&site, "uac_refused", site.stranger(), address).word("CODE", 403).dial(&["4912345"]);
+    // It repeats nothing, however late the answer: nothing is kept of a stranger, so each of his requests counts.
+    let stranger = Sipp::uac(&site, "uac_refused", site.stranger(), address).word("CODE", 403).word("T1", 60_000);
+    let stranger = stranger.dial(&["4912345"]);
     stranger.calls(20, 100).run();
     let counters = corelane.stop_empty();
     assert_eq!(counters.node("unknown_source"), 20);

@@ -9,6 +9,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -56,10 +57,21 @@ impl Site {
     }
 }
 
-/// A port of `ip` that is free now. The socket is closed again, so the next process can have it.
+/// A port of `ip` that is free, for a process to come. It is given out once, and is none of those that the kernel gives to sockets which ask for any:
+/// a SIPp with a socket for each call asks for hundreds of them, on the address where the next one is about to bind.
 pub(crate) fn free_port(ip: IpAddr) -> SocketAddr {
-    let socket = UdpSocket::bind((ip, 0)).unwrap_or_else(|error| panic!("no free port on {ip}: {error}"));
-    socket.local_addr().expect("a bound socket has an address")
+    /// Below them are services, above them the media ports of the nodes and the kernel's own.
+    const PORTS: Range<u32> = 10_000..30_000;
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    let start = std::process::id().wrapping_mul(64);
+    let mut ports = PORTS.map(|_| {
+        let place = start.wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed)) % PORTS.len() as u32;
+        SocketAddr::new(ip, (PORTS.start + place) as u16)
+    });
+    // A site's hosts are its own. `::1` is there once, and another process may be at work on it. Nothing is tried out that need not be: a child
+    // that is just being started has every socket of this process for a moment, and the port is not free again as long.
+    let free = ports.find(|address| ip.is_ipv4() || UdpSocket::bind(address).is_ok());
+    free.unwrap_or_else(|| panic!("no free port on {ip}"))
 }
 
 /// Routing tables in the making: the columns that a test cares about, all others left to their defaults (SPEC §4).
@@ -156,6 +168,12 @@ impl Tables {
     pub(crate) fn enable_node(&mut self, id: usize, enabled: bool) {
         let mut nodes = self.media_nodes.iter_mut();
         nodes.find(|node| node.id == id).expect("a media node to drain").enabled = enabled;
+    }
+
+    /// The media node with this id is another machine.
+    pub(crate) fn move_node(&mut self, id: usize, ng: SocketAddr) {
+        let mut nodes = self.media_nodes.iter_mut();
+        nodes.find(|node| node.id == id).expect("a media node to move").ng = ng;
     }
 
     /// Takes the row of the media node with this id out.

@@ -70,6 +70,8 @@ impl Wire {
                         // An ICMP error of an earlier send is told by either call; on a wire that loses datagrams it is one more.
                         Err(error) if error.kind() == ErrorKind::ConnectionRefused => continue,
                         Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => continue,
+                        // A socket with a time limit is interrupted by any signal, also by one that nobody handles.
+                        Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                         Err(error) => panic!("a wire broke: {error}"),
                     };
                     if draw.next() % 100 < percent || through.send_to(&bytes[..length], to).is_err() {

@@ -10,19 +10,17 @@
 
 use core::time::Duration;
 
-use arrayvec::ArrayVec;
-
 use super::super::hunt::Final;
 use super::super::records::{Cancel, ClientRef, ClientState, Role, ShortTag};
 use super::super::response::Came;
 use super::super::{Engine, Turn};
 use super::exchange::{Exchange, Result, Subject};
-use super::{Ask, Given, carries_sdp, tags, with_body};
+use super::{Ask, Given, carries_sdp, sides, tags, with_body};
 use crate::bus::Verb;
-use crate::call::media::{Act, Event, State as Figure, step};
+use crate::call::media::{Act, Event, step};
 use crate::call::{CallRef, EndReason, State};
 use crate::counter::Counter;
-use crate::limits::{TAG_MAX, WAITING_RESPONSES_MAX};
+use crate::limits::WAITING_RESPONSES_MAX;
 use crate::message::{Body, Message, Method, Name, StartLine, find_sdp};
 use crate::time::Instant;
 use crate::transaction::invite_client;
@@ -53,7 +51,10 @@ impl Engine {
             return true;
         }
         match find_sdp(message) {
-            Body::None => false,
+            Body::None => {
+                self.choose_fork(turn, at, call, came);
+                false
+            }
             Body::Unreadable => {
                 self.counters.count(Counter::MediaRefused);
                 self.without_answer(turn, at, message);
@@ -177,11 +178,17 @@ impl Engine {
         let Some(flow) = self.clients.find(at).filter(|_| !answered).map(|transaction| transaction.flow) else {
             return;
         };
+        // While all branches can be found from the INVITE.
+        if role.candidate.is_some_and(|candidate| !self.settle_on(turn, call, at, candidate)) {
+            return;
+        }
+        let Some(record) = self.calls.find_mut(call) else { return };
         record.branch = Some(at);
         record.candidate = role.candidate;
         record.callee.flow = flow;
         // They are with the gateway that rings now.
         record.dialogs.forget_early();
+        record.media.iter_mut().for_each(|media| media.answered = 0);
         if let Some(transaction) = role.server.and_then(|server| self.servers.find_mut(server)) {
             transaction.client = Some(at);
         }
@@ -208,6 +215,7 @@ impl Engine {
             && self.kept(kept).is_some_and(|(known, ..)| known == print)
         {
             self.counters.count(Counter::MediaReused);
+            self.choose_fork(turn, at, call, came);
             return self.resume(turn, at, message, Given::Kept(kept));
         }
         if !role.opens() && status >= 200 && self.ended_here(turn, at, message, *role) {
@@ -258,9 +266,14 @@ impl Engine {
         }
         if let Some(media) = self.calls.find_mut(call).and_then(|call| call.media.as_mut())
             && role.opens()
+            && act == Act::Answer
         {
             // Of an answered offer nothing is left for the next gateway.
-            media.answered |= media.attempt == role.attempt;
+            media.answered |= u8::from(media.attempt == role.attempt);
+        }
+        if act == Act::Offer {
+            // Its PRACK has answered it: what it repeats is asked for its own sake.
+            self.choose_fork(turn, at, call, came);
         }
         self.note_answer(turn, at, call, came);
     }
@@ -379,9 +392,9 @@ impl Engine {
         role: Role,
         tag: ShortTag,
     ) {
-        if let Some(transaction) = self.clients.find_mut(at) {
-            transaction.answers.end(tag);
-        }
+        let Some(transaction) = self.clients.find_mut(at) else { return };
+        transaction.answers.end(tag);
+        let figure = transaction.media;
         if role.method == Method::Invite {
             self.acknowledge(turn, at, message, role);
         }
@@ -389,7 +402,7 @@ impl Engine {
             self.answer_server(turn, server, None, 500, b"");
         }
         if let Some(call) = role.call {
-            self.restore(turn, call, role.attempt, tags(message));
+            self.restore(turn, call, role.attempt, sides(figure, tags(message)));
         }
     }
 
@@ -409,52 +422,6 @@ impl Engine {
         };
         if let Some(text) = role.call.and_then(|call| self.calls.find(call)).and_then(|call| call.text) {
             self.send_ack(turn, role.sender.other(), (flow, call_hash), message.cseq().number, text);
-        }
-    }
-
-    /// A final failure: what waits before it is of no use any more, and an offer inside a dialog is off.
-    fn on_offer_refused(&mut self, turn: &mut Turn<'_>, at: ClientRef, role: &Role, message: &Message<'_>) {
-        let Some(transaction) = self.clients.find_mut(at) else { return };
-        let parked = transaction.parked.take();
-        let refused = step(transaction.media, Event::Refused);
-        if let Some((then, _)) = refused
-            && !role.opens()
-        {
-            transaction.media = then;
-        }
-        self.close_queue(parked);
-        if let Some(call) = role.call.filter(|call| !role.opens() && refused.is_some() && self.speaks(*call)) {
-            self.restore(turn, call, role.attempt, tags(message));
-        }
-    }
-
-    /// A request inside a dialog got no final response: what it offered is off, where the call goes on.
-    #[inline(never)]
-    pub(crate) fn take_offer_back(&mut self, turn: &mut Turn<'_>, role: Role, offer: Figure) {
-        if role.opens() || role.attempt == 0 || step(offer, Event::Refused).is_none() {
-            return;
-        }
-        if let Some(call) = role.call.filter(|call| self.speaks(*call)) {
-            self.restore(turn, call, role.attempt, (b"", b""));
-        }
-    }
-
-    /// A gateway's branch has failed that had been answered for, and the call goes on without it: its side of the session goes (SPEC §5).
-    #[inline(never)]
-    pub(crate) fn forget_answered_branch(&mut self, turn: &mut Turn<'_>, at: ClientRef, came: Came<'_, '_>) {
-        let Came { message, role, .. } = came;
-        if role.attempt == 0 {
-            return;
-        }
-        let Some(call) = role.call.filter(|call| self.speaks(*call)) else { return };
-        let Some(transaction) = self.clients.find(at).filter(|branch| branch.media == Figure::Agreed) else { return };
-        let kept = transaction.kept[0].and_then(|kept| self.kept(kept));
-        let tag = kept.and_then(|(_, tag, _)| ArrayVec::<u8, TAG_MAX>::try_from(tag).ok());
-        let asker = message.from().tag.map(|tag| message.text(tag)).unwrap_or_default();
-        if let Some(tag) = tag {
-            let (attempt, candidate) = (role.attempt, role.candidate);
-            let verb = Verb::DeleteBranch;
-            self.tell(turn, call, &Ask { verb, attempt, candidate, from_tag: asker, to_tag: &tag, sdp: b"" });
         }
     }
 }

@@ -47,7 +47,7 @@ pub(crate) struct Exchange {
     pub(crate) asked: bool,
     /// The flow that it came on.
     pub(crate) flow: Flow,
-    /// The message as it came; none where a transaction holds it.
+    /// The message as it came; none where a transaction holds it for as long.
     pub(crate) held: Option<BufferRef>,
     /// Hash of the whole of it: it may come again meanwhile.
     pub(crate) whole: u64,

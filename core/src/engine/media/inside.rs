@@ -4,8 +4,6 @@
 //! A request is held by its server transaction, an ACK in a buffer. What a node does not take is refused to who asked, and the call goes
 //! on as it was.
 
-use arrayvec::ArrayVec;
-
 use super::super::answer::{Incoming, Source};
 use super::super::forward::Forward;
 use super::super::records::{ClientRef, ServerRef};
@@ -13,30 +11,27 @@ use super::super::{Engine, Turn};
 use super::exchange::{Exchange, Result, Subject};
 use super::{Ask, Given, carries_sdp, tags, with_body};
 use crate::bus::{MediaOutcome, Verb};
-use crate::call::media::{Act, Event, Media, State as Figure, start, step};
-use crate::call::{CallRef, EndReason, Side, State};
+use crate::call::media::{Event, Media, State as Figure, start, step};
+use crate::call::{Call, CallRef, EndReason, Side, State};
 use crate::counter::Counter;
-use crate::limits::TAG_MAX;
 use crate::message::{Body, Message, Method, StartLine, find_sdp};
-
-/// INVITEs of a call among which that of an ACK is looked for: the last ones.
-const INVITES_MAX: usize = 4;
 
 impl Engine {
     /// The figure of a request inside a dialog: whether it offers, and under which attempt.
     #[inline(never)]
-    pub(crate) fn figure_in_dialog(&self, media: &Media, method: Method, message: &Message<'_>) -> (u8, Figure) {
+    pub(crate) fn figure_in_dialog(
+        &self,
+        call: &Call,
+        media: &Media,
+        method: Method,
+        message: &Message<'_>,
+    ) -> (u8, Figure) {
         let offers = match method {
             Method::Invite | Method::Update => carries_sdp(message),
-            Method::Prack => carries_sdp(message) && self.prack(media).is_none_or(|(_, act)| act == Act::Offer),
+            Method::Prack => carries_sdp(message) && self.prack_offers(call, media, message),
             _ => false,
         };
         (media.attempt, start(method == Method::Invite, offers))
-    }
-
-    /// What the SDP of a PRACK is to its INVITE.
-    fn prack(&self, media: &Media) -> Option<(Figure, Act)> {
-        step(self.clients.find(media.invite?)?.media, Event::Prack)
     }
 
     /// The INVITE of a dialog was sent: PRACK and ACK are for its responses from now on, an ACK of the one before it still for that.
@@ -48,19 +43,6 @@ impl Engine {
                 transaction.before = before;
             }
         }
-    }
-
-    /// The INVITE that an ACK of a side with this number belongs to: the last one, or one shortly before it.
-    fn invite_of(&self, media: &Media, side: Side, number: u32, opens: bool) -> Option<ClientRef> {
-        let mut next = media.invite;
-        for _ in 0..INVITES_MAX {
-            let transaction = self.clients.find(next?)?;
-            if (transaction.role.sender, transaction.role.cseq, transaction.role.opens()) == (side, number, opens) {
-                return next;
-            }
-            next = transaction.before;
-        }
-        None
     }
 
     /// A request of a call that goes through a node; true: it is refused, or comes back later.
@@ -87,13 +69,16 @@ impl Engine {
         let (sender, other) = tags(message);
         let (verb, from_tag, to_tag) =
             if figure == Figure::Offered { (Verb::Offer, sender, other) } else { (Verb::Answer, other, sender) };
+        // Its transaction may be over before the node has answered, and whose offer it was must be known all the same.
+        let held = self.servers.find(server).and_then(|transaction| transaction.request);
+        held.iter().for_each(|request| self.pool.share(*request));
         let exchange = Exchange {
             call,
             subject: Subject::Request(server),
             verb,
             asked: true,
             flow: incoming.flow,
-            held: None,
+            held,
             whole: 0,
             next: None,
             timeout_at: self.media_deadline(turn),
@@ -112,8 +97,7 @@ impl Engine {
                     transaction.exchange = Some(exchange);
                 }
                 if verb == Verb::Answer {
-                    let invite = self.calls.find(call).and_then(|call| call.media.as_ref()?.invite);
-                    self.note_answered(invite, Event::Prack);
+                    self.note_prack(call, message, true);
                 }
             }
             Err(full) => self.answer_full(turn, server, incoming, full),
@@ -121,22 +105,12 @@ impl Engine {
         true
     }
 
-    /// The INVITE's figure hears of an answer in a PRACK or an ACK.
-    fn note_answered(&mut self, invite: Option<ClientRef>, event: Event) {
+    /// The INVITE's figure hears of the answer in its ACK.
+    fn note_answered(&mut self, invite: Option<ClientRef>) {
         if let Some(transaction) = invite.and_then(|invite| self.clients.find_mut(invite))
-            && let Some((then, _)) = step(transaction.media, event)
+            && let Some((then, _)) = step(transaction.media, Event::Ack)
         {
             transaction.media = then;
-        }
-    }
-
-    /// The answer of a PRACK did not get through: the INVITE's offer still stands.
-    fn note_unanswered(&mut self, call: CallRef) {
-        let invite = self.calls.find(call).and_then(|call| call.media.as_ref()?.invite);
-        if let Some(transaction) = invite.and_then(|invite| self.clients.find_mut(invite))
-            && transaction.media == Figure::Settled
-        {
-            transaction.media = Figure::Returned;
         }
     }
 
@@ -156,15 +130,6 @@ impl Engine {
             transaction.exchange = None;
             Some((transaction.request?, transaction.source, transaction.key, transaction.call_hash))
         });
-        // Of whom something is to be restored: what holds the request goes with its final response.
-        let mut sides = (ArrayVec::<u8, TAG_MAX>::new(), ArrayVec::<u8, TAG_MAX>::new());
-        if let Some((held, ..)) = held.filter(|_| offers)
-            && let Ok(request) = Message::parse(self.pool.bytes(held))
-            && let (from, to) = tags(&request)
-            && let (Ok(from), Ok(to)) = (from.try_into(), to.try_into())
-        {
-            sides = (from, to);
-        }
         let gone_on = match (held, result) {
             // It was cancelled, or its call has ended.
             (None, _) => false,
@@ -199,12 +164,17 @@ impl Engine {
                 gone_on
             }
         };
-        if offers && !gone_on {
-            self.restore(turn, exchange.call, attempt, (&sides.0, &sides.1));
-        } else if exchange.verb == Verb::Answer && !gone_on {
-            // It comes again as a new PRACK, and answers then.
-            self.note_unanswered(exchange.call);
+        if gone_on {
+            return;
         }
+        self.with_held(exchange.held, |engine, message| {
+            if offers {
+                engine.restore(turn, exchange.call, attempt, tags(message));
+            } else {
+                // It comes again as a new PRACK, and answers then.
+                engine.note_prack(exchange.call, message, false);
+            }
+        });
     }
 
     /// An ACK of a call that goes through a node; true: it comes back later, or was told already. `opens`: it is that of the call's INVITE.
@@ -226,7 +196,8 @@ impl Engine {
             }
             Body::Sdp(span) => span,
         };
-        let Some(media) = self.calls.find(call).and_then(|call| call.media.as_ref()) else { return false };
+        let Some(record) = self.calls.find(call) else { return false };
+        let Some(media) = &record.media else { return false };
         if media.waits.is_some_and(|exchange| self.exchanges.find(exchange).is_some()) {
             // The one that waits is as good.
             self.counters.count(Counter::RetransmissionsAbsorbed);
@@ -243,7 +214,11 @@ impl Engine {
             self.ack_goes_on(turn, incoming, Given::Kept(kept), call, opens, false);
             return true;
         }
-        if transaction.is_none_or(|transaction| step(transaction.media, Event::Ack).is_none()) {
+        // Its PRACK has answered already.
+        let fork = || record.dialogs.place(self.hash_tag(message.to().tag.map(|tag| message.text(tag))));
+        let answered =
+            |figure| opens && figure == Figure::Settled && fork().is_some_and(|fork| media.has_answered(fork));
+        if transaction.is_none_or(|invite| step(invite.media, Event::Ack).is_none() || answered(invite.media)) {
             // Nothing was offered that it could answer (RFC 3264 §5): what it says goes nowhere.
             self.counters.count(Counter::MediaRefused);
             self.ack_goes_on(turn, incoming, Given::Nothing, call, opens, false);
@@ -270,7 +245,7 @@ impl Engine {
             if self.ask(turn, call, Engine::exchange_id(exchange), &ask).is_err() {
                 self.close_exchange(exchange);
             } else {
-                self.note_answered(invite, Event::Ack);
+                self.note_answered(invite);
                 if let Some(media) = self.calls.find_mut(call).and_then(|call| call.media.as_mut()) {
                     media.waits = Some(exchange);
                 }
@@ -348,7 +323,8 @@ impl Engine {
             self.drive_call(turn, call, crate::call::state::Event::HangUp, EndReason::Lost);
         } else if !opens {
             let attempt = self.calls.find(call).and_then(|call| call.media.as_ref()).map_or(0, |media| media.attempt);
-            self.restore(turn, call, attempt, tags(incoming.message));
+            // What it should have answered was the other side's.
+            self.restore(turn, call, attempt, super::sides(Figure::Returned, tags(incoming.message)));
         }
     }
 }

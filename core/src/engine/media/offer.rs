@@ -13,7 +13,6 @@ use crate::call::{CallRef, EndReason};
 use crate::memory::{Full, Resource};
 use crate::message::{Body, Message, find_sdp};
 use crate::routing::Candidate;
-use crate::siphash::Hasher;
 
 impl Engine {
     /// Whether the INVITE at hand can go to a gateway: it has no SDP, or the relay's. Else a node is asked, and the hunt goes on when it has
@@ -139,7 +138,7 @@ impl Engine {
     /// Before another gateway is tried: an offer that was answered is not used again (SPEC §5).
     pub(crate) fn spend_offer(&mut self, at: CallRef) {
         let media = self.calls.find_mut(at).and_then(|call| call.media.as_mut());
-        if let Some(buffer) = media.filter(|media| media.answered).and_then(|media| media.offered.take()) {
+        if let Some(buffer) = media.filter(|media| media.answered != 0).and_then(|media| media.offered.take()) {
             self.pool.release(buffer);
         }
     }
@@ -147,7 +146,7 @@ impl Engine {
     /// Names the flags of a call towards a gateway.
     fn flags_print(&self, turn: &Turn<'_>, at: CallRef, candidate: Candidate) -> u32 {
         let Some(call) = self.calls.find(at) else { return 0 };
-        let mut hasher = Hasher::new(self.tag_key);
+        let mut hasher = self.tags;
         hasher.bytes(&flags(turn, call, Some(candidate)));
         hasher.finish() as u32
     }

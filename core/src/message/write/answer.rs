@@ -65,6 +65,8 @@ pub fn write_answer(request: &Message<'_>, answer: &Answer<'_>, out: &mut Writer
             && let Some(tag) = answer.to_tag
             && request.to().tag.is_none()
             && answer.status != 100
+            // One that could not be read is repeated as it came: nobody knows what is in it already.
+            && !request.to().uri.is_empty()
         {
             copier.put(b";tag=");
             copier.put(tag);

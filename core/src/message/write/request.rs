@@ -15,6 +15,7 @@
 use core::net::IpAddr;
 
 use super::{Copier, Rewrite, Writer};
+use crate::flow::Transport;
 use crate::limits::MAX_BREADTH;
 use crate::message::{Field, Message, Name, StartLine, Values, values};
 use crate::token::TOKEN_PARAMETER;
@@ -50,8 +51,8 @@ pub struct RequestEdits<'e> {
 /// Our own Via value (RFC 3261 §18.1.1), in the parts that differ.
 #[derive(Copy, Clone, Debug)]
 pub struct OwnVia<'e> {
-    /// `UDP`, …
-    pub transport: &'e [u8],
+    /// What the request leaves by.
+    pub transport: Transport,
     /// Host and port.
     pub sent_by: &'e [u8],
     /// The branch, cookie included.
@@ -99,9 +100,7 @@ fn write<const REWRITES: bool>(message: &Message<'_>, edits: &RequestEdits<'_>, 
         copier.drop_to(uri.last());
     }
     copier.keep_to(fields.first().map_or(message.bytes().len(), |field| field.line.first()));
-    copier.put(b"Via: SIP/2.0/");
-    copier.out.put_short(edits.via.transport);
-    copier.out.put(b" ");
+    copier.put(edits.via.transport.via_start());
     copier.out.put_short(edits.via.sent_by);
     copier.out.put(b";branch=");
     copier.out.put_short(edits.via.branch);

@@ -207,6 +207,18 @@ impl Builder {
         self
     }
 
+    /// Changes a carrier that was added.
+    ///
+    /// # Panics
+    /// When it was not.
+    pub fn edit_carrier(&mut self, slot: CarrierSlot, edit: impl FnOnce(&mut CarrierRecord)) -> &mut Builder {
+        match &mut self.plan.tables.carriers[usize::from(slot.0)] {
+            Place::Taken(record) => edit(record),
+            Place::Vacant(_) => panic!("no such carrier"),
+        }
+        self
+    }
+
     /// An enabled carrier with the default failover codes, trying its gateways in this order.
     pub fn carrier(&mut self, name: &str, gateways: &[GatewaySlot]) -> CarrierSlot {
         let ordered: Vec<_> = gateways.iter().zip(0..).map(|(gateway, priority)| (*gateway, priority, 1)).collect();

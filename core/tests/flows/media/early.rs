@@ -28,7 +28,7 @@ fn forks_are_answered_for_each() {
     }
     let sent = world.deliver(GATEWAY, &answer(&forwarded, 200, "b", "b", &[]));
     assert_eq!(session(&the(&sent, "SIP/2.0 200")), "relay-b");
-    assert_eq!(world.asked(), ["Offer 1 caller>", "Answer 1 caller>a", "Answer 1 caller>b"]);
+    assert_eq!(world.asked(), ["Offer 1 caller>", "Answer 1 caller>a", "Answer 1 caller>b", "Choose 1 caller>b"]);
     // The other fork answers too: acknowledged and ended, and no node is asked for it.
     let sent = world.deliver(GATEWAY, &answer(&forwarded, 200, "a", "a", &[]));
     assert_eq!(ladder(&sent), [format!("{GATEWAY} ACK"), format!("{GATEWAY} BYE")]);

@@ -130,24 +130,26 @@ fn a_refresh_goes_before_what_the_node_says() {
     world.settle();
 }
 
-/// A session that nobody refreshed ends when it is over, whatever a node says, or does not say.
+/// A session that nobody refreshed ends when it is over, whatever a node says, or does not say. Within the interval that was agreed on
+/// nobody is asked; one below `min_se` ends nothing before that, and `default_timeout` may come in between.
 #[test]
 fn a_session_ends_whatever_the_node_says() {
-    for mute in [false, true] {
+    for (mute, interval, asked) in [(false, 90, 0), (true, 90, 0), (false, 1, 1), (true, 1, 1)] {
         let mut settings = settings();
         settings.timers.default_timeout = Duration::from_secs(70);
         let mut world = world_with(settings);
         let mut invite = offer("timed");
         invite.extra.extend(["Supported: timer".to_owned(), "Session-Expires: 90".to_owned()]);
         let forwarded = the(&world.deliver(CALLER, &invite.text()), "INVITE");
-        let lines = ["Contact: <sip:bob@198.51.100.20>", "Require: timer", "Session-Expires: 90;refresher=uac"];
+        let expires = format!("Session-Expires: {interval};refresher=uac");
+        let lines = ["Contact: <sip:bob@198.51.100.20>", "Require: timer", &expires];
         let ok = the(&world.deliver(GATEWAY, &answer(&forwarded, 200, "callee", "answer", &lines)), "SIP/2.0 200");
         let call = Answered { invite, forwarded, ok };
         world.deliver(CALLER, &call.caller_sends("ACK", "timed-ack", 1).text());
         world.node().held = mute;
         world.asked();
         assert!(world.advance(Duration::from_secs(89)).is_empty());
-        assert_eq!(world.count(Counter::MediaQueries), 1, "default_timeout is the shorter one");
+        assert_eq!(world.count(Counter::MediaQueries), asked, "default_timeout is 70 s, min_se 90 s");
         let sent = world.advance(Duration::from_millis(1_200));
         assert_eq!(ladder(&sent), [format!("{GATEWAY} BYE"), format!("{CALLER} BYE")]);
         assert_eq!(world.last_record().reason, EndReason::SessionExpired);

@@ -185,7 +185,7 @@ fn a_cancelled_reinvite_is_answered_at_once() {
     let sent = world.deliver(CALLER, &reinvite.hop("CANCEL").text());
     assert_eq!(ladder(&sent), [format!("{CALLER} 200"), format!("{CALLER} 487")]);
     assert!(world.answer_wish().is_empty());
-    assert_eq!(world.wishes.pop_front().map(|wish| wish.word()), Some("Restore 1 >".into()));
+    assert_eq!(world.wishes.pop_front().map(|wish| wish.word()), Some("Restore 1 caller>callee".into()));
     assert_eq!(world.count(Counter::CallsLive), 1);
     world.settle();
 }
@@ -204,7 +204,7 @@ fn a_cancelled_reinvite_that_nobody_answers() {
         world.deliver(CALLER, &reinvite.hop("CANCEL").text());
         let sent = world.advance(Duration::from_millis(32_100));
         assert!(ladder(&sent).contains(&format!("{CALLER} 487")), "{:?}", ladder(&sent));
-        assert_eq!(world.asked(), ["Offer 1 caller>callee", "Restore 1 >"]);
+        assert_eq!(world.asked(), ["Offer 1 caller>callee", "Restore 1 caller>callee"]);
         assert_eq!(world.count(Counter::CallsLive), 1);
         world.settle();
     }
@@ -270,7 +270,7 @@ fn an_offer_that_nobody_ever_answers_is_restored() {
     world.asked();
     let sent = world.advance(Duration::from_secs(33));
     assert!(ladder(&sent).contains(&format!("{CALLER} 487")));
-    assert_eq!(world.asked(), ["Restore 1 >"]);
+    assert_eq!(world.asked(), ["Restore 1 caller>callee"]);
     assert_eq!(world.count(Counter::CallsLive), 1);
     world.settle();
 
@@ -281,7 +281,7 @@ fn an_offer_that_nobody_ever_answers_is_restored() {
     the(&world.deliver(CALLER, &with_sdp(&call.caller_sends("PRACK", "prack-1", 2), "again").text()), "PRACK");
     world.asked();
     world.advance(Duration::from_secs(33));
-    assert_eq!(world.asked(), ["Restore 1 >"]);
+    assert_eq!(world.asked(), ["Restore 1 caller>callee"]);
     assert_eq!(world.count(Counter::CallsLive), 1);
     world.deliver(GATEWAY, &response(&call.forwarded, 486, "callee", &[]));
     world.settle();

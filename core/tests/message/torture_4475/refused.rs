@@ -77,7 +77,7 @@ a=rtpmap:31 LPC
         "3.1.2.4",
         "scalar02",
         ParseError::BadHeader(Name::CSeq),
-        false,
+        true,
         "REGISTER sip:example.com SIP/2.0
 Via: SIP/2.0/TCP host129.example.com;branch=z9hG4bK342sdfoi3
 To: <sip:user@example.com>
@@ -112,7 +112,7 @@ Content-Length: 0
         "3.1.2.6",
         "quotbal",
         ParseError::BadHeader(Name::To),
-        false,
+        true,
         "INVITE sip:user@example.com SIP/2.0
 To: \"Mr. J. User <sip:j.user@example.com>
 From: sip:caller@example.net;tag=93334
@@ -214,7 +214,7 @@ Content-Length: 0
         "3.1.2.14",
         "badaspec",
         ParseError::BadHeader(Name::To),
-        false,
+        true,
         "OPTIONS sip:user@example.org SIP/2.0
 Via: SIP/2.0/UDP host4.example.com:5060;branch=z9hG4bKkdju43234
 Max-Forwards: 70
@@ -231,7 +231,7 @@ l: 0
         "3.1.2.15",
         "baddn",
         ParseError::BadHeader(Name::From),
-        false,
+        true,
         "OPTIONS sip:t.watson@example.org SIP/2.0
 Via:     SIP/2.0/UDP c.example.com:5060;branch=z9hG4bKkdjuw
 Max-Forwards:      70

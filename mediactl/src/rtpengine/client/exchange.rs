@@ -6,6 +6,8 @@
 //!              └── full, silent, given up: another node ◄─────┘
 //! ```
 
+use std::net::SocketAddr;
+
 use corelane_core::Instant;
 use corelane_core::bus::{ExchangeId, MediaOutcome, MediaReply, MediaRequest, Verb};
 use corelane_core::limits::MESSAGE_SIZE_MAX;
@@ -18,13 +20,14 @@ use super::super::reply::Meaning;
 use super::super::select::select;
 use super::super::sessions::{NoRecord, Records};
 use super::questions::Purpose;
-use super::wish::{Half, Wish};
+use super::wish::{Part, Wish};
 use super::{Client, IN_FLIGHT_MAX, Outputs};
 
 impl<R: Records> Client<R> {
     /// Asks for a wish, and for those of its call that wait behind it as long as each is answered at once.
     pub(super) fn go_on(&mut self, now: Instant, wish: Wish, out: &mut impl Outputs) {
         let call = wish.request.view().call;
+        self.touched = Some(call);
         let mut next = Some(wish);
         while let Some(wish) = next {
             if let Some(call) = self.calls.get_mut(&call) {
@@ -78,16 +81,24 @@ impl<R: Records> Client<R> {
         };
         let none = if movable { MediaOutcome::NoNode } else { MediaOutcome::Failed };
         let (node, place) = node.and_then(|node| Some((node, self.place(node)?))).ok_or((none, 0))?;
-        if verb == Verb::Restore
-            && let Some(known) = self.calls.get_mut(&request.call)
+        if let Some(known) = self.calls.get_mut(&request.call)
+            && verb == Verb::Restore
+            && wish.replay == Some(Part::Offer)
         {
             known.take_back(&request);
+            if known.agreed_by(&request).is_none() {
+                // Of a call that has agreed on nothing yet.
+                wish.replay = Some(Part::Open);
+            }
+        }
+        if verb == Verb::Choose && self.calls.get(&request.call).is_some_and(|known| known.ends_with(&request)) {
+            return Err((MediaOutcome::Done, node));
         }
         // No command: there is nothing to restore.
         let command = self.command(wish, session).ok_or((MediaOutcome::Failed, node))?;
         let bytes = self.datagram(&command);
         if verb == Verb::Offer {
-            wish.fresh = self.sessions.put(node, session).map_err(|why| match why {
+            wish.fresh = self.sessions.put(self.nodes[place].config.address, session).map_err(|why| match why {
                 NoRecord::Full => {
                     self.counters.count(Counter::RecordsFull);
                     (none, 0)
@@ -99,12 +110,21 @@ impl<R: Records> Client<R> {
         Ok((place, bytes))
     }
 
-    /// What a wish asks a node; of a `Restore`, the half that is its turn.
+    /// What a wish asks a node; of one that plays again what was said, the part that is its turn.
     fn command<'w>(&'w self, wish: &'w Wish, session: SessionId) -> Option<Command<'w>> {
         let mut source = wish.request.view();
-        if let Some(half) = wish.restore {
-            let agreed = self.calls.get(&source.call)?.agreed_by(&source)?;
-            source = if half == Half::Offer { agreed.offer.view() } else { agreed.answer.view() };
+        if let Some(part) = wish.replay {
+            let known = self.calls.get(&source.call)?;
+            let pair = || if source.verb == Verb::Choose { known.pair_of(&source) } else { known.agreed_by(&source) };
+            source = match part {
+                Part::Open => known.open_between(&source)?.view(),
+                Part::Offer if source.verb == Verb::Choose => {
+                    let since = known.open_between(&source).map(|offer| offer.view());
+                    since.filter(|offer| offer.from_tag == source.from_tag).unwrap_or(pair()?.offer.view())
+                }
+                Part::Offer => pair()?.offer.view(),
+                Part::Answer => pair()?.answer.view(),
+            };
         }
         let MediaRequest { from_tag, to_tag, attempt, flags, sdp, .. } = source;
         let exchanged = Exchanged { session, from_tag, to_tag, attempt, flags, sdp };
@@ -112,7 +132,7 @@ impl<R: Records> Client<R> {
             Verb::Offer => Command::Offer(exchanged),
             Verb::DeleteBranch => Command::DeleteBranch { session, from_tag, to_tag },
             Verb::Query => Command::Query(session),
-            Verb::Answer | Verb::Restore => Command::Answer(exchanged),
+            Verb::Answer | Verb::Restore | Verb::Choose => Command::Answer(exchanged),
         })
     }
 
@@ -123,7 +143,7 @@ impl<R: Records> Client<R> {
         let usable = |node: &&Node| {
             let id = node.config.id;
             let known = id == request.node && node.is_reachable();
-            !tried.contains(&id) && serves(node) && (known || node.takes_calls(sessions.of_node(id)))
+            !tried.contains(&id) && serves(node) && (known || node.takes_calls(sessions.at(node.config.address)))
         };
         let windowed = self.nodes.iter().filter(usable).any(|node| node.in_flight >= node.window());
         let mut candidates = self.nodes.iter().filter(usable).filter(|node| node.in_flight < node.window());
@@ -145,29 +165,32 @@ impl<R: Records> Client<R> {
         &mut self,
         now: Instant,
         mut wish: Wish,
-        node: u32,
+        (node, address): (u32, SocketAddr),
         meaning: Meaning<'_>,
         out: &mut impl Outputs,
     ) {
         let request = wish.request.view();
         let (call, verb) = (request.call, request.verb);
+        self.touched = Some(call);
         let (outcome, sdp): (MediaOutcome, &[u8]) = match (verb, meaning) {
             (_, Meaning::Full(limit)) => {
                 self.counters.count(Counter::Limits);
                 if wish.fresh && limit.before_creation() {
-                    self.sessions.take(node, SessionId { origin: self.settings.origin, call });
+                    self.sessions.take(address, SessionId { origin: self.settings.origin, call });
                 }
                 if wish.may_move() {
                     self.counters.count(Counter::Moved);
                 }
                 return self.go_on(now, wish, out);
             }
-            (Verb::Restore, Meaning::Sdp(_)) if wish.restore == Some(Half::Offer) => {
-                wish.restore = Some(Half::Answer);
+            (Verb::Restore | Verb::Choose, Meaning::Sdp(_)) if let Some(next) = self.next_part(&wish) => {
+                wish.replay = Some(next);
                 wish.tried.clear();
                 return self.go_on(now, wish, out);
             }
-            (Verb::Restore, Meaning::Sdp(_)) | (Verb::DeleteBranch, Meaning::Done { .. }) => (MediaOutcome::Done, &[]),
+            (Verb::Restore | Verb::Choose, Meaning::Sdp(_)) | (Verb::DeleteBranch, Meaning::Done { .. }) => {
+                (MediaOutcome::Done, &[])
+            }
             (Verb::Offer | Verb::Answer, Meaning::Sdp(sdp)) if sdp.len() > MESSAGE_SIZE_MAX => {
                 self.counters.count(Counter::RepliesOversized);
                 (MediaOutcome::Refused, &[])
@@ -187,14 +210,33 @@ impl<R: Records> Client<R> {
         let Some(known) = self.calls.get_mut(&call) else { return };
         known.waiting = None;
         if outcome == MediaOutcome::Done && matches!(verb, Verb::Offer | Verb::Answer) {
+            let answered = match verb {
+                Verb::Offer => {
+                    known.forget_offer(&request);
+                    None
+                }
+                _ => known.offer_of(&request),
+            };
             let kept = self.room.keep(wish.request);
             if kept.is_none() {
                 self.counters.count(Counter::SdpUnkept);
             }
-            if verb == Verb::Offer { known.offer(kept) } else { known.agree(kept) }
+            if verb == Verb::Offer { known.offer(kept) } else { known.agree(answered, kept) }
         }
         if let Some(next) = known.next.pop_front() {
             self.go_on(now, next, out);
+        }
+    }
+
+    /// What is played behind the part that a node has just taken.
+    fn next_part(&self, wish: &Wish) -> Option<Part> {
+        let request = wish.request.view();
+        match wish.replay? {
+            Part::Offer => Some(Part::Answer),
+            Part::Answer if request.verb == Verb::Restore => {
+                self.calls.get(&request.call)?.open_between(&request).map(|_| Part::Open)
+            }
+            Part::Answer | Part::Open => None,
         }
     }
 

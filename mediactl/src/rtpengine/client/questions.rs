@@ -1,6 +1,7 @@
 //! Questions on their way: each under a cookie of its own, asked again under the same, given up in time.
 
 use std::cmp::Reverse;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use corelane_core::Instant;
@@ -33,6 +34,8 @@ pub(super) enum Purpose {
 pub(super) struct Question {
     pub(super) purpose: Purpose,
     pub(super) node: u32,
+    /// Where that is.
+    pub(super) address: SocketAddr,
     pub(super) socket: u8,
     bytes: Vec<u8>,
     pub(super) sent: Instant,
@@ -63,15 +66,13 @@ impl<R: Records> Client<R> {
         let node = &mut self.nodes[place];
         node.in_flight += 1;
         node.deletes += u32::from(matches!(purpose, Purpose::Delete(..)));
-        let id = node.config.id;
-        if let Some(address) = node.config.address {
-            out.send(id, socket, address, &bytes);
-            self.counters.count(Counter::Sent);
-        }
+        let (id, address) = (node.config.id, node.config.address);
+        out.send(id, socket, address, &bytes);
+        self.counters.count(Counter::Sent);
         let due = now.after(PATIENCE);
         let deadline = now.after(self.settings.deadline);
         let deadline = if let Purpose::Media(wish) = &purpose { deadline.min(wish.deadline) } else { deadline };
-        let question = Question { purpose, node: id, socket, bytes, sent: now, tries: 1, due, deadline };
+        let question = Question { purpose, node: id, address, socket, bytes, sent: now, tries: 1, due, deadline };
         self.questions.insert(number, question);
         self.timers.push(Reverse((due, number)));
         number
@@ -111,9 +112,9 @@ impl<R: Records> Client<R> {
             && matches!(question.purpose, Purpose::Media(_))
             && question.deadline.since(question.sent) >= self.settings.deadline;
         let mut act = Act::Nothing;
-        let mut address = None;
+        let mut known_still = false;
         if let Some(known) = self.nodes.iter_mut().find(|known| known.config.id == node) {
-            address = known.config.address;
+            known_still = true;
             // Whatever the breaker does, one unanswered question says it once, at its first interval.
             if question.tries == 1 {
                 act = known.on_timeout(now, sent);
@@ -127,8 +128,8 @@ impl<R: Records> Client<R> {
             question.tries += 1;
             question.due = now.after(pause).min(question.deadline);
             self.timers.push(Reverse((question.due, number)));
-            if let Some(address) = address {
-                out.send(node, question.socket, address, &question.bytes);
+            if known_still {
+                out.send(node, question.socket, question.address, &question.bytes);
                 self.counters.count(Counter::Sent);
                 self.counters.count(Counter::Retransmissions);
             }
@@ -175,10 +176,9 @@ impl<R: Records> Client<R> {
                 self.go_on(now, wish, out);
             }
             Purpose::Delete(session, tries) => {
-                self.counters.count(Counter::DeletesRetried);
                 // Asked again as soon as a node that was given up is back: that was not the debt's fault.
                 let wait = if given_up { Duration::ZERO } else { pause(tries) };
-                self.owe(now.after(wait), tries.saturating_add(1), question.node, session);
+                self.owe_again(now.after(wait), tries, question.address, session);
             }
             Purpose::Query(_) | Purpose::Ping | Purpose::Statistics => {}
         }

@@ -1,5 +1,6 @@
 //! The client against scripted nodes in virtual time.
 
+use corelane_core::WallTime;
 use corelane_core::bus::{ExchangeId, Verb};
 
 use super::super::bencode::Value;
@@ -8,6 +9,7 @@ use super::super::sessions::RECORD;
 use super::*;
 
 mod owed;
+mod replays;
 mod replies;
 
 const ORIGIN: Origin = Origin { node: 7, boot: 9 };
@@ -16,8 +18,10 @@ const SETTINGS: ClientSettings = ClientSettings {
     sockets: 2,
     deadline: Duration::from_secs(2),
     orphan_age: Duration::from_secs(60),
+    debt_age: Duration::from_secs(3900),
 };
 const MS: u64 = 1000;
+const DAY_S: u64 = 86_400;
 
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 enum Mode {
@@ -77,14 +81,19 @@ fn address(node: u32) -> SocketAddr {
     SocketAddr::from(([192, 0, 2, node as u8], 2223))
 }
 
+/// The clock of day began a day before.
+fn now(micros: u64) -> Now {
+    Now { monotonic: Instant::from_micros(micros), wall: WallTime(DAY_S * 1_000_000 + micros) }
+}
+
 fn config(id: u32) -> NodeConfig {
-    NodeConfig { id, set: 1, address: Some(address(id)), weight: 1, max_sessions: 1000, admin: Admin::Enabled }
+    NodeConfig { id, set: 1, address: address(id), weight: 1, max_sessions: 1000, admin: Admin::Enabled }
 }
 
 impl World {
     fn new(nodes: u32, table: Vec<u8>) -> World {
         let configs = (1..=nodes).map(config).collect();
-        let client = Client::new(Instant::from_micros(1), SETTINGS, configs, table);
+        let client = Client::new(now(1), SETTINGS, configs, table);
         let modes = (1..=nodes).map(|id| (id, Mode::Alive)).collect();
         World {
             client,
@@ -110,6 +119,17 @@ impl World {
     }
 
     fn ask_with(&mut self, call: u64, verb: Verb, node: u32, to_tag: &[u8], sdp: &[u8]) -> ExchangeId {
+        self.ask_between(call, verb, node, (b"a", to_tag), sdp)
+    }
+
+    fn ask_between(
+        &mut self,
+        call: u64,
+        verb: Verb,
+        node: u32,
+        (from_tag, to_tag): (&[u8], &[u8]),
+        sdp: &[u8],
+    ) -> ExchangeId {
         self.exchange += 1;
         let exchange = ExchangeId { index: self.exchange, generation: 1 };
         let request = MediaRequest {
@@ -121,7 +141,7 @@ impl World {
             node,
             verb,
             attempt: 1,
-            from_tag: b"a",
+            from_tag,
             to_tag,
             flags: b"",
             sdp,
@@ -185,8 +205,17 @@ impl World {
 
     /// Runs for so many milliseconds, a tick each.
     fn run(&mut self, millis: u64) {
-        for _ in 0..millis {
-            self.now += MS;
+        self.tick(millis, MS);
+    }
+
+    /// Runs for so many seconds, in larger steps.
+    fn pass(&mut self, seconds: u64) {
+        self.tick(seconds * 10, 100 * MS);
+    }
+
+    fn tick(&mut self, count: u64, step: u64) {
+        for _ in 0..count {
+            self.now += step;
             let now = Instant::from_micros(self.now);
             let (due, rest) = std::mem::take(&mut self.wire).into_iter().partition(|(at, ..)| *at <= self.now);
             self.wire = rest;
@@ -209,16 +238,30 @@ impl World {
         reply
     }
 
-    /// The client is gone, as after a panic, and another one of the same boot goes on with the table.
+    /// The client is gone, as after a panic, and another one of the same boot goes on with the table, and with what may be kept.
     fn panicked(&mut self) {
+        let remains = self.client.remains();
+        self.begin_again(ORIGIN.boot);
+        self.client.take_up(remains);
+    }
+
+    /// The client is gone, and another one goes on with the table in this boot.
+    fn begin_again(&mut self, boot: u64) {
         let configs = self.client.nodes.iter().map(|node| node.config.clone()).collect();
-        let spare = Client::new(Instant::ZERO, SETTINGS, Vec::new(), Vec::new());
+        let settings = ClientSettings { origin: Origin { boot, ..ORIGIN }, ..SETTINGS };
+        let spare = Client::new(now(0), SETTINGS, Vec::new(), Vec::new());
         let table = std::mem::replace(&mut self.client, spare).sessions.into_records();
-        self.client = Client::new(Instant::from_micros(self.now), SETTINGS, configs, table);
+        self.client = Client::new(now(self.now), settings, configs, table);
     }
 
     fn list(&mut self, node: u32, list: Option<&[u8]>) {
         self.client.on_list(Instant::from_micros(self.now), node, list, &mut self.out);
+        self.carry();
+    }
+
+    /// The kernel says that nobody listens at a node's address.
+    fn unreachable(&mut self, node: u32) {
+        self.client.on_unreachable(Instant::from_micros(self.now), node, &mut self.out);
         self.carry();
     }
 
@@ -249,7 +292,7 @@ fn a_call_is_offered_answered_restored_and_deleted() {
     let restore = world.ask(5, Verb::Restore, node, b"b");
     world.run(6);
     assert_eq!(world.outcome(restore), Some((MediaOutcome::Done, node)));
-    assert_eq!(world.client.sessions().of_node(node), 1);
+    assert_eq!(world.client.sessions().at(address(node)), 1);
     world.ended(5);
     world.run(5);
     assert_eq!(world.deleted, [(node, "7-0000000000000009-0000000000000005-00000001".to_owned())]);
@@ -279,6 +322,38 @@ fn what_a_provisional_response_answered_is_not_what_is_restored() {
     say(&mut world, Verb::Answer, b"b", b"third-answer");
     say(&mut world, Verb::Offer, b"b", b"fourth-offer");
     assert_eq!(say(&mut world, Verb::Restore, b"", b""), ["offer third-offer", "answer third-answer"]);
+}
+
+/// What both sides agreed on outlives a panic of the media task, with questions out and without; but for the call that it was about.
+#[test]
+fn what_was_agreed_before_a_panic_is_restored_after_it() {
+    let mut world = World::new(1, table());
+    for call in 5..=8 {
+        world.ask_with(call, Verb::Offer, 0, b"", b"first-offer");
+        world.run(3);
+        world.ask_with(call, Verb::Answer, 1, b"b", b"first-answer");
+        world.run(3);
+    }
+    let kept = world.value(Counter::SdpKept);
+    world.ended(8);
+    // Of 5 a question is out, and another one waits; 7 is the one that the panic is about.
+    let lost = [Verb::Offer, Verb::Query].map(|verb| world.ask_with(5, verb, 1, b"b", b"second-offer"));
+    world.ask_with(7, Verb::Offer, 1, b"b", b"second-offer");
+    world.panicked();
+    assert_eq!(world.value(Counter::SdpKept), kept / 2, "5 and 6");
+    world.run(5);
+    assert_eq!(lost.map(|asked| world.outcome(asked)), [None; 2], "the shards have timers of their own for these");
+    for (call, outcome) in [(5, MediaOutcome::Done), (6, MediaOutcome::Done), (7, MediaOutcome::Failed)] {
+        world.said.clear();
+        let restore = world.ask(call, Verb::Restore, 1, b"b");
+        world.run(6);
+        assert_eq!(world.outcome(restore).map(|(outcome, _)| outcome), Some(outcome), "{call}");
+        let said: &[&str] =
+            if outcome == MediaOutcome::Done { &["offer first-offer", "answer first-answer"] } else { &[] };
+        assert_eq!(world.said, said, "{call}");
+    }
+    (5..=7).for_each(|call| world.ended(call));
+    assert_eq!(world.value(Counter::SdpKept), 0, "the room comes back with the end of calls");
 }
 
 #[test]

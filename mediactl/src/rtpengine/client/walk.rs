@@ -10,6 +10,8 @@
 //!
 //! A walk has one number of state for each node, and asks at most [`QUERIES`] questions.
 
+use std::net::SocketAddr;
+
 use corelane_core::Instant;
 
 use super::super::command::Command;
@@ -33,13 +35,13 @@ impl<R: Records> Client<R> {
         if !self.nodes[place].is_reachable() {
             return;
         }
-        let capacity = self.sessions.capacity();
+        let (address, capacity) = (self.nodes[place].config.address, self.sessions.capacity());
         let mut asked = 0;
         for _ in 0..capacity.min(PLACES) {
             let known = &mut self.nodes[place];
             let at = known.walked;
             known.walked = if at + 1 < capacity { at + 1 } else { 0 };
-            let Some(session) = self.sessions.held_at(at, node).filter(|session| self.is_quiet(*session)) else {
+            let Some(session) = self.sessions.held_at(at, address).filter(|session| self.is_quiet(*session)) else {
                 continue;
             };
             self.counters.count(Counter::Queries);
@@ -53,11 +55,11 @@ impl<R: Records> Client<R> {
     }
 
     /// What a node said when it was asked for a session, by question `number`.
-    pub(super) fn on_query(&mut self, number: u64, node: u32, session: SessionId, meaning: Meaning<'_>) {
+    pub(super) fn on_query(&mut self, number: u64, address: SocketAddr, session: SessionId, meaning: Meaning<'_>) {
         // An offer that was asked since may have made it.
         let same = self.calls.get(&session.call).is_none_or(|call| call.asked < number);
-        if meaning == Meaning::Unknown && same && self.is_quiet(session) && self.sessions.is_held(node, session) {
-            self.sessions.take(node, session);
+        if meaning == Meaning::Unknown && same && self.is_quiet(session) && self.sessions.is_held(address, session) {
+            self.sessions.take(address, session);
             self.counters.count(Counter::RecordsGone);
         }
     }

@@ -68,23 +68,25 @@ pub(super) struct Wish {
     pub(super) deadline: Instant,
     /// Nodes that were tried.
     pub(super) tried: Vec<u32>,
-    /// Which half of a `Restore` is under way.
-    pub(super) restore: Option<Half>,
+    /// Which part of a `Restore` or `Choose` is under way.
+    pub(super) replay: Option<Part>,
     /// This question put the record of its session.
     pub(super) fresh: bool,
 }
 
-/// A `Restore` plays the agreed pair again.
+/// A `Restore` plays the agreed pair again, and behind it the offer that still waits for its answer. A `Choose` plays the pair of its fork, or what that
+/// one has offered since with the answer that it had.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub(super) enum Half {
+pub(super) enum Part {
     Offer,
     Answer,
+    Open,
 }
 
 impl Wish {
     pub(super) fn new(shard: u16, request: &MediaRequest<'_>, deadline: Instant) -> Wish {
-        let restore = (request.verb == Verb::Restore).then_some(Half::Offer);
-        Wish { shard, request: Request::new(request), deadline, tried: Vec::new(), restore, fresh: false }
+        let replay = matches!(request.verb, Verb::Restore | Verb::Choose).then_some(Part::Offer);
+        Wish { shard, request: Request::new(request), deadline, tried: Vec::new(), replay, fresh: false }
     }
 
     /// Whether any node will do: for an offer of which no node knows more than earlier attempts. A delayed offer has both tags and no node yet.

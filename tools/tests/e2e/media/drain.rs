@@ -4,6 +4,7 @@ use std::fs;
 use std::net::SocketAddr;
 
 use super::Stage;
+use super::rtpengine::Rtpengine;
 use crate::peer::Dialog;
 use crate::serial;
 
@@ -87,4 +88,40 @@ fn a_node_that_is_taken_out_of_the_table_is_paid_all_the_same() {
         stage.hang_up(dialog);
     }
     stage.end();
+}
+
+/// The row of a node may mean another machine while it has calls, and once more at the next start: what each machine has is asked of it alone.
+#[test]
+fn a_row_that_means_another_machine_leaves_no_session_on_the_one_before() {
+    let _serial = serial();
+    let mut stage = Stage::new(2);
+    let standing = stage.told_calls();
+    let before = stage.of_nodes();
+    let moves = |stage: &mut Stage, last: u8| {
+        let node = Rtpengine::start(&stage.site, last);
+        stage.tables.move_node(1, node.address());
+        stage.relays.push(node.address());
+        stage.nodes.push(node);
+    };
+    moves(&mut stage, 43);
+    let [first, _, third] = [0, 1, 2].map(|node| stage.nodes[node].address());
+    assert_eq!(stage.reload(), format!("reload: media nodes: 1 at {third} (was {first})"));
+    stage.corelane().await_control("media_nodes_usable", 2);
+    let more = stage.told_calls();
+    let now = stage.of_nodes();
+    assert_eq!((now[0], now[2] > 0), (before[0], true), "new calls go to the new machine");
+    let (_, told) = standing.iter().find(|(_, told)| told[0].ip() == first.ip()).expect("a call on the old one");
+    stage.audio(*told);
+    standing.iter().for_each(|(dialog, _)| stage.hang_up(dialog));
+    stage.nodes[0].await_sessions(0);
+    assert_eq!(stage.corelane().counters().control("media_deletes_unknown"), 0);
+
+    // The calls on the third node are of a process that is killed, and the row means a fourth one when it is back.
+    assert_eq!(more.len(), CALLS);
+    stage.crash();
+    moves(&mut stage, 44);
+    stage.restart();
+    stage.nodes.iter().for_each(|node| node.await_sessions(0));
+    let counters = stage.end();
+    assert_eq!(counters.control("media_deletes_paid"), CALLS as u64);
 }

@@ -19,6 +19,8 @@ const CALLS_MAX: u64 = 4_000;
 const LISTS: u64 = 8;
 /// A node is asked for its list, and an orphan grows old, well within this on a busy machine.
 const SOON: Duration = Duration::from_secs(30);
+/// A start that none of these Corelanes ever had.
+const FOREIGN: u64 = 0xaa;
 /// A session that is no Corelane's.
 const STRANGER: &str = "somebody-else";
 
@@ -33,9 +35,14 @@ fn fleet(site: &Site) -> Vec<Rtpengine> {
     [41, 42].map(|last| Rtpengine::start(site, last)).into()
 }
 
-/// The name of a session as a Corelane of this id gives it.
+/// The name of a session as a Corelane of this id gives it, but none that is here.
 fn name(node_id: u32, call: u64) -> String {
-    format!("{node_id}-00000000000000aa-{call:016x}-00000001")
+    name_of(node_id, FOREIGN, call)
+}
+
+/// The same of a start.
+fn name_of(node_id: u32, start: u64, call: u64) -> String {
+    format!("{node_id}-{start:016x}-{call:016x}-00000001")
 }
 
 impl Stage {
@@ -47,6 +54,13 @@ impl Stage {
     fn await_control(&mut self, what: &str, name: &str, wanted: u64) {
         let enough = |now: &Counters| now.control(name) >= wanted;
         self.corelane().await_counters(what, enough);
+    }
+
+    /// The number of its start.
+    fn started(&self) -> u64 {
+        let node = fs::read_to_string(state(&self.site).join("node")).expect("it has started");
+        let start = node.split_ascii_whitespace().nth(1).and_then(|start| start.parse().ok());
+        start.expect("id and start")
     }
 
     /// A session on a node that no Corelane asked for, under this name.
@@ -63,7 +77,8 @@ fn sessions_of_a_lost_table_are_found_by_list_and_those_of_others_stay() {
     let nodes = fleet(&site);
     let mut stage = Stage::on(site, nodes, &fastest(71));
     let calls = stage.calls().len() as u64;
-    let others = [STRANGER.to_owned(), name(72, 1), name(711, 1)];
+    // Also of its own id, and of starts that it never had, before this one and after.
+    let others = [STRANGER.to_owned(), name(72, 1), name(711, 1), name(71, 1), name_of(71, u64::MAX, 1)];
     for node in 0..2 {
         others.iter().for_each(|name| stage.place(node, name));
     }
@@ -77,6 +92,11 @@ fn sessions_of_a_lost_table_are_found_by_list_and_those_of_others_stay() {
     stage.await_control("each was found once", "media_deletes_paid", calls);
     assert_eq!(stage.control("media_orphans_found"), calls);
     assert_eq!(stage.control("media_records_owed"), 0, "nothing was known of them");
+    assert_eq!(stage.control("media_sessions_foreign"), 4, "two on each node");
+    assert_eq!(
+        stage.corelane().log().matches("carry the id of this node and are of a start that it never had").count(),
+        1
+    );
     for node in &stage.nodes {
         others.iter().for_each(|name| node.delete(name));
     }
@@ -95,8 +115,9 @@ fn two_corelanes_on_one_fleet_touch_only_their_own_sessions() {
     let mut stages = [one, two];
     let standing = stages.each_ref().map(|stage| stage.call());
     // Each has an orphan, so that it is seen that both look; a third has nobody who looks.
-    for (node, id) in [(0, 71), (1, 72), (0, 73)] {
-        stages[0].place(node, &name(id, 1));
+    let orphans = [(71, 0), (72, 1)].map(|(id, stage)| name_of(id, stages[stage].started(), 1));
+    for (node, name) in [(0, &orphans[0]), (1, &orphans[1]), (0, &name(73, 1))] {
+        stages[0].place(node, name);
     }
     stages[0].place(1, STRANGER);
 
@@ -130,6 +151,37 @@ fn two_corelanes_on_one_fleet_touch_only_their_own_sessions() {
     wait_until("the sessions of both calls went with their BYE", SOON, || (left().len() == 2).then_some(()));
     stages[0].nodes[0].delete(&name(73, 1));
     stages[0].nodes[1].delete(STRANGER);
+    let [one, two] = stages;
+    two.end();
+    one.end();
+}
+
+/// Two Corelanes that were given one id by mistake: each sees the other's sessions with its own id, touches none of them, and says so.
+#[test]
+fn two_corelanes_of_one_id_are_told_and_lose_no_session() {
+    let _serial = serial();
+    let site = Site::new();
+    let nodes = fleet(&site);
+    let one = Stage::on(site, nodes, &fastest(71));
+    let two = Stage::beside(Site::new(), one.relays.clone(), &fastest(71));
+    let mut stages = [one, two];
+    let standing = stages.each_ref().map(|stage| stage.call());
+    for stage in &mut stages {
+        stage.await_control("the other one is seen", "media_sessions_foreign", 1);
+        let lists = stage.control("media_lists");
+        stage.await_control("it looks for longer than an orphan lives", "media_lists", lists + LISTS);
+        assert_eq!(stage.control("media_orphans_found"), 0);
+        let told = stage.corelane().log().matches("another Corelane has the same id").count();
+        assert_eq!(told, 1, "once in ten minutes");
+    }
+    for (stage, (dialog, told)) in stages.iter().zip(&standing) {
+        stage.audio(*told);
+        stage.hang_up(dialog);
+    }
+    for stage in &mut stages {
+        stage.await_control("its own call is paid", "media_deletes_paid", 1);
+        assert_eq!(stage.control("media_deletes_unknown"), 0, "its session was there");
+    }
     let [one, two] = stages;
     two.end();
     one.end();

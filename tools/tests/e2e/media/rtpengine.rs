@@ -23,7 +23,7 @@ use crate::process::{Process, poll, wait_until};
 use crate::site::Site;
 
 /// A node that starts, or a session that goes, does so well within this on a busy machine.
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(30);
 
 /// How long one question may stay without answer before it is asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(200);

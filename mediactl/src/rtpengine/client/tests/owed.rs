@@ -4,14 +4,89 @@ use super::*;
 
 #[test]
 fn what_a_killed_process_held_is_paid_by_the_next() {
-    let mut records = Sessions::open(table(), Origin { boot: 8, ..ORIGIN });
+    let mut records = Sessions::open(table(), Origin { boot: 8, ..ORIGIN }, 1);
     let session = SessionId { origin: Origin { boot: 8, ..ORIGIN }, call: MediaCall { call_hash: 5, pass: 1 } };
-    records.put(1, session).unwrap();
-    records.put(44, session).unwrap();
+    records.put(address(1), session).unwrap();
+    records.put(address(44), session).unwrap();
     let mut world = World::new(1, records.into_records());
     world.run(10);
     assert_eq!(world.deleted, [(1, session.to_string())]);
-    assert_eq!(world.client.counters().value(Counter::SessionsStranded), 1, "of a node that is not configured");
+    assert_eq!(world.client.counters().value(Counter::SessionsStranded), 1, "at an address that no row means");
+}
+
+/// A row that means another machine now is another node, and the one of before leaves: what it has is asked of it, and of nobody else.
+#[test]
+fn a_debt_is_owed_to_the_address_that_got_the_offer() {
+    let mut world = World::new(1, table());
+    for call in [5, 6] {
+        world.ask(call, Verb::Offer, 0, b"");
+    }
+    world.run(3);
+    let moved = |world: &mut World, nodes: Vec<NodeConfig>| {
+        world.modes.extend(nodes.iter().map(|node| (node.id, Mode::Alive)));
+        world.client.configure(Instant::from_micros(world.now), nodes);
+    };
+    let leaving = NodeConfig { admin: Admin::Leaving, ..config(1) };
+    moved(&mut world, vec![leaving.clone(), config(2)]);
+    let [answer, new] =
+        [(5, Verb::Answer, 1), (7, Verb::Offer, 0)].map(|(call, verb, node)| world.ask(call, verb, node, b""));
+    world.run(3);
+    assert_eq!([answer, new].map(|asked| world.outcome(asked)), [1, 2].map(|node| Some((MediaOutcome::Done, node))));
+    world.ended(5);
+    world.run(3);
+    let name = |call| SessionId { origin: ORIGIN, call: MediaCall { call_hash: call, pass: 1 } }.to_string();
+    assert_eq!(world.deleted, [(1, name(5))]);
+
+    // Over a restart with another table: the address that is owed something is there, and the one of the row gets nothing.
+    moved(&mut world, vec![config(2), config(3)]);
+    world.begin_again(10);
+    world.run(100);
+    assert_eq!(world.deleted[1..], [(2, name(7))]);
+    assert_eq!((world.value(Counter::SessionsStranded), world.client.sessions().at(address(1))), (1, 1));
+    moved(&mut world, vec![config(3), leaving]);
+    world.run(10);
+    assert_eq!(world.deleted[2..], [(1, name(6))]);
+    assert_eq!(world.client.sessions().live(), 0);
+}
+
+/// What is owed to a node that stays dead is given up in the end, over panics and restarts; one that answers is paid however old the debt is.
+#[test]
+fn a_debt_that_nobody_acknowledges_is_given_up_when_it_is_old() {
+    let mut world = World::new(2, table());
+    let offers = [5, 6].map(|call| world.ask(call, Verb::Offer, 0, b""));
+    let live = |world: &World| world.client.sessions().live();
+    world.run(3);
+    assert!(offers.iter().all(|offer| matches!(world.outcome(*offer), Some((MediaOutcome::Done, _)))));
+    world.modes = [1, 2].map(|node| (node, Mode::Frozen)).into();
+    world.ended(5);
+    world.pass(1_000);
+    world.panicked();
+    world.ended(6);
+    world.pass(1_000);
+    world.begin_again(10);
+    world.pass(1_880);
+    assert_eq!((live(&world), world.value(Counter::DeletesAbandoned)), (2, 0), "for as long as the node may have it");
+    world.pass(40);
+    assert_eq!((live(&world), world.value(Counter::DeletesAbandoned)), (1, 1), "each has its own time");
+    world.pass(1_000);
+    assert_eq!((live(&world), world.value(Counter::DeletesAbandoned)), (0, 2));
+    assert!(world.client.queued.is_empty() && world.client.ready.is_empty() && world.client.debts.is_empty());
+    world.modes = [1, 2].map(|node| (node, Mode::Alive)).into();
+    world.pass(10);
+    assert_eq!(world.deleted, [], "nothing is asked for any more");
+
+    // A debt that is older than that when a node starts: asked for before it is given up.
+    let mut records = Sessions::open(table(), Origin { boot: 8, ..ORIGIN }, 1);
+    let session = SessionId { origin: Origin { boot: 8, ..ORIGIN }, call: MediaCall { call_hash: 5, pass: 1 } };
+    for node in [1, 44] {
+        records.put(address(node), session).unwrap();
+    }
+    records.due(session, 1);
+    let mut world = World::new(1, records.into_records());
+    world.pass(50);
+    assert_eq!((world.deleted.len(), live(&world), world.value(Counter::DeletesAbandoned)), (1, 1, 0));
+    world.pass(20);
+    assert_eq!((live(&world), world.value(Counter::DeletesAbandoned)), (0, 1));
 }
 
 /// What this node holds nowhere is deleted when two lists a minute apart have it; what it holds, and what others hold, never.
@@ -25,8 +100,9 @@ fn sessions_that_nobody_knows_are_deleted() {
         SessionId { origin: Origin { node, boot }, call: MediaCall { call_hash, pass: 1 } }.to_string()
     };
     let (live, lost, older) = (id(7, 9, 5), id(7, 9, 6), id(7, 8, 5));
+    world.client = world.client.with_boots(&[8]);
     let mut list = b"d5:callsl".to_vec();
-    for name in [&live, &lost, &older, &id(8, 9, 6), "someone@example.com"] {
+    for name in [&live, &lost, &older, &id(8, 9, 6), &id(7, 7, 6), &id(7, 10, 5), "someone@example.com"] {
         list.extend(format!("{}:{name}", name.len()).bytes());
     }
     list.extend(*b"e6:result2:oke");
@@ -43,7 +119,7 @@ fn sessions_that_nobody_knows_are_deleted() {
     assert_eq!(deleted, [older.as_str(), lost.as_str()]);
     let counters = world.client.counters();
     assert_eq!((counters.value(Counter::Lists), counters.value(Counter::ListsMissed)), (3, 1));
-    assert_eq!(counters.value(Counter::OrphansFound), 2);
+    assert_eq!((counters.value(Counter::OrphansFound), counters.value(Counter::SessionsForeign)), (2, 2));
 }
 
 /// A panic of the media task: the client is made anew in the middle of calls, with nothing but the table.
@@ -94,7 +170,7 @@ fn a_node_without_a_list_is_asked_for_what_the_table_has() {
     }
     assert_eq!(world.value(Counter::RecordsGone), CALLS / 2);
     assert_eq!((world.value(Counter::NodesUnlisted), world.value(Counter::ListsMissed)), (1, 2));
-    assert_eq!(world.client.sessions().of_node(1), CALLS as u32 / 2);
+    assert_eq!(world.client.sessions().at(address(1)), CALLS as u32 / 2);
     (1..=CALLS).for_each(|call| world.ended(call));
     world.run(20);
     assert_eq!(world.value(Counter::DeletesPaid), CALLS / 2, "nothing is owed for those that are gone");
@@ -116,7 +192,7 @@ fn a_session_that_was_offered_again_since_it_was_asked_for_stays() {
     world.list(1, None);
     assert_eq!(world.value(Counter::Queries), 1, "not while the call is asked for");
     world.run(3);
-    assert_eq!((world.value(Counter::RecordsGone), world.client.sessions().of_node(1)), (0, 1));
+    assert_eq!((world.value(Counter::RecordsGone), world.client.sessions().at(address(1))), (0, 1));
     world.ended(5);
     world.list(1, None);
     assert_eq!(world.value(Counter::Queries), 1, "nor when it is owed");

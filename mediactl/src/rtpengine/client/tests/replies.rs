@@ -3,6 +3,7 @@
 use corelane_core::limits::MESSAGE_SIZE_MAX;
 
 use super::super::super::id::Cookie;
+use super::super::super::node::SUSPICION;
 use super::*;
 
 const GOOD: &str = "d3:sdp9:rewritten6:result2:oke";
@@ -176,7 +177,7 @@ fn a_full_node_sends_the_offer_to_the_next_one() {
     let offers: Vec<ExchangeId> = (1..=20).map(|call| world.ask(call, Verb::Offer, 0, b"")).collect();
     world.run(5);
     assert!(offers.iter().all(|offer| world.outcome(*offer) == Some((MediaOutcome::Done, 2))));
-    assert_eq!(world.client.sessions().of_node(1), 0, "nothing was made there");
+    assert_eq!(world.client.sessions().at(address(1)), 0, "nothing was made there");
     assert_eq!(world.value(Counter::Limits), world.value(Counter::Moved));
     world.modes.insert(2, Mode::Full);
     let none = world.ask(50, Verb::Offer, 0, b"");
@@ -185,11 +186,11 @@ fn a_full_node_sends_the_offer_to_the_next_one() {
     // What was made all the same is owed: ports run out after the session was made.
     world.modes.insert(1, Mode::Says(b"d12:error-reason16:Ran out of ports6:result5:errore"));
     world.modes.insert(2, Mode::Alive);
-    let before = world.client.sessions().of_node(1);
+    let before = world.client.sessions().at(address(1));
     let moved: Vec<ExchangeId> = (60..80).map(|call| world.ask(call, Verb::Offer, 0, b"")).collect();
     world.run(5);
     assert!(moved.iter().all(|offer| world.outcome(*offer) == Some((MediaOutcome::Done, 2))));
-    assert!(world.client.sessions().of_node(1) > before);
+    assert!(world.client.sessions().at(address(1)) > before);
 }
 
 #[test]
@@ -216,14 +217,64 @@ fn a_silent_node_is_asked_again_and_then_the_next_one() {
 }
 
 #[test]
-fn an_unreachable_node_is_given_up_at_once() {
+fn an_unreachable_node_that_says_nothing_is_given_up() {
     let mut asked = Asked::new().then_answered();
     let answer = asked.world.ask(5, Verb::Answer, 1, b"b");
-    asked.world.client.on_unreachable(Instant::from_micros(asked.world.now), 1, &mut asked.world.out);
+    asked.world.unreachable(1);
+    asked.world.run(49);
+    assert_eq!(asked.world.outcome(answer), None, "it was asked whether it is there");
+    asked.world.run(1);
     assert_eq!(asked.world.outcome(answer), Some((MediaOutcome::Failed, 0)));
     let none = asked.world.ask(6, Verb::Offer, 0, b"");
     assert_eq!(asked.world.outcome(none), Some((MediaOutcome::NoNode, 0)));
     assert_eq!((asked.world.value(Counter::Unreachable), asked.world.value(Counter::NodesUsable)), (1, 0));
+}
+
+/// Anybody can say by ICMP that nobody listens there. A node that answers is there, whoever says so and however often.
+#[test]
+fn a_node_that_answers_is_there_whatever_the_kernel_says() {
+    let mut world = World::new(1, table());
+    world.run(3);
+    let mut offers = Vec::new();
+    for call in 0..12_000 {
+        (0..3).for_each(|_| world.unreachable(1));
+        if call % 20 == 0 {
+            offers.push(world.ask(call, Verb::Offer, 0, b""));
+        }
+        world.run(1);
+    }
+    world.run(3);
+    assert!(offers.iter().all(|offer| world.outcome(*offer) == Some((MediaOutcome::Done, 1))));
+    assert_eq!([Counter::BreakersOpened, Counter::Retransmissions].map(|counter| world.value(counter)), [0, 0]);
+    // It dies under that flood: silence gives it up, as without.
+    world.modes.insert(1, Mode::Frozen);
+    for _ in 0..1_000 {
+        world.unreachable(1);
+        world.run(1);
+    }
+    assert_eq!((world.value(Counter::BreakersOpened), world.value(Counter::NodesUsable)), (1, 0));
+}
+
+/// A node that is started again is gone for a moment, and its kernel says so: it is back at once.
+#[test]
+fn a_node_that_was_started_again_is_back_at_once() {
+    let mut world = World::new(1, table());
+    world.run(3);
+    for (down, back) in [(30, 0), (60, 60)] {
+        world.modes.insert(1, Mode::Frozen);
+        let offer = world.ask(down, Verb::Offer, 0, b"");
+        for _ in 0..down {
+            world.unreachable(1);
+            world.run(1);
+        }
+        world.modes.insert(1, Mode::Alive);
+        world.run(back);
+        assert_eq!(world.value(Counter::NodesUsable), 1, "{down}");
+        world.run(250);
+        let outcome = if back == 0 { (MediaOutcome::Done, 1) } else { (MediaOutcome::NoNode, 0) };
+        assert_eq!(world.outcome(offer), Some(outcome), "a call waits {} ms for it", SUSPICION.as_millis());
+        world.run(12_000);
+    }
 }
 
 #[test]
