@@ -96,6 +96,14 @@ impl Steering {
         find_call_id(datagram).map(|value| self.slot_of_call_id(value))
     }
 
+    /// The slot of a datagram of which only the start may be known, as an ICMP error has it: `None` also where the Call-ID may go on behind it.
+    #[must_use]
+    pub fn slot_of_start(&self, start: &[u8]) -> Option<Slot> {
+        let value = find_call_id(start)?;
+        let is_whole = value.as_ptr_range().end != start.as_ptr_range().end;
+        is_whole.then(|| self.slot_of_call_id(value))
+    }
+
     /// The shard that owns a slot.
     #[inline]
     #[must_use]
@@ -140,7 +148,7 @@ fn skip_blanks(bytes: &[u8]) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
-    use super::{LINES_MAX, MESSAGE_SIZE_MAX, find_call_id};
+    use super::{Key, LINES_MAX, MESSAGE_SIZE_MAX, Steering, find_call_id};
 
     #[test]
     fn finds_the_call_id_in_every_spelling() {
@@ -162,6 +170,18 @@ mod tests {
             (b"", None),
         ] {
             assert_eq!(find_call_id(datagram), expected, "{:?}", std::str::from_utf8(datagram));
+        }
+    }
+
+    #[test]
+    fn a_call_id_that_may_go_on_behind_what_is_known_is_none() {
+        let steering = Steering::even(Key::new(*b"a key for tests."), 4);
+        let slot = |start: &[u8]| steering.slot_of_start(start);
+        let whole = b"SIP/2.0 200 OK\r\ni: abc\r\nVia: x";
+        assert_eq!(slot(whole), Some(steering.slot_of_call_id(b"abc")));
+        for known in 0..whole.len() {
+            let end_of_value = 22;
+            assert_eq!(slot(&whole[..known]).is_some(), known > end_of_value, "{known} bytes");
         }
     }
 

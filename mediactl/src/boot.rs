@@ -165,6 +165,7 @@ impl Prepared {
         let mut node = Node::start(spec)
             .map_err(|error| Problem::error(Place::Machine, format!("the shards cannot start: {error}"), ""))?;
         let bus = node.take_bus().expect("a new node has it");
+        warnings.extend(not_held(&node, &readers));
         let nodes = self.image.media_nodes;
         let config::Media { sockets, reconcile_interval, .. } = self.config.media;
         let table = MediaTable::new(&self.config.routes.value, nodes.clone(), self.image.media_sets);
@@ -201,6 +202,7 @@ impl Prepared {
         let records = journal::capacity(self.bill.budget.calls);
         let journals = Journals::open(directory, self.config.placement.shards.len(), records)
             .map_err(|JournalError { path, error }| no_journal(&path, &error))?;
+        warnings.extend(on_a_disk(&journals.readers, &self.config));
         warnings.extend(journals.damaged.iter().map(|path| {
             let what = "a journal was damaged, and was put aside here; what it held is lost";
             Problem::warning(Place::file(path), what, "look at the disk; the file may be removed")
@@ -394,6 +396,33 @@ fn syncer(journals: &[JournalReader], sessions: &Path) -> io::Result<Task> {
         failing = failed.is_some();
     };
     Ok(Task { every: Duration::from_secs(1), run: Box::new(run) })
+}
+
+/// What it costs that the journals lie on a disk. No directory in memory can be chosen unasked: what a container has of that ends with the process,
+/// and with it what the process owes.
+fn on_a_disk(journals: &[JournalReader], config: &Config) -> Option<Problem> {
+    if journals.iter().all(|journal| journal.is_in_memory().unwrap_or(true)) {
+        return None;
+    }
+    let place = config.journal_dir.as_ref().map_or(&config.state_dir.place, |directory| &directory.place);
+    Some(Problem::warning(
+        place.clone(),
+        format!("the journals in {} are on a disk: while it hangs, calls hang with it", config.journal_dir().display()),
+        "let `journal_dir` be on a tmpfs that outlives the process, such as /run/corelane of the machine",
+    ))
+}
+
+/// What the limit on locked memory leaves to chance.
+fn not_held(node: &Node, journals: &[JournalReader]) -> Option<Problem> {
+    let journal =
+        journals.iter().find_map(|journal| journal.hold().err()).map(|error| ("the journals", error.to_string()));
+    let image = node.image_not_held().map(|error| ("the routing image", error.to_string()));
+    let (what, why) = image.or(journal)?;
+    Some(Problem::warning(
+        Place::Machine,
+        format!("{what} cannot be held in memory: {why}; when memory is short, calls wait for the disk"),
+        "raise the limit on locked memory (`LimitMEMLOCK=infinity`, `--ulimit memlock=-1`), or give the binary CAP_IPC_LOCK",
+    ))
 }
 
 fn no_sessions(path: &Path, error: &io::Error) -> Problem {

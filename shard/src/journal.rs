@@ -31,7 +31,7 @@ use corelane_core::call::CallRecord;
 pub use file::{JournalError, Journals};
 use record::RECORD_WORDS;
 
-use crate::sys::map::MappedWords;
+use crate::sys::map::{self, MappedWords};
 
 /// Words before the records: a page.
 const HEAD_WORDS: usize = 512;
@@ -189,6 +189,23 @@ impl JournalReader {
     /// Forgets what was read and not acknowledged: it comes again.
     pub fn rewind(&mut self) {
         self.read = self.shared.acknowledged().load(Ordering::Relaxed);
+    }
+
+    /// Keeps the file in memory as long as it is mapped here, whatever else wants the memory.
+    ///
+    /// # Errors
+    /// The limit on locked memory.
+    pub fn hold(&self) -> io::Result<()> {
+        self.shared.map.hold()
+    }
+
+    /// Whether the file lies in memory and nowhere else (tmpfs). Otherwise the kernel protects each page that it writes to the disk, and the next
+    /// store into it, the shard's, waits for the file system: as long as that hangs.
+    ///
+    /// # Errors
+    /// The kernel does not say.
+    pub fn is_in_memory(&self) -> io::Result<bool> {
+        map::is_in_memory(self.shared.map.file())
     }
 
     /// The file once more, for a thread that may wait for the disk.

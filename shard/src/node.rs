@@ -4,6 +4,7 @@
 //! threads (each makes its own engine and I/O, so that memory is touched first on the core that uses it), wait until all say
 //! that they run. No listener opens without an image.
 
+use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
@@ -31,7 +32,7 @@ use crate::shed::Filter;
 use crate::snapshot::Snapshot;
 use crate::socket::{self, ShardSockets};
 use crate::steer::{self, Attached};
-use crate::sys::map::MappedImage;
+use crate::sys::map::{self, Held, MappedImage};
 
 /// Who decides which shard gets a datagram.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
@@ -124,6 +125,8 @@ pub struct Node {
     shedding: SheddingInUse,
     /// Keeps the steering program while the sockets live.
     _attached: Option<Attached>,
+    /// The routing image, where there is one; or why its pages are not held in memory.
+    held: Option<io::Result<Held>>,
     shards: Vec<Running>,
     /// Until somebody takes it.
     bus: Option<ControlBus>,
@@ -159,13 +162,16 @@ impl Node {
             parts.push((shard.settings, MappedImage::open(&image).map_err(StartError::Image)?));
         }
         let mut parts = parts.into_iter();
-        Node::start_with(layout, |_, addresses| {
+        let mut node = Node::start_with(layout, |_, addresses| {
             let (mut settings, image) = parts.next().expect("as many as shards");
             for (listener, address) in settings.listeners.iter_mut().zip(addresses) {
                 learn_port(listener, *address);
             }
             move |now| Routed { engine: Engine::new(settings, now), image }
-        })
+        })?;
+        // Once for all shards, and only now: where the limit on locked memory is low, what the shards' rings need comes first.
+        node.held = Some(map::hold(&image));
+        Ok(node)
     }
 
     /// Starts a node whose shards run something else than the engine (a floor, a test). `make` is called for each shard with the
@@ -191,7 +197,8 @@ impl Node {
         let (addresses, sockets) = socket::open_all(&listeners, cpus.len())?;
         let (in_use, attached) = choose_steering(steering, &table, &sockets)?;
         let (shedding, filters) = choose_shedding(shed_in_kernel, &table, cpus.len());
-        let forward = matches!(in_use, SteeringInUse::Forward { .. }).then_some(&table);
+        let forwards = matches!(in_use, SteeringInUse::Forward { .. });
+        let steering = (in_use != SteeringInUse::Single).then_some(&table);
         let ends = inbox::mesh(cpus.len()).map_err(StartError::Wakers)?;
         let wakers = ends.iter().map(|ends| ends.inbox.waker()).collect();
         let (bus_ends, control_bus) = bus::lines(wakers).map_err(StartError::Wakers)?;
@@ -202,6 +209,7 @@ impl Node {
             steering: in_use,
             shedding,
             _attached: attached,
+            held: None,
             shards: Vec::new(),
             bus: Some(control_bus),
         };
@@ -219,7 +227,8 @@ impl Node {
                 index,
                 sockets,
                 io,
-                steering: forward.cloned(),
+                steering: steering.cloned(),
+                forwards,
                 inbox,
                 outbox,
                 bus,
@@ -229,9 +238,15 @@ impl Node {
                 snapshot: Arc::clone(&snapshot),
                 ready: ready.clone(),
             };
-            let thread = pin::spawn(&format!("shard-{place}"), cpu, move || live(birth, make))
-                .map_err(|error| StartError::Shard { shard: place, what: "thread", reason: error.to_string() })?;
-            node.shards.push(Running { orders: Mutex::new(orders), snapshot, thread });
+            match pin::spawn(&format!("shard-{place}"), cpu, move || live(birth, make)) {
+                Ok(thread) => node.shards.push(Running { orders: Mutex::new(orders), snapshot, thread }),
+                Err(error) => {
+                    node.stop();
+                    // They have just begun: how they end says nothing that the error does not.
+                    let _ = node.join();
+                    return Err(StartError::Shard { shard: place, what: "thread", reason: error.to_string() });
+                }
+            }
         }
         drop(ready);
         // A thread whose executor cannot be made never speaks: its end of the channel is gone then.
@@ -261,6 +276,12 @@ impl Node {
     #[must_use]
     pub fn shedding_in_use(&self) -> &SheddingInUse {
         &self.shedding
+    }
+
+    /// Why the routing image is not held in memory; it is used all the same, and a look-up may wait for the disk when memory is short.
+    #[must_use]
+    pub fn image_not_held(&self) -> Option<&io::Error> {
+        self.held.as_ref()?.as_ref().err()
     }
 
     /// How many shards there are.
@@ -379,6 +400,7 @@ struct Birth {
     sockets: ArrayVec<std::os::fd::OwnedFd, LISTENERS_MAX>,
     io: IoKind,
     steering: Option<Steering>,
+    forwards: bool,
     inbox: inbox::Inbox,
     outbox: inbox::Outbox,
     bus: BusEnd,
@@ -404,7 +426,7 @@ async fn live<P: Protocol>(mut birth: Birth, make: impl FnOnce(Instant) -> P) ->
 }
 
 fn run<P: Protocol>(birth: Birth, io: impl Io, make: impl FnOnce(Instant) -> P) -> Result<Counters, String> {
-    let Birth { index, steering, inbox, outbox, bus, journal, filter, clock, snapshot, ready, .. } = birth;
+    let Birth { index, steering, forwards, inbox, outbox, bus, journal, filter, clock, snapshot, ready, .. } = birth;
     let protocol = make(clock.monotonic());
     let effects = Effects::new();
     let outgoing = ArrayVec::new();
@@ -414,6 +436,7 @@ fn run<P: Protocol>(birth: Birth, io: impl Io, make: impl FnOnce(Instant) -> P) 
         protocol,
         io,
         steering,
+        forwards,
         inbox,
         outbox,
         bus,

@@ -86,7 +86,7 @@ fn every_message_of_a_call_meets_its_owner_whatever_port_it_comes_from() {
 }
 
 #[test]
-fn an_icmp_error_reaches_every_shard() {
+fn an_icmp_error_that_names_no_call_reaches_every_shard() {
     for io in BOTH {
         let shards = 4;
         let node = echoes(shards, &["127.0.0.1:0"], io);
@@ -111,6 +111,38 @@ fn an_icmp_error_reaches_every_shard() {
             heard.sort();
             let expected: Vec<String> = (0..shards).map(|shard| format!("{shard} unreachable {dead}")).collect();
             assert_eq!(heard, expected, "whichever shard sent");
+        }
+        node.stop();
+        node.join().expect("a clean end");
+    }
+}
+
+#[test]
+fn an_icmp_error_that_names_its_call_reaches_its_shard_alone() {
+    for io in BOTH {
+        let shards = 4;
+        let node = echoes(shards, &["127.0.0.1:0"], io);
+        let address = node.local_addresses()[0];
+        let steering = table(shards);
+        let owner = |call_id: &str| steering.owner(steering.slot_of_call_id(call_id.as_bytes()));
+        let calls: Vec<String> = (0..64).map(|call| format!("call-{call}")).collect();
+        let watcher = peer("127.0.0.1:0");
+        for shard in 0..shards {
+            let call_id = calls.iter().find(|id| owner(id) == ShardIndex(shard as u8)).expect("one of 64 is its own");
+            watcher.send_to(&message("watch", call_id), address).expect("loopback");
+            assert_eq!(hear(&watcher), format!("{shard} watching"));
+        }
+        let unheard_of = || peer("127.0.0.1:0").local_addr().expect("bound");
+        for call_id in &calls {
+            let dead = unheard_of();
+            watcher.send_to(&message(&format!("again {dead}"), call_id), address).expect("loopback");
+            assert_eq!(hear(&watcher), format!("{} unreachable {dead}", owner(call_id).0));
+        }
+        // What another shard had been told of the first would come before what all are told now.
+        let dead = unheard_of();
+        watcher.send_to(&message(&format!("to {dead}"), &calls[0]), address).expect("loopback");
+        for _ in 0..shards {
+            assert!(hear(&watcher).ends_with(&format!(" unreachable {dead}")));
         }
         node.stop();
         node.join().expect("a clean end");

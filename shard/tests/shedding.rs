@@ -170,6 +170,18 @@ fn nothing_else_is_ever_dropped() {
         kept.push(format!("INVITE {}\nf:x;tag=a\nt:x;tag=b", "x".repeat(shift)).into_bytes());
         kept.push(format!("INVITE {}\nf:x;tag=a\nt:x;tag", "x".repeat(shift)).into_bytes());
     }
+    // A peer of RFC 2543 gave no tag: what it sends in the dialog has the other side's only, and what is sent to it has none in To. Our
+    // own Route is there, at each place of a round, loose or strict, before or after what else there is.
+    for (from, to) in [(FROM, TO), ("From: <sip:b@192.0.2.2>", "To: <sip:a@192.0.2.1>;tag=one")] {
+        for shift in 0..16 {
+            let padding = "x".repeat(shift);
+            let ours = format!("sip:{padding}192.0.2.9;lr;cl=1abcdefghijklmnop");
+            kept.push(message(INVITE, 1, &format!("Route: <{ours}>\r\n{from}"), to, SDP));
+            kept.push(message(INVITE, 1, from, &format!("{to}\r\nroute:<{ours};x=y>,<sip:other>"), ""));
+            kept.push(message(&format!("INVITE {ours} SIP/2.0"), 1, from, &format!("{to}\r\nRoute: <sip:b@h>"), SDP));
+            kept.push(message(&format!("INVITE {} SIP/2.0", ours.to_uppercase()), 1, from, to, ""));
+        }
+    }
     for method in ["ACK", "BYE", "CANCEL", "OPTIONS", "UPDATE", "PRACK", "REGISTER", "INVITES", "invite"] {
         kept.push(message(&format!("{method} sip:4930123@192.0.2.2 SIP/2.0"), 1, FROM, TO, ""));
     }
@@ -198,6 +210,12 @@ fn new_calls_of_any_length_are_dropped() {
     let line = Line::ipv4();
     filter.attach(&line.receiver).unwrap();
     let mut gone = vec![b"INVITE x".to_vec(), b"INVITE sip:tag".to_vec(), b"INVITE tatagagttogtaag".to_vec()];
+    // Of other parameters' names and values, and of bytes that are no letters, nothing is taken for ours.
+    for foreign in
+        ["cl-=1", "xcl;=", "c=l=lc", "Route: <sip:192.0.2.9;lr;cc=l>", "a=cl:1", "\u{e3}l=", "c\u{ec}=\u{80}\u{81}"]
+    {
+        gone.push(message(INVITE, 1, &format!("{FROM}\r\nX: {foreign}"), TO, SDP));
+    }
     // One more `tag`, left behind in the scratch value by a longer message, does not count for a shorter one.
     for length in (9..900).chain(MESSAGE_SIZE_MAX - 40..=MESSAGE_SIZE_MAX) {
         let mut datagram = new_call(length);

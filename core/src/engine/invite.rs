@@ -39,7 +39,10 @@ impl Engine {
             return self.answer_stateless(turn, incoming, 403, b"");
         };
         let admitted = self.overload.admits(recognised.provider, turn.received_at);
-        if let Some(pass) = self.overload.passes(recognised.provider) {
+        // The filter knows addresses only: one that two providers share would have the one pay for the other.
+        if let Some(pass) = self.overload.passes(recognised.provider)
+            && turn.image.is_alone_at(recognised.provider, incoming.flow.peer.ip)
+        {
             turn.effects.push(Effect::Shed { source: incoming.flow.peer.ip, pass });
         }
         if !admitted {

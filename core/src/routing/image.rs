@@ -1,6 +1,7 @@
 //! Opening an image, and reading records from it by slot.
 
 use core::fmt;
+use core::net::IpAddr;
 
 use rkyv::api::low::LowValidator;
 use rkyv::bytecheck::CheckBytes;
@@ -397,6 +398,13 @@ impl<'a> Image<'a> {
                 at(self.tables.providers.as_slice(), row.provider.to_native()).is_some_and(|row| row.enabled)
             })
         })
+    }
+
+    /// Whether no other provider, enabled or not, can be behind this address: then what an address does is this provider's doing.
+    /// O(log networks); `false` where more than 64 rows would have to be looked at.
+    #[must_use]
+    pub fn is_alone_at(&self, provider: ProviderSlot, ip: IpAddr) -> bool {
+        sources::alone(self.sources, ip, provider)
     }
 
     /// Whether there are media nodes: then every call goes through one (I2), whether or not one of them can be used.

@@ -16,7 +16,10 @@ use rkyv::Archived;
 
 use crate::flow::Endpoint;
 use crate::routing::layout::{GatewayAddress, NO_SLOT, Network, SourceRow, Sources, TECH_PREFIX_MAX};
-use crate::routing::{GatewaySlot, ListenerSlot};
+use crate::routing::{GatewaySlot, ListenerSlot, ProviderSlot};
+
+/// Rows that [`alone`] looks at: a provider with more of them at one address is not told apart.
+const ALONE_ROWS_MAX: usize = 64;
 
 /// The row of a source; its provider may be disabled.
 pub(super) fn find<'a>(
@@ -40,11 +43,30 @@ pub(super) fn rows_of(
     find_network(sources, peer, |rows| rows.iter().any(|row| fits(&row)).then(|| rows.iter().filter(fits)))
 }
 
+/// Whether whatever comes from this address is this provider's or nobody's: at any listener, from any port, under any tech prefix. So
+/// each row that any of it could meet has to be his. `false` also where that takes too long to find out.
+pub(super) fn alone(sources: &Archived<Sources>, ip: IpAddr, provider: ProviderSlot) -> bool {
+    let mut looked_at = 0;
+    let look = |rows: &[Archived<SourceRow>]| {
+        looked_at += rows.len();
+        if looked_at > ALONE_ROWS_MAX || rows.iter().any(|row| row.provider.to_native() != provider.0) {
+            return Some(false);
+        }
+        // Nothing goes past a row that fits all.
+        let fits_all = |row: &Archived<SourceRow>| {
+            row.listener.to_native() == NO_SLOT && row.port.to_native() == 0 && row.tech_prefix_len == 0
+        };
+        rows.iter().any(fits_all).then_some(true)
+    };
+    // On the way up every network around the address was looked at.
+    find_network(sources, Endpoint::new(ip, 0), look).unwrap_or(true)
+}
+
 /// What `look` finds in the rows of the longest network around the peer, or of the next wider one.
 fn find_network<'a, T>(
     sources: &'a Archived<Sources>,
     peer: Endpoint,
-    look: impl Fn(&'a [Archived<SourceRow>]) -> Option<T>,
+    mut look: impl FnMut(&'a [Archived<SourceRow>]) -> Option<T>,
 ) -> Option<T> {
     let (networks, address) = match peer.ip {
         IpAddr::V4(ip) => (sources.networks_v4.as_slice(), u128::from(ip.to_bits())),

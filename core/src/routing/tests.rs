@@ -330,6 +330,59 @@ fn listener_then_port_then_tech_prefix_decide_within_a_network() {
 }
 
 #[test]
+fn an_address_is_one_providers_alone_where_no_row_gives_it_to_another() {
+    let mut builder = Builder::new();
+    let listeners = ["192.0.2.1:5060", "192.0.2.2:5060"].map(|address| builder.listener(address));
+    let [one, two] = ["one", "two"].map(|name| builder.provider(name, 1));
+    let off = builder.provider_with(ProviderRecord { enabled: false, refuse_code: 503, ..ProviderRecord::default() });
+    builder.address(two, "198.51.100.0/24");
+    builder.address(one, "198.51.100.1");
+    builder.address_with(one, "198.51.100.2", None, None, "77");
+    builder.address_with(one, "198.51.100.3", None, None, "").address_with(two, "198.51.100.3", None, None, "88");
+    builder.address_with(one, "198.51.100.4", None, Some(5070), "").address_with(two, "198.51.100.4", None, None, "");
+    builder.address_with(one, "198.51.100.5", Some(listeners[0]), None, "");
+    builder.address_with(one, "203.0.113.1", None, Some(5070), "1").address_with(one, "203.0.113.1", None, None, "2");
+    builder.address_with(one, "203.0.113.2", Some(listeners[0]), None, "");
+    builder.address_with(two, "203.0.113.2", Some(listeners[1]), None, "");
+    builder.address(one, "203.0.113.3").address_with(off, "203.0.113.3", None, None, "9");
+    for prefix in 100..200 {
+        builder.address_with(one, "203.0.113.4", None, None, &std::format!("{prefix}"));
+    }
+    builder.address(one, "2001:db8::/32").address(two, "2001:db8::9");
+    let bytes = builder.finish();
+    let image = open(&bytes);
+    for (ip, of_one, of_two) in [
+        ("198.51.100.1", true, false),
+        ("198.51.100.2", false, false),
+        ("198.51.100.3", false, false),
+        ("198.51.100.4", false, false),
+        ("198.51.100.5", false, false),
+        ("198.51.100.6", false, true),
+        ("203.0.113.1", true, false),
+        ("203.0.113.2", false, false),
+        ("203.0.113.3", false, false),
+        // More rows than are looked at.
+        ("203.0.113.4", false, false),
+        ("2001:db8::8", true, false),
+        ("2001:db8::9", false, true),
+    ] {
+        let ip = ip.parse().expect("an address");
+        assert_eq!((image.is_alone_at(one, ip), image.is_alone_at(two, ip)), (of_one, of_two), "{ip}");
+        // And so it is: whoever is alone is all that is ever recognised there.
+        for (provider, alone) in [(one, of_one), (two, of_two)] {
+            for (listener, port, user) in listeners.into_iter().flat_map(|listener| {
+                [5060, 5070]
+                    .into_iter()
+                    .flat_map(move |port| ["", "1", "2", "77", "88", "9"].map(|user| (listener, port, user)))
+            }) {
+                let found = image.recognise(listener, Endpoint::new(ip, port), user.as_bytes());
+                assert!(!alone || found.is_none_or(|found| found.provider == provider), "{ip}:{port} {user}");
+            }
+        }
+    }
+}
+
+#[test]
 fn no_fitting_row_asks_the_wider_network_but_a_disabled_provider_does_not() {
     let mut builder = Builder::new();
     let listener = builder.listener("192.0.2.1:5060");

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use corelane_core::call::EndReason;
 use corelane_core::engine::{Budget, Policy, Timers};
+use corelane_core::routing::ListenerSlot;
 use corelane_core::routing::build::{Builder, ImageBytes};
 use corelane_core::routing::layout::{GatewayRecord, ProviderRecord};
 use corelane_core::{Counter, Flow, Input, Instant, ListenerIndex, Settings, Transport};
@@ -350,19 +351,20 @@ fn overload_sheds_new_calls_and_nothing_else() {
     }
 }
 
-fn overload(shed_in_kernel: bool) {
+/// A world of one shard that has room for what an overload brings.
+fn roomy(shed_in_kernel: bool, image: ImageBytes) -> World {
     let timers = Timers::default();
     let policy = Policy { shed_in_kernel, ..Policy::default() };
     let roomy = Settings { budget: Budget::for_shard(1_000, 100, 1, &timers), policy, ..settings() };
-    let mut world = World::with(roomy).with_routing(image(|_| {}, |_| {}));
-    let call = invite("4930123456", "running");
-    let forwarded = world.deliver(CALLER, &call.text())[1].clone();
-    world.deliver(FIRST, &response(&forwarded, 180, "a", &[]));
+    World::with(roomy).with_routing(image)
+}
+
+/// Brings 400 new calls, each of which waited for 50 ms; how many were shed.
+fn flood(world: &mut World) -> u64 {
     let flow = Flow { peer: endpoint(CALLER), listener: ListenerIndex(0), transport: Transport::Udp };
     let mut shed = 0;
     for number in 0..400 {
         world.advance(Duration::from_millis(2));
-        // Every datagram waited for 50 ms.
         let received_at = Instant::from_micros(world.now().monotonic.as_micros() - 50_000);
         let text = invite("4930123456", &format!("load{number}")).text();
         let sent = world.handle(Input::Datagram { flow, received_at, bytes: text.as_bytes(), truncated: false });
@@ -371,6 +373,45 @@ fn overload(shed_in_kernel: bool) {
             shed += 1;
         }
     }
+    shed
+}
+
+/// Whoever owns the socket knows addresses only: where two providers share one, told apart by listener, port, tech prefix or the width of the
+/// network, he is told nothing, and each is refused by the engine at its own level.
+#[test]
+fn an_address_that_providers_share_is_not_shed_in_the_kernel() {
+    let [first, second] = [ListenerSlot(0), ListenerSlot(1)];
+    for (row, other_row, shared) in [
+        (("192.0.2.10", None, None, ""), ("192.0.2.11", None, None, ""), false),
+        (("192.0.2.10", None, None, ""), ("192.0.2.0/24", None, None, ""), false),
+        (("192.0.2.10", None, None, ""), ("192.0.2.10", None, None, "77"), true),
+        (("192.0.2.10", None, None, ""), ("192.0.2.10", None, Some(5070), ""), true),
+        (("192.0.2.10", Some(first), None, ""), ("192.0.2.10", Some(second), None, ""), true),
+        (("192.0.2.10", None, Some(5060), ""), ("192.0.2.0/24", None, None, ""), true),
+    ] {
+        let mut builder = Builder::new();
+        builder.listener("10.0.0.1:5060");
+        builder.listener("10.0.1.1:5070");
+        for (name, (cidr, listener, port, tech_prefix)) in [("acme", row), ("other", other_row)] {
+            let provider = builder.provider(name, 1);
+            builder.address_with(provider, cidr, listener, port, tech_prefix);
+        }
+        let gateway = builder.gateway(FIRST, FIRST);
+        let carrier = builder.carrier("one", &[gateway]);
+        builder.route(1, "49", carrier);
+        let mut world = roomy(true, builder.finish());
+        assert!(flood(&mut world) > 0);
+        assert_eq!(world.shares.is_empty(), shared, "{row:?} {other_row:?}");
+        world.settle();
+    }
+}
+
+fn overload(shed_in_kernel: bool) {
+    let mut world = roomy(shed_in_kernel, image(|_| {}, |_| {}));
+    let call = invite("4930123456", "running");
+    let forwarded = world.deliver(CALLER, &call.text())[1].clone();
+    world.deliver(FIRST, &response(&forwarded, 180, "a", &[]));
+    let shed = flood(&mut world);
     assert!(shed > 0);
     let told = world.shares.len() as u64;
     assert_eq!(told > 0, shed_in_kernel);

@@ -1,7 +1,8 @@
 //! `recvmmsg`, `sendmmsg`, `ppoll`.
 //!
-//! A socket is *ready* from the wait that said so until a receive comes back short; only ready sockets are asked, so a turn with
-//! one busy listener of sixteen makes one receive call, not sixteen.
+//! A socket is *ready* from the poll that said so until a receive comes back short; only ready sockets are asked, so a turn with
+//! one busy listener of sixteen makes one receive call, not sixteen. A poll is the wait of [`Io::park`], or [`Io::look`] while there
+//! is no time to wait: without it one listener whose queue never empties would hide all others.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -51,6 +52,20 @@ impl Mmsg {
             sockets,
             wake,
         }
+    }
+
+    /// Learns which sockets have something, after at most `timeout`.
+    fn poll(&mut self, timeout: Duration) -> io::Result<()> {
+        self.poll.wait(timeout)?;
+        for listener in 0..self.sockets.len() {
+            let found = self.poll.readiness(listener);
+            self.ready |= u32::from(found.readable) << listener;
+            self.failing |= u32::from(found.error) << listener;
+        }
+        if self.poll.readiness(self.sockets.len()).readable {
+            self.wake.clear();
+        }
+        Ok(())
     }
 
     /// Whether there was anything.
@@ -165,17 +180,12 @@ impl Io for Mmsg {
     }
 
     fn park(&mut self, timeout: Duration) -> io::Result<()> {
-        // The others are looked at all the same.
-        let timeout = if (self.ready | self.failing) == 0 { timeout } else { Duration::ZERO };
-        self.poll.wait(timeout)?;
-        for listener in 0..self.sockets.len() {
-            let found = self.poll.readiness(listener);
-            self.ready |= u32::from(found.readable) << listener;
-            self.failing |= u32::from(found.error) << listener;
-        }
-        if self.poll.readiness(self.sockets.len()).readable {
-            self.wake.clear();
-        }
-        Ok(())
+        self.poll(if (self.ready | self.failing) == 0 { timeout } else { Duration::ZERO })
+    }
+
+    fn look(&mut self) -> io::Result<()> {
+        let all = u32::MAX >> (u32::BITS - self.sockets.len() as u32);
+        // A socket that is ready is asked in any case, and tells of an error itself.
+        if self.ready == all { Ok(()) } else { self.poll(Duration::ZERO) }
     }
 }

@@ -3,7 +3,7 @@
 //! One turn of the loop uses it like this; it is chosen by type, so that nothing is dispatched per datagram:
 //!
 //! ```text
-//!   receive() ─► datagram(0 … n−1) ─► recycle()      fault() …      send(batch)      park(timeout)
+//!   receive() ─► datagram(0 … n−1) ─► recycle()      fault() …      send(batch)      park(timeout), or look() every few turns
 //! ```
 //!
 //! What both keep: no call blocks except [`Io::park`]; nothing is allocated after `new`; a datagram longer than the
@@ -68,6 +68,9 @@ pub(crate) trait Io {
     fn sockets(&self) -> &[OwnedFd];
     /// Waits for a datagram, an error, a wake-up or the timeout.
     fn park(&mut self, timeout: Duration) -> io::Result<()>;
+    /// Finds out what has come to any socket, without a wait: for a shard that has had no time to park. No kernel call where there is
+    /// nothing to find out.
+    fn look(&mut self) -> io::Result<()>;
 }
 
 #[cfg(test)]

@@ -23,6 +23,8 @@ pub(crate) struct Uring {
     faults: Faults,
     /// Listeners whose error queue may hold more than was taken, one bit each.
     failing: u32,
+    /// The kernel was entered since the last look, and brought what had come.
+    entered: bool,
     sockets: ArrayVec<OwnedFd, LISTENERS_MAX>,
     _wake: Arc<EventFd>,
 }
@@ -34,7 +36,15 @@ impl Uring {
     /// Those of [`Ring::new`].
     pub(crate) fn new(sockets: ArrayVec<OwnedFd, LISTENERS_MAX>, wake: Arc<EventFd>) -> io::Result<Uring> {
         let ring = Ring::new(sockets.iter().map(AsFd::as_fd), wake.as_fd())?;
-        Ok(Uring { ring, batch: ArrayVec::new(), faults: Faults::default(), failing: 0, sockets, _wake: wake })
+        Ok(Uring {
+            ring,
+            batch: ArrayVec::new(),
+            faults: Faults::default(),
+            failing: 0,
+            entered: false,
+            sockets,
+            _wake: wake,
+        })
     }
 
     /// Buffers that the kernel has not got back.
@@ -88,6 +98,7 @@ impl Io for Uring {
         let mut places: ArrayVec<u8, OUTGOING_MAX> = (0..count as u8).collect();
         let mut refused: ArrayVec<(u8, Refusal), OUTGOING_MAX> = ArrayVec::new();
         let mut lost = 0;
+        self.entered = true;
         // All go into one submit, then those that were refused, in their order, again.
         for refusals in 1..=REFUSALS_MAX {
             self.ring.send(
@@ -130,6 +141,11 @@ impl Io for Uring {
     }
 
     fn park(&mut self, timeout: Duration) -> io::Result<()> {
+        self.entered = true;
         self.ring.wait(if self.failing == 0 { timeout } else { Duration::ZERO })
+    }
+
+    fn look(&mut self) -> io::Result<()> {
+        if std::mem::take(&mut self.entered) { Ok(()) } else { self.ring.look() }
     }
 }

@@ -30,24 +30,42 @@ const CARRIER: u64 = 2;
 const ANSWERED: u64 = 4;
 const MEDIA: u64 = 8;
 
-/// Each reason's code.
-const REASONS: [(EndReason, u64); 10] = [
-    (EndReason::Refused, 1),
-    (EndReason::Cancelled, 2),
-    (EndReason::Unanswered, 3),
-    (EndReason::ByCaller, 4),
-    (EndReason::ByCallee, 5),
-    (EndReason::Unacknowledged, 6),
-    (EndReason::Expired, 7),
-    (EndReason::SessionExpired, 8),
-    (EndReason::Lost, 9),
-    (EndReason::HungUp, 10),
-];
+/// Each reason's code, both ways: a reason without a code does not compile.
+macro_rules! reasons {
+    ($($reason:ident $code:literal)*) => {
+        const fn code_of(reason: EndReason) -> u64 {
+            match reason {
+                $(EndReason::$reason => $code,)*
+            }
+        }
+
+        /// `None`: a code of a later program.
+        const fn reason_of(code: u64) -> Option<EndReason> {
+            match code {
+                $($code => Some(EndReason::$reason),)*
+                _ => None,
+            }
+        }
+    };
+}
+
+reasons! {
+    Refused 1
+    Cancelled 2
+    Unanswered 3
+    ByCaller 4
+    ByCallee 5
+    Unacknowledged 6
+    Expired 7
+    SessionExpired 8
+    Lost 9
+    HungUp 10
+}
 
 /// The words of one record, checksum included.
 pub(super) fn write(sequence: u64, record: &CallRecord) -> [u64; RECORD_WORDS] {
     let mut words = [0; RECORD_WORDS];
-    let reason = REASONS.iter().find(|(reason, _)| *reason == record.reason).map_or(0, |(_, code)| *code);
+    let reason = code_of(record.reason);
     let there = |is: bool, flag| if is { flag } else { 0 };
     let parts = there(record.gateway.is_some(), GATEWAY)
         | there(record.carrier.is_some(), CARRIER)
@@ -76,7 +94,7 @@ pub(super) fn holds(words: &[u64; RECORD_WORDS], sequence: u64) -> bool {
 pub(super) fn read(words: &[u64; RECORD_WORDS]) -> Option<CallRecord> {
     let first = words[1];
     (first & 0xffff == VERSION).then_some(())?;
-    let reason = REASONS.iter().find(|(_, code)| *code == first >> 16 & 0xff)?.0;
+    let reason = reason_of(first >> 16 & 0xff)?;
     let there = |flag| (first >> 48 & flag != 0).then_some(());
     Some(CallRecord {
         call_hash: words[2],
@@ -122,7 +140,7 @@ pub(super) mod tests {
             ended: WallTime(u64::MAX),
             duration: Duration::from_micros(number),
             media: number.is_multiple_of(7),
-            reason: REASONS[number as usize % REASONS.len()].0,
+            reason: reason_of(1 + number % 10).expect("ten reasons"),
         }
     }
 

@@ -5,7 +5,8 @@
 //! source    the entry of the sender's address is another's, or dead      pass
 //! copy      longer than a message may be                                 pass
 //!           scratch = the message, then 16 zeros
-//! scan      8 bytes a round: does `tag` begin in them, in any case? how often so far; hash of all words
+//! scan      8 bytes a round: does `cl=` begin in them, in any case?       pass
+//!           does `tag` begin in them, in any case? how often so far; hash of all words
 //! verdict   `tag` in two rounds or more                                  pass
 //!           hash, in 65,536ths, below the entry's share                  pass
 //!           else: count it and drop it
@@ -15,8 +16,11 @@
 //!
 //! Only a datagram that begins with `INVITE ` is ever dropped: no other method, no response. A request inside a dialog has a tag in From **and** in
 //! To (RFC 3261 §12.2.1.1), each as the parameter `tag` in whatever case and folding, in a header field each; between the two
-//! there is at least a value, a line end and the name of a field, so they never begin within the same eight bytes. A new call has one. What
-//! else contains the letters twice (a user part, a body) passes and meets the engine: the error is to this side only. The same goes for every doubt.
+//! there is at least a value, a line end and the name of a field, so they never begin within the same eight bytes. A new call has one.
+//! A peer of RFC 2543 gives no tag, so a request in a dialog with one has the other's only. But it has our token, the parameter `cl` of the
+//! Record-Route, or the engine would not know the dialog either (`names_dialog`): it has to return our URI as it was, in a Route or, behind a strict
+//! router, as Request-URI. What else contains the letters (a user part, a body) passes and meets the engine: the error is to this side only. The
+//! same goes for every doubt.
 //!
 //! # Why the draw is a hash of the message
 //!
@@ -37,6 +41,7 @@
 use std::os::fd::BorrowedFd;
 
 use corelane_core::limits::MESSAGE_SIZE_MAX;
+use corelane_core::token::TOKEN_PARAMETER;
 
 use super::table::{CHECK_SHIFT, ENTRY_WORDS, FACTOR, HEADER_WORDS, Hash, LIFE, PASS_SHIFT, PLACE_BITS, TIME_SHIFT};
 use crate::assembler::Register::{R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, R10};
@@ -71,8 +76,14 @@ const DROP: i32 = 0;
 
 const EACH: u64 = 0x0101_0101_0101_0101;
 const HIGH_BIT: u64 = 0x80 * EACH;
-/// All bits but that of the case.
-const ANY_CASE: u64 = 0xdf * EACH;
+/// All bits but that of the case, and the highest: then each byte is less than 0x80, and one less than it has the high bit just where it was 0.
+const ANY_CASE: u64 = 0x5f * EACH;
+
+/// What our Record-Route has and a new call has not; the engine's own `;cl=`, without the separator.
+const TOKEN: [u8; 3] = {
+    let [_, token @ ..] = *TOKEN_PARAMETER;
+    token
+};
 
 const _: () = assert!(MESSAGE_SIZE_MAX.is_power_of_two(), "a mask bounds what comes after a length");
 
@@ -93,7 +104,7 @@ pub(super) fn shedding(hash: Hash, maps: Maps<'_>) -> Program {
     source(&mut asm, hash, pass);
     entry(&mut asm, maps, pass);
     copy(&mut asm, maps, pass);
-    scan(&mut asm, hash);
+    scan(&mut asm, hash, pass);
     verdict(&mut asm, maps, pass);
     asm.place(pass);
     asm.copy(R0, PASS);
@@ -210,8 +221,8 @@ fn copy(asm: &mut Assembler, maps: Maps<'_>, pass: Label) {
     asm.store(Width::Double8, R1, 8, R2);
 }
 
-/// `R5` = rounds in which `tag` begins; `R7` = the hash of the message.
-fn scan(asm: &mut Assembler, hash: Hash) {
+/// `R5` = rounds in which `tag` begins; `R7` = the hash of the message. Ends at the first `cl=`.
+fn scan(asm: &mut Assembler, hash: Hash, pass: Label) {
     let done = asm.label("scanned");
     asm.secret(R7, hash.start);
     asm.copy(R5, 0);
@@ -227,29 +238,37 @@ fn scan(asm: &mut Assembler, hash: Hash) {
     asm.copy(R0, R7);
     asm.shift_right(R0, 32);
     asm.xor(R7, R0);
-    // A byte of `R2` becomes 0 where `tag` begins, but for the case.
+    // A byte of `R1` becomes 0 where our parameter begins, and one of `R2` where `tag` does, but for the case.
+    asm.constant(R1, u64::from(TOKEN[0]) * EACH);
+    asm.xor(R1, R2);
+    for (word, letter) in [(R3, TOKEN[1]), (R4, TOKEN[2])] {
+        asm.constant(R0, u64::from(letter) * EACH);
+        asm.xor(R0, word);
+        asm.or(R1, R0);
+    }
     for (word, letter) in [(R2, b'T'), (R3, b'A'), (R4, b'G')] {
         asm.constant(R0, u64::from(letter) * EACH);
         asm.xor(word, R0);
     }
     asm.or(R2, R3);
     asm.or(R2, R4);
+    // Not 0 exactly where there is a byte of 0.
     asm.constant(R0, ANY_CASE);
+    asm.and(R1, R0);
     asm.and(R2, R0);
-    // Not 0 exactly where `R2` has a byte of 0.
-    asm.copy(R3, R2);
     asm.constant(R0, EACH);
-    asm.subtract(R3, R0);
-    asm.not(R2);
-    asm.and(R3, R2);
+    asm.subtract(R1, R0);
+    asm.subtract(R2, R0);
     asm.constant(R0, HIGH_BIT);
-    asm.and(R3, R0);
+    asm.and(R1, R0);
+    asm.and(R2, R0);
+    asm.jump_if(R1, Condition::Different, 0, pass);
     // 1 for not 0, without a second way through the round.
-    asm.copy(R2, 0);
-    asm.subtract(R2, R3);
-    asm.or(R2, R3);
-    asm.shift_right(R2, 63);
-    asm.add(R5, R2);
+    asm.copy(R3, 0);
+    asm.subtract(R3, R2);
+    asm.or(R3, R2);
+    asm.shift_right(R3, 63);
+    asm.add(R5, R3);
     asm.add(R9, 8);
     asm.jump_if(R9, Condition::AtLeast, R8, done);
     asm.jump_if(R9, Condition::Different, MESSAGE_SIZE_MAX as i32, round);

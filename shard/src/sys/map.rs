@@ -7,11 +7,16 @@
 //! | [`MappedFile`] | its one owner | borrowed like any slice; the file is locked against other processes |
 //!
 //! What is stored in the last two is in the page cache at once, so it outlives this process however it ends. A new file's blocks are
-//! written with zeros before it is mapped: a store into a hole of a full disk would be a signal, not an error.
+//! written with zeros before it is mapped: a store into a hole of a full disk would be a signal (SIGBUS), not an error. A file system that
+//! writes each block to a new place (btrfs, ZFS; XFS with reflinks of the file) can still be full then; on a tmpfs the blocks stay ours.
+//!
+//! All are mapped with their pages at hand. They are *held*, so that the kernel does not take the pages of a file away when memory is short, where the
+//! limit on locked memory allows it: [`hold`] and [`MappedWords::hold`].
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Seek, SeekFrom, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
@@ -31,7 +36,7 @@ pub struct MappedImage {
 }
 
 impl MappedImage {
-    /// Maps and opens the image at `path`: O(1) in its size.
+    /// Maps and opens the image at `path`, and reads it into memory where it is not there: the first look-up waits for no disk.
     ///
     /// # Errors
     /// [`MapError`]: the file cannot be read, or is no image that this program can use.
@@ -39,7 +44,7 @@ impl MappedImage {
         let failed = |cause| MapError { path: path.to_owned(), cause };
         let file = File::open(path).map_err(|error| failed(MapCause::Read(error)))?;
         // SAFETY: the file is never written after it got its name (see the type), so the bytes do not change under the slice.
-        let map = unsafe { Mmap::map(&file) }.map_err(|error| failed(MapCause::Read(error)))?;
+        let map = unsafe { MmapOptions::new().populate().map(&file) }.map_err(|error| failed(MapCause::Read(error)))?;
         let bytes: &[u8] = &map;
         // SAFETY: the slice is in the mapping, which does not move when `map` does and is unmapped after `image` is gone (field
         // order); `image()` hands out a view no longer than `self`.
@@ -53,6 +58,33 @@ impl MappedImage {
     pub fn image(&self) -> &Image<'_> {
         &self.image
     }
+}
+
+/// A file whose pages stay in memory as long as this lives, for all who map it.
+#[derive(Debug)]
+pub(crate) struct Held {
+    _map: Mmap,
+}
+
+/// Holds the pages of a file.
+///
+/// # Errors
+/// The limit on locked memory, or the file cannot be mapped.
+pub(crate) fn hold(path: &Path) -> io::Result<Held> {
+    let file = File::open(path)?;
+    // SAFETY: nothing is ever read through this mapping.
+    let map = unsafe { Mmap::map(&file) }?;
+    map.lock()?;
+    Ok(Held { _map: map })
+}
+
+/// Whether a file lies in memory and nowhere else: then a store into a mapping of it never waits for a disk.
+pub(crate) fn is_in_memory(file: &File) -> io::Result<bool> {
+    // SAFETY: all-zero bytes are a valid statfs.
+    let mut found: libc::statfs = unsafe { std::mem::zeroed() };
+    // SAFETY: the descriptor is open, and the value is writable and lives across the call.
+    super::checked(unsafe { libc::fstatfs(file.as_raw_fd(), &raw mut found) })?;
+    Ok(found.f_type == libc::TMPFS_MAGIC)
 }
 
 /// Why an image could not be mapped.
@@ -125,6 +157,14 @@ impl MappedWords {
         unsafe { std::slice::from_raw_parts(start, self.words) }
     }
 
+    /// Holds the pages in memory until the mapping ends.
+    ///
+    /// # Errors
+    /// The limit on locked memory.
+    pub(crate) fn hold(&self) -> io::Result<()> {
+        self.map.lock()
+    }
+
     /// The file, for whoever makes it durable.
     pub(crate) fn file(&self) -> &File {
         &self.file
@@ -190,14 +230,21 @@ impl AsMut<[u8]> for MappedFile {
     }
 }
 
-/// Makes a file that starts with `head` and is `bytes` long: written beside and renamed, so that it is whole or not there.
+/// Makes a file that starts with `head` and is `bytes` long: written beside and renamed, so that it is whole or not there; what there was no room for
+/// is not left to fill the disk.
 pub(crate) fn make(path: &Path, head: &[u8], bytes: usize) -> io::Result<()> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(".new");
     let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o640).open(&beside)?;
-    file.write_all(head)?;
-    write_zeros(&mut file, bytes.saturating_sub(head.len()))?;
-    fs::rename(&beside, path)
+    let made = file
+        .write_all(head)
+        .and_then(|()| write_zeros(&mut file, bytes.saturating_sub(head.len())))
+        .and_then(|()| fs::rename(&beside, path));
+    if made.is_err() {
+        // That it cannot be removed either says nothing new.
+        let _ = fs::remove_file(&beside);
+    }
+    made
 }
 
 fn write_zeros(file: &mut File, mut count: usize) -> io::Result<()> {
@@ -219,9 +266,9 @@ fn lock(file: &File) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::{fs, io};
 
-    use super::{MapCause, MappedFile, MappedImage};
+    use super::{MapCause, MappedFile, MappedImage, hold, is_in_memory, make};
 
     #[test]
     fn a_missing_file_is_named_with_its_cure() {
@@ -234,13 +281,56 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_cannot_be_made_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        // The name is taken by a folder, so that the last step fails.
+        let path = folder.path().join("journal.0");
+        fs::create_dir(&path).expect("a folder");
+        make(&path, b"head", 100_000).expect_err("a folder is no file");
+        assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1, "the folder alone");
+    }
+
+    #[test]
+    fn a_file_in_memory_is_told_from_others() {
+        let own = fs::File::open("/proc/self/status").expect("procfs");
+        assert!(!is_in_memory(&own).expect("an open file"));
+        // Where there is none, nothing can be shown.
+        if let Ok(file) = tempfile::tempfile_in("/dev/shm") {
+            assert!(is_in_memory(&file).expect("an open file"));
+        }
+    }
+
+    #[test]
+    fn what_is_held_is_locked_memory() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("image");
+        fs::write(&path, vec![1; 300 << 10]).expect("room");
+        let locked_kib = || {
+            let status = fs::read_to_string("/proc/self/status").expect("procfs");
+            let line = status.lines().find_map(|line| line.strip_prefix("VmLck:")).expect("a line");
+            line.trim_end_matches(" kB").trim().parse::<u64>().expect("a number")
+        };
+        match hold(&path) {
+            Ok(held) => {
+                assert!(locked_kib() >= 300);
+                drop(held);
+            }
+            Err(error) => assert!(
+                [io::ErrorKind::OutOfMemory, io::ErrorKind::PermissionDenied].contains(&error.kind())
+                    || error.raw_os_error() == Some(libc::EAGAIN),
+                "{error}"
+            ),
+        }
+    }
+
+    #[test]
     fn what_is_stored_is_in_the_file_and_found_again() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("table");
         let mut map = MappedFile::open(&path, 10_000).expect("a new file");
         assert!(map.bytes().iter().all(|byte| *byte == 0));
         map.bytes_mut()[9_999] = 7;
-        assert_eq!(MappedFile::open(&path, 10).expect_err("it is locked").kind(), std::io::ErrorKind::ResourceBusy);
+        assert_eq!(MappedFile::open(&path, 10).expect_err("it is locked").kind(), io::ErrorKind::ResourceBusy);
         assert_eq!(fs::read(&path).expect("a file")[9_999], 7, "before the mapping ends");
         drop(map);
         let map = MappedFile::open(&path, 10).expect("it is there");

@@ -227,16 +227,30 @@ impl Ring {
         if !self.arrived.is_empty() || self.failing != 0 || mem::take(&mut self.woken) {
             return Ok(());
         }
-        let timeout = types::Timespec::new().sec(timeout.as_secs()).nsec(timeout.subsec_nanos());
-        let arguments = types::SubmitArgs::new().timespec(&timeout);
-        match self.ring.submitter().submit_with_args(1, &arguments) {
-            Ok(_) => {}
-            Err(error) if error.raw_os_error() == Some(libc::ETIME) || is_passing(&error) => {}
-            Err(error) => return Err(error),
-        }
+        self.enter(timeout)?;
         self.reap(|_, _| {});
         self.woken = false;
         Ok(())
+    }
+
+    /// Lets the kernel work for this ring, without a wait: with `DEFER_TASKRUN` nothing arrives otherwise, and a receive that ended is
+    /// not armed again.
+    ///
+    /// # Errors
+    /// Those of `io_uring_enter`.
+    pub(crate) fn look(&mut self) -> io::Result<()> {
+        self.arm();
+        self.enter(Duration::ZERO)
+    }
+
+    fn enter(&self, timeout: Duration) -> io::Result<()> {
+        let timeout = types::Timespec::new().sec(timeout.as_secs()).nsec(timeout.subsec_nanos());
+        let arguments = types::SubmitArgs::new().timespec(&timeout);
+        match self.ring.submitter().submit_with_args(1, &arguments) {
+            Ok(_) => Ok(()),
+            Err(error) if error.raw_os_error() == Some(libc::ETIME) || is_passing(&error) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// The listeners whose socket reported an error since the last call, one bit each.

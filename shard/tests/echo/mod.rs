@@ -25,6 +25,7 @@ pub const BOTH: [IoKind; 2] = [IoKind::Mmsg, IoKind::Ring];
 ///
 /// - `later <ms>`: answers when that time has passed
 /// - `to <address>`: sends to that address instead
+/// - `again <address>`: sends the whole datagram on to that address: to the listener's own it goes round for ever
 /// - `watch`: from now on it reports unreachable peers to whoever asked
 /// - `age`: answers how many microseconds ago it was received
 /// - `many <n>`: answers n times
@@ -112,6 +113,11 @@ impl Protocol for Echo {
                     Some(("to", address)) => {
                         let peer = Endpoint::from(address.parse::<SocketAddr>().expect("an address"));
                         self.send(Flow { peer, ..flow }, b"sent", effects);
+                    }
+                    Some(("again", address)) => {
+                        let peer = Endpoint::from(address.parse::<SocketAddr>().expect("an address"));
+                        let buffer = self.pool.store(bytes).expect("the loop releases what it sent");
+                        effects.push(Effect::Send { flow: Flow { peer, ..flow }, buffer });
                     }
                     Some(("many", count)) => {
                         (0..count.parse().expect("a count")).for_each(|_| self.send(flow, line, effects));
