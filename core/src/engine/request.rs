@@ -170,6 +170,9 @@ impl Engine {
                 return self.answer_stateless(turn, incoming, 503, &lines);
             }
             Method::Options => {
+                if let Some(refusal) = unsupported_options(message, target.scheme) {
+                    return self.answer_stateless(turn, incoming, refusal.status, &refusal.lines);
+                }
                 self.counters.count(Counter::OptionsAnswered);
                 return self.answer_stateless(turn, incoming, 200, ALLOW);
             }
@@ -300,4 +303,18 @@ impl Engine {
         let lines = self.retry_after();
         self.answer_stateless(turn, incoming, 503, &lines);
     }
+}
+
+/// Why OPTIONS gets no 200, which Corelane answers as a UAS, whatever its Max-Forwards (RFC 3261 §8.2.2, §11): a scheme that is not served
+/// (RFC 4475 §3.3.2), or an extension, none of which is supported.
+#[cold]
+fn unsupported_options(message: &Message<'_>, scheme: Scheme) -> Option<Refusal> {
+    if !matches!(scheme, Scheme::Sip | Scheme::Tel) {
+        return Some(Refusal::new(416));
+    }
+    let mut asked = [Name::ProxyRequire, Name::Require].into_iter().flat_map(|name| message.values(name)).peekable();
+    asked.peek()?;
+    let mut refusal = Refusal::new(420);
+    asked.for_each(|value| refusal.add_line(b"Unsupported: ", message.text(value)));
+    Some(refusal)
 }
