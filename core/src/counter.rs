@@ -69,7 +69,7 @@ counters! {
     Rejected405, "rejected_405", "total", "Out-of-dialog methods that Corelane does not serve.";
     Rejected408, "rejected_408", "total", "INVITEs that no gateway answered in time.";
     Rejected416, "rejected_416", "total", "Request-URIs of a scheme that Corelane does not route.";
-    Rejected420, "rejected_420", "total", "Proxy-Require extensions that Corelane does not know.";
+    Rejected420, "rejected_420", "total", "Proxy-Require extensions that Corelane does not know; in OPTIONS those of Require as well.";
     Rejected422, "rejected_422", "total", "Session intervals below min_se (RFC 4028).";
     Rejected440, "rejected_440", "total", "Requests out of Max-Breadth (RFC 5393).";
     Rejected481, "rejected_481", "total", "In-dialog requests and CANCELs that match nothing.";

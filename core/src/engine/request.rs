@@ -168,12 +168,10 @@ impl Engine {
                 let lines = self.retry_after();
                 return self.answer_stateless(turn, incoming, 503, &lines);
             }
-            // RFC 3261 §8.2.2.3: what Corelane answers for itself it must understand.
-            Method::Options if message.first(Name::Require).is_some() => {
-                let refusal = unsupported(message, Name::Require);
-                return self.answer_stateless(turn, incoming, refusal.status, &refusal.lines);
-            }
             Method::Options => {
+                if let Some(refusal) = unsupported_options(message, target.scheme) {
+                    return self.answer_stateless(turn, incoming, refusal.status, &refusal.lines);
+                }
                 self.counters.count(Counter::OptionsAnswered);
                 return self.answer_stateless(turn, incoming, 200, ALLOW);
             }
@@ -242,7 +240,7 @@ impl Engine {
             return Some(Refusal::new(440));
         }
         message.first(Name::ProxyRequire)?;
-        Some(unsupported(message, Name::ProxyRequire))
+        Some(unsupported(message, &[Name::ProxyRequire]))
     }
 
     /// Opens a server transaction for a request that will be served with state.
@@ -301,16 +299,23 @@ impl Engine {
     }
 }
 
-/// Corelane knows no extension that it could be asked for: all that a Require or Proxy-Require names is unsupported. One that names nothing is
-/// none (RFC 3261 §20.29, §20.32), and a 420 could not say what is not supported.
+/// Corelane knows no extension that it could be asked for: all that these fields name is unsupported. One that names nothing is none
+/// (RFC 3261 §20.29, §20.32), and a 420 could not say what is not supported.
 #[cold]
-fn unsupported(message: &Message<'_>, name: Name) -> Refusal {
-    if message.values(name).next().is_none() {
-        return Refusal::new(400);
-    }
-    let mut refusal = Refusal::new(420);
-    for value in message.values(name) {
-        refusal.add_line(b"Unsupported: ", message.text(value));
-    }
+fn unsupported(message: &Message<'_>, fields: &[Name]) -> Refusal {
+    let mut asked = fields.iter().flat_map(|name| message.values(*name)).peekable();
+    let mut refusal = Refusal::new(if asked.peek().is_some() { 420 } else { 400 });
+    asked.for_each(|value| refusal.add_line(b"Unsupported: ", message.text(value)));
     refusal
+}
+
+/// Why OPTIONS gets no 200, which Corelane answers as a UAS, whatever its Max-Forwards (RFC 3261 §8.2.2, §11): a scheme that is not served
+/// (RFC 4475 §3.3.2), or an extension, none of which is supported.
+#[cold]
+fn unsupported_options(message: &Message<'_>, scheme: Scheme) -> Option<Refusal> {
+    const FIELDS: [Name; 2] = [Name::ProxyRequire, Name::Require];
+    if !matches!(scheme, Scheme::Sip | Scheme::Tel) {
+        return Some(Refusal::new(416));
+    }
+    FIELDS.iter().any(|name| message.first(*name).is_some()).then(|| unsupported(message, &FIELDS))
 }

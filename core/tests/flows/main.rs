@@ -24,5 +24,6 @@ mod scarcity;
 mod session;
 mod setup;
 mod tokens;
+mod torture;
 mod windows;
 mod world;

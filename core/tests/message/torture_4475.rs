@@ -158,6 +158,19 @@ fn reason_phrases() {
     assert_eq!(with_message("noreason", reason), (100, String::new()));
 }
 
+/// §3.3.12, §3.3.13: without brackets a parameter is the Contact's, in them the URI's.
+#[test]
+fn parameters_of_contacts() {
+    for (name, of_uri) in [("cparam01", false), ("cparam02", true)] {
+        let has = with_message(name, |message| {
+            let contact = message.values(Name::Contact).next().expect("one");
+            let uri = message.parse_name_addr(contact).expect("well-formed").uri;
+            message.parse_uri(uri).expect("well-formed").param(message.bytes(), b"unknownparam").is_some()
+        });
+        assert_eq!(has, of_uri, "{name}");
+    }
+}
+
 /// §3.1.2.13: the Contact is refused where somebody reads it. §3.3.14: in brackets it is well.
 #[test]
 fn contacts_with_headers() {

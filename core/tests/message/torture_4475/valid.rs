@@ -1,7 +1,7 @@
 //! The messages of RFC 4475 that parse.
 
 /// Section, name, message: what parses.
-pub(super) const PARSES: [(&str, &str, &str); 22] = [
+pub(super) const PARSES: [(&str, &str, &str); 27] = [
     (
         "3.1.1.1",
         "wsinv",
@@ -353,6 +353,40 @@ Content-Length: 0
 ",
     ),
     (
+        "3.3.6",
+        "invut",
+        "INVITE sip:user@example.com SIP/2.0
+Contact: <sip:caller@host5.example.net>
+To: sip:j.user@example.com
+From: sip:caller@example.net;tag=8392034
+Max-Forwards: 70
+Call-ID: invut.0ha0isndaksdjadsfij34n23d
+CSeq: 235448 INVITE
+Via: SIP/2.0/UDP somehost.example.com;branch=z9hG4bKkdjuw
+Content-Type: application/unknownformat
+Content-Length: 40
+
+<audio>
+ <pcmu port=\"443\"/>
+</audio>
+",
+    ),
+    (
+        "3.3.7",
+        "regaut01",
+        "REGISTER sip:example.com SIP/2.0
+To: sip:j.user@example.com
+From: sip:j.user@example.com;tag=87321hj23128
+Max-Forwards: 8
+Call-ID: regaut01.0ha0isndaksdj
+CSeq: 9338 REGISTER
+Via: SIP/2.0/TCP 192.0.2.253;branch=z9hG4bKkdjuw
+Authorization: NoOneKnowsThisScheme opaque-data=here
+Content-Length:0
+
+",
+    ),
+    (
         "3.3.10",
         "bcast",
         "SIP/2.0 200 OK
@@ -391,6 +425,36 @@ Content-Length: 0
 ",
     ),
     (
+        "3.3.12",
+        "cparam01",
+        "REGISTER sip:example.com SIP/2.0
+Via: SIP/2.0/UDP saturn.example.com:5060;branch=z9hG4bKkdjuw
+Max-Forwards: 70
+From: sip:watson@example.com;tag=DkfVgjkrtMwaerKKpe
+To: sip:watson@example.com
+Call-ID: cparam01.70710@saturn.example.com
+CSeq: 2 REGISTER
+Contact: sip:+19725552222@gw1.example.net;unknownparam
+l: 0
+
+",
+    ),
+    (
+        "3.3.13",
+        "cparam02",
+        "REGISTER sip:example.com SIP/2.0
+Via: SIP/2.0/UDP saturn.example.com:5060;branch=z9hG4bKkdjuw
+Max-Forwards: 70
+From: sip:watson@example.com;tag=838293
+To: sip:watson@example.com
+Call-ID: cparam02.70710@saturn.example.com
+CSeq: 3 REGISTER
+Contact: <sip:+19725552222@gw1.example.net;unknownparam>
+l: 0
+
+",
+    ),
+    (
         "3.3.14",
         "regescrt",
         "REGISTER sip:example.com SIP/2.0
@@ -403,6 +467,31 @@ Via: SIP/2.0/UDP host5.example.com;branch=z9hG4bKkdjuw
 M: <sip:user@example.com?Route=%3Csip:sip.example.com%3E>
 L:0
 
+",
+    ),
+    (
+        "3.3.15",
+        "sdp01",
+        "INVITE sip:user@example.com SIP/2.0
+To: sip:j_user@example.com
+Contact: <sip:caller@host15.example.net>
+From: sip:caller@example.net;tag=234
+Max-Forwards: 5
+Call-ID: sdp01.ndaksdj9342dasdd
+Accept: text/nobodyKnowsThis
+CSeq: 8 INVITE
+Via: SIP/2.0/UDP host15.example.net;branch=z9hG4bKkdjuw
+Content-Length: 150
+Content-Type: application/sdp
+
+v=0
+o=mhandley 29739 7272939 IN IP4 192.0.2.5
+s=-
+c=IN IP4 192.0.2.5
+t=0 0
+m=audio 49217 RTP/AVP 0 12
+m=video 3227 RTP/AVP 31
+a=rtpmap:31 LPC
 ",
     ),
     (
