@@ -182,3 +182,5 @@ impl fmt::Display for Compiled {
 mod tests;
 #[cfg(test)]
 mod time_tests;
+#[cfg(test)]
+mod told_tests;
