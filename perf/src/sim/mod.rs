@@ -19,6 +19,7 @@
 mod acks;
 mod audit;
 mod caller;
+mod conduct;
 mod exchange;
 mod gateway;
 mod hosts;

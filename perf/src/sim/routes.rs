@@ -39,7 +39,7 @@ fn image(plan: &Plan, generation: u64, far: u64, random: &mut Random) -> ImageBy
                 Some(media) if media.keeps(number) => TimeoutMode::Media,
                 _ => TimeoutMode::Hard,
             },
-            redirect: [Redirect::Hunt, Redirect::Pass, Redirect::Recurse][usize::from(number) % 3],
+            redirect: redirect(number),
             ..ProviderRecord::default()
         });
         image.address(provider, &address(Party::Caller(number)));
@@ -79,6 +79,15 @@ fn image(plan: &Plan, generation: u64, far: u64, random: &mut Random) -> ImageBy
 /// A limit, in some worlds for some: now and then none at all may pass.
 fn cap(plan: &Plan, random: &mut Random) -> Option<u32> {
     random.chance(plan.capped_permille).then(|| random.below(40) as u32)
+}
+
+/// Whether what a gateway says of another way goes to a caller as it is.
+pub(super) fn passes_redirects(caller: u8) -> bool {
+    redirect(caller) == Redirect::Pass
+}
+
+fn redirect(caller: u8) -> Redirect {
+    [Redirect::Hunt, Redirect::Pass, Redirect::Recurse][usize::from(caller) % 3]
 }
 
 fn address(party: Party) -> String {

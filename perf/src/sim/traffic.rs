@@ -70,7 +70,9 @@ impl World<'_> {
         {
             self.note_way(shard.into(), &message);
             self.note_order(&message);
+            self.note_verdict(from, &message);
         }
+        let repeated = Message::scan(&packet.bytes).and_then(|message| self.repeated_answer(&message));
         let queued_us = self.random.below(self.plan.queued_us + 1);
         let input = Input::Datagram {
             flow: flow(from, listener),
@@ -78,7 +80,7 @@ impl World<'_> {
             bytes: &packet.bytes,
             truncated: packet.truncated,
         };
-        let before = self.emitted;
+        let (before, passed) = (self.emitted, self.answers_passed);
         let handed_over = self.handle(shard.into(), input);
         if let Some(to) = handed_over {
             if forwarded.is_some() {
@@ -90,6 +92,8 @@ impl World<'_> {
                 let event = Event::ToEngine { from, listener, packet: copy, shard: Some(to) };
                 self.network.schedule(self.now_us + after, event);
             }
+        } else if let Some(call) = repeated.filter(|_| self.answers_passed == passed) {
+            self.break_promise("a repeated 2xx was not passed on, and the caller had not sent ACK", call);
         } else if let Some(cause) = self.cause {
             self.watch_handled(from, cause, self.emitted > before);
         } else if let Some(message) = Message::scan(&packet.bytes)

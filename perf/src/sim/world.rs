@@ -75,6 +75,8 @@ pub(super) struct World<'i> {
     pub(super) step: u64,
     /// Datagrams that the engines sent.
     pub(super) emitted: u64,
+    /// Those of them that were a 2xx to an INVITE that opens a call.
+    pub(super) answers_passed: u64,
     pub(super) nodes: Vec<Node>,
     pub(super) steering: Steering,
     /// What the shards count together.
@@ -154,6 +156,7 @@ impl<'i> World<'i> {
             wall_moved: 0,
             step: 0,
             emitted: 0,
+            answers_passed: 0,
             nodes,
             steering,
             caps,
