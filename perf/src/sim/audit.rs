@@ -274,6 +274,7 @@ impl World<'_> {
         if status < 200 {
             if status == 100 && client.final_status == 0 && client.trying_us == 0 {
                 client.trying_us = now;
+                self.calls[call as usize].open = true;
             }
             return;
         }

@@ -39,6 +39,7 @@ impl World<'_> {
             relayed: false,
             direct: false,
             lied_to: false,
+            open: false,
             seen: Seen::default(),
         });
         if unborn {

@@ -57,7 +57,7 @@ impl Seen {
 }
 
 /// Of which carrier slots a number's gateways are, see `routes.rs`.
-fn carriers_of(number: &[u8]) -> &'static [u16] {
+pub(super) fn carriers_of(number: &[u8]) -> &'static [u16] {
     match number.first() {
         Some(b'1') => &[0],
         Some(b'2') => &[1],
@@ -101,6 +101,7 @@ impl World<'_> {
                 if !seen.attempts.iter().any(|(_, known)| known == branch) {
                     seen.attempts.push((number, branch.to_vec()));
                     self.watch_attempt(call, leading_number(message.cseq));
+                    self.take_places(call, number);
                 }
             }
             (Method::Cancel, Party::Gateway(_)) => self.watch_cancel(call, branch, leading_number(message.cseq)),
@@ -165,27 +166,27 @@ impl World<'_> {
     /// A gateway's final response is about to be handled: some are the callee's own word, and the hunt ends with them.
     pub(super) fn note_verdict(&mut self, from: Party, message: &Message<'_>) {
         let Start::Response(status) = message.start else { return };
-        let Some(call) = self.call_of(message).filter(|_| cseq_method(message) == Method::Invite) else { return };
+        let Some(number) = self.call_of(message).filter(|_| cseq_method(message) == Method::Invite) else { return };
         if (200..300).contains(&status) {
-            let seen = &mut self.calls[call as usize].seen;
+            let seen = &mut self.calls[number as usize].seen;
             let interval = header(message.bytes, b"Session-Expires").map(leading_number);
             seen.interval_s = seen.interval_s.max(interval.unwrap_or_default());
-            if let Party::Gateway(number) = from {
-                seen.picked_up.push(number);
+            if let Party::Gateway(gateway) = from {
+                seen.picked_up.push(gateway);
             }
         }
-        if !matches!(status, 422 | 486 | 487 | 600..=699) {
-            return;
-        }
         let branch = branch_text(message.vias()[0]);
-        let call = &mut self.calls[call as usize];
+        let call = &mut self.calls[number as usize];
         let runs = call.seen.attempts.last().is_some_and(|(_, last)| last == branch);
         let first = call.legs[1..].iter().any(|leg| {
             let here = leg.party == from && leg.servers.first().is_some_and(|server| server.branch == branch);
             here && !leg.heard.answer
         });
-        if runs && first {
+        if runs && first && matches!(status, 422 | 486 | 487 | 600..=699) {
             call.seen.decided = Some(leading_number(message.cseq));
+        }
+        if runs && status >= 300 {
+            self.leave_gateway(number, false);
         }
     }
 
@@ -234,6 +235,7 @@ impl World<'_> {
             let tag = tag(message.to).unwrap_or_default();
             if let (None, Some((host, ..))) = (&seen.answer, read_gateway_tag(tag)) {
                 seen.answer = Some((host, tag.to_vec(), now));
+                self.move_place(at.call, host);
             }
         }
         // The engine copies what it does not know: a response with this header is a gateway's.

@@ -20,6 +20,8 @@ pub(super) struct Call {
     pub(super) direct: bool,
     /// The media relay did not just do what was asked for it.
     pub(super) lied_to: bool,
+    /// The engine took it, and has handed out no record of it since.
+    pub(super) open: bool,
     /// What the engine did for it.
     pub(super) seen: super::conduct::Seen,
 }
