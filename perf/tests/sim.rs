@@ -16,6 +16,8 @@ fn fifty_worlds_end_clean() {
     };
     // A world that meets nothing proves nothing.
     assert!(report.ended() >= u64::from(CALLS), "{report}");
+    // What befalls a call that stands is met only by those that were answered.
+    assert!(report.answered() > report.ended() / 2, "{report}");
     assert!(report.refused_for_room() > 0, "{report}");
     assert!(report.finals().iter().all(|finals| *finals > 0), "{report}");
     let [wishes, lies, freezes, nodes_lost] = report.media();

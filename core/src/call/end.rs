@@ -13,6 +13,8 @@ use crate::engine::{Effect, Engine, Turn};
 impl Engine {
     /// Ends a call, which has taken the step into [`State::HungUp`] or [`State::Terminated`].
     pub(crate) fn end_call(&mut self, turn: &mut Turn<'_>, at: CallRef, reason: EndReason) {
+        #[cfg(feature = "canary")]
+        self.leak_hold(at);
         let Some(call) = self.calls.find_mut(at) else { return };
         assert!(matches!(call.state, State::HungUp | State::Terminated), "a call ends where its figure says so");
         let best = call.hunt.best.take().and_then(|best| best.response);
@@ -48,6 +50,13 @@ impl Engine {
         }
         self.counters.count(Counter::CallsEnded);
         self.counters.count(reason.counter());
+        #[cfg(feature = "canary")]
+        if self.leaks_record() {
+            if terminated {
+                self.forget_call(at);
+            }
+            return;
+        }
         turn.effects.push(Effect::Ended(record));
         if terminated {
             self.forget_call(at);

@@ -4,6 +4,8 @@
 use super::Engine;
 use super::media::Exchange;
 use super::records::ServerRef;
+use crate::admission::ProviderHold;
+use crate::call::CallRef;
 use crate::time::Instant;
 
 /// What is forgotten.
@@ -21,6 +23,10 @@ pub enum Leak {
     Detour,
     /// The same, and its writer lets it pass: I2 is broken.
     Description,
+    /// A call that ends keeps its place with its provider.
+    Hold,
+    /// A call ends without a record.
+    Record,
 }
 
 /// One occasion in `every` is forgotten.
@@ -32,7 +38,7 @@ pub(super) struct Canary {
 }
 
 impl Engine {
-    /// From now on one server transaction, exchange or response with SDP in `every` leaves something behind, or goes astray.
+    /// From now on one server transaction, exchange, end of a call or response with SDP in `every` leaves something behind, or goes astray.
     #[doc(hidden)]
     pub fn plant(&mut self, leak: Leak, every: u32) {
         self.canary = Some(Canary { leak, every, occasions: 0 });
@@ -72,6 +78,22 @@ impl Engine {
                 ..*over
             });
         }
+    }
+
+    /// Called where a call is about to give back what it holds.
+    pub(crate) fn leak_hold(&mut self, at: CallRef) {
+        let holds = self.calls.find(at).is_some_and(|call| call.hold.count() > 0);
+        if holds
+            && self.forgets(&[Leak::Hold]).is_some()
+            && let Some(call) = self.calls.find_mut(at)
+        {
+            call.hold = ProviderHold::NONE;
+        }
+    }
+
+    /// Called where a call that ends is about to hand out its record.
+    pub(crate) fn leaks_record(&mut self) -> bool {
+        self.forgets(&[Leak::Record]).is_some()
     }
 
     /// Called where a response with SDP is about to be held for a media node.

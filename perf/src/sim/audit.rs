@@ -100,10 +100,13 @@ impl World<'_> {
     /// The facts of a call that ended are those that its peers saw.
     pub(super) fn watch_record(&mut self, number: u32, record: &CallRecord) {
         self.tally.attempts += u64::from(record.attempts);
+        let done = self.calls[number as usize].seen.close();
         let call = &self.calls[number as usize];
         if call.tampered || self.is_scarce() {
             return;
         }
+        self.watch_facts(number, record, &done);
+        let call = &self.calls[number as usize];
         let of = |method: Method| call.legs[0].clients.iter().filter(move |client| client.method == method);
         let asked = |legs: &[super::leg::Leg]| {
             legs.iter().flat_map(|leg| &leg.clients).any(|client| client.method == Method::Bye)
@@ -127,7 +130,7 @@ impl World<'_> {
             && usize::from(record.attempts) <= 2 * corelane_core::limits::CANDIDATES_MAX;
         if !possible {
             self.break_promise("a record says more than can have happened", number);
-        } else if !self.in_time(record, began) {
+        } else if !self.in_time(record, began) || !self.session_in_time(number, record, &done) {
             self.break_promise(
                 &format!("a call ended at another time than that of its timers: {:?}", record.reason),
                 number,
@@ -146,9 +149,16 @@ impl World<'_> {
             leg.party == from && leg.servers.first().is_some_and(|server| server.branch == branch)
         };
         if let Some(leg) = self.calls[message.call as usize].legs[1..].iter_mut().find(asked) {
+            leg.heard.first_us = if leg.heard.first_us == 0 { now } else { leg.heard.first_us };
+            if (101..200).contains(&status) && !leg.heard.answer && !leg.heard.cancelled {
+                leg.heard.rang_us = now;
+            }
             // Later than Timer B nobody waits for a first response any more.
             leg.heard.progress |= status < 200 && now < leg.heard.began_us + GIVE_UP / 2;
-            leg.heard.answer |= status >= 200;
+            let ended = status >= 200 && !leg.heard.answer;
+            leg.heard.answer |= ended;
+            let heard = leg.heard;
+            self.watch_ringing(message.call, heard, status, ended);
         }
     }
 
@@ -262,6 +272,10 @@ impl World<'_> {
         };
         client.answered = true;
         if status < 200 {
+            if status == 100 && client.final_status == 0 && client.trying_us == 0 {
+                client.trying_us = now;
+                self.calls[call as usize].open = true;
+            }
             return;
         }
         let (before, opens) = (client.final_status, client.dialog.is_none() && method == Method::Invite);
@@ -269,7 +283,8 @@ impl World<'_> {
         client.last_status = status;
         let told_to_wait = header(message.bytes, b"Retry-After").is_some();
         client.retry_after |= before == 0 && told_to_wait;
-        let (dialog, late) = (client.dialog, now >= client.give_up_at);
+        let (dialog, late, trying_us) = (client.dialog, now >= client.give_up_at, client.trying_us);
+        self.watch_final(at, message, (method, status, before), (dialog, trying_us));
         self.watch_media_refusal(call, status, dialog.is_some());
         // SPEC §3 *Refusals*: a peer shuns who says so, and a call in progress is not to suffer.
         if dialog.is_some() && told_to_wait && !self.is_scarce() {
@@ -331,14 +346,9 @@ impl World<'_> {
         if memchr::memmem::find(message.bytes, b"\r\nRoute: <sip:10.0.").is_some() {
             return self.break_promise("a request left with our own Route in it", call);
         }
+        self.note_conduct(party, call, method, message);
         if method == Method::Bye {
             self.note_bye(call);
-        }
-        if method == Method::Cancel {
-            let branch = branch_text(message.vias()[0]);
-            let legs = self.calls[call as usize].legs[1..].iter_mut();
-            legs.filter(|leg| leg.servers.first().is_some_and(|server| server.branch == branch))
-                .for_each(|leg| leg.heard.cancelled = true);
         }
     }
 
@@ -371,6 +381,9 @@ impl World<'_> {
         for (number, call) in (0u32..).zip(&self.calls) {
             if call.tampered {
                 continue;
+            }
+            if let Some(what) = self.left_up(number) {
+                return Err(Fault::new(what, number));
             }
             let rings_on = |leg: &super::leg::Leg| leg.heard.progress && !leg.heard.answer && !leg.heard.cancelled;
             if call.legs[1..].iter().any(rings_on) {

@@ -1,5 +1,6 @@
 //! The caller of a simulated call: its INVITE, what it does with the answers, when it gives up.
 
+use super::conduct::Seen;
 use super::exchange::new_dialog;
 use super::leg::{Call, Leg, Progress, Stage};
 use super::network::{Act, LegIndex, Party, SECOND};
@@ -38,6 +39,8 @@ impl World<'_> {
             relayed: false,
             direct: false,
             lied_to: false,
+            open: false,
+            seen: Seen::default(),
         });
         if unborn {
             return;

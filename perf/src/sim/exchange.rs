@@ -58,6 +58,7 @@ impl World<'_> {
             reached: false,
             passed_on: false,
             answered: false,
+            trying_us: 0,
             final_status: 0,
             retry_after: false,
             last_status: 0,

@@ -20,6 +20,10 @@ pub(super) struct Call {
     pub(super) direct: bool,
     /// The media relay did not just do what was asked for it.
     pub(super) lied_to: bool,
+    /// The engine took it, and has handed out no record of it since.
+    pub(super) open: bool,
+    /// What the engine did for it.
+    pub(super) seen: super::conduct::Seen,
 }
 
 /// One end of a call.
@@ -78,6 +82,9 @@ pub(super) struct Heard {
     pub(super) answer: bool,
     /// The engine sent a CANCEL.
     pub(super) cancelled: bool,
+    /// When the first response of any kind arrived, and the last 101–199 while the engine waited; 0 before.
+    pub(super) first_us: u64,
+    pub(super) rang_us: u64,
 }
 
 /// Where a client transaction stands.
@@ -112,6 +119,8 @@ pub(super) struct Client {
     pub(super) passed_on: bool,
     /// The engine answered anything.
     pub(super) answered: bool,
+    /// When it sent the first 100 of a call that it took; 0 before.
+    pub(super) trying_us: u64,
     /// The first final response that the engine gave, 0 before.
     pub(super) final_status: u16,
     /// It said when to come again.

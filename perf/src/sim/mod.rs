@@ -19,6 +19,8 @@
 mod acks;
 mod audit;
 mod caller;
+mod caps;
+mod conduct;
 mod exchange;
 mod gateway;
 mod hosts;
@@ -105,6 +107,12 @@ impl Report {
     #[must_use]
     pub fn ended(&self) -> u64 {
         self.tally.records
+    }
+
+    /// Those of them that were answered.
+    #[must_use]
+    pub fn answered(&self) -> u64 {
+        self.tally.answered
     }
 
     /// Times that a request was refused for want of room.
@@ -221,9 +229,10 @@ pub fn run(options: &Options, say: &mut dyn FnMut(&str)) -> Result<Report, Box<F
 fn live(seed: u64, options: &Options) -> Result<Tally, Box<Failure>> {
     let mut random = Random::new(seed);
     let plan = Plan::draw(WORLD_CALLS, &mut random, &mut Random::new(random::mix(!seed)));
-    let bytes = routes::images(&plan, &mut random);
+    let limits = routes::Limits::draw(&plan, &mut random);
+    let bytes = routes::images(&plan, &limits, &mut random);
     let images: Vec<Image<'_>> = bytes.iter().map(|bytes| Image::open(bytes).expect("a built image opens")).collect();
-    let mut world = World::new(seed, plan, random, &images);
+    let mut world = World::new(seed, plan, random, &images, limits);
     plant(&mut world, options);
     // A panic is a bug of the engine or of the world; either wants its seed to be known.
     let outcome = catch_unwind(AssertUnwindSafe(|| world.run()));

@@ -111,7 +111,8 @@ impl Plan {
             timers.media_idle = Duration::from_secs(of_media.pick(&[60, 60, 5]));
         }
         let scarce =
-            random.pick(&[Scarce::Nothing, Scarce::Nothing, Scarce::Nothing, Scarce::Calls, Scarce::Everything]);
+            random.pick(&[Scarce::Nothing, Scarce::Calls, Scarce::Nothing, Scarce::Everything, Scarce::Nothing]);
+        let scarce = if random.chance(500) { scarce } else { Scarce::Nothing };
         Plan {
             calls,
             calls_per_second,

@@ -123,7 +123,7 @@ impl World<'_> {
     }
 
     /// Whether a call outlives `default_timeout` while RTP flows.
-    fn keeps(&self, number: u32) -> bool {
+    pub(super) fn keeps(&self, number: u32) -> bool {
         let Party::Caller(caller) = self.calls[number as usize].script.party else { return false };
         self.plan.media.as_ref().is_some_and(|media| media.keeps(caller))
     }

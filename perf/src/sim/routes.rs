@@ -4,21 +4,72 @@ use corelane_core::routing::TimeoutMode;
 use corelane_core::routing::build::{Builder, ImageBytes};
 use corelane_core::routing::layout::{ProviderRecord, Redirect};
 
-use super::network::{LISTENERS, Party};
+use super::network::{LISTENERS, Party, SECOND};
 use super::plan::Plan;
 use super::random::Random;
+
+/// Carriers of a world: `single`, `all` and `shared`, in the order of their slots.
+const CARRIERS: u8 = 3;
 
 /// Generations of a world's image.
 const GENERATIONS: u64 = 3;
 
+/// What one peer may have at most.
+#[derive(Copy, Clone, Default, Debug)]
+pub(super) struct Limit {
+    /// Calls at the same time.
+    pub(super) calls: Option<u32>,
+    /// And in a second.
+    pub(super) cps: Option<u32>,
+}
+
+impl Limit {
+    /// In some worlds for some: around what the load asks for, now and then next to nothing.
+    fn draw(plan: &Plan, random: &mut Random, of_peers: u64) -> Limit {
+        let rate = u64::from(plan.calls_per_second);
+        // A call stands for as long as its talk and some seconds of ringing.
+        let load = rate * (plan.habits.talk_us() / SECOND + 3) / of_peers;
+        let mut limit = |load: u64| {
+            let around = load * random.between(60, 400) / 100 + 1;
+            let drawn = if random.chance(80) { random.below(3) } else { around };
+            random.chance(plan.capped_permille).then_some(drawn as u32)
+        };
+        let (calls, cps) = (limit(load), limit(2 * rate / of_peers));
+        // What is refused for one limit alone can be told from the other.
+        let both = random.chance(500);
+        Limit { calls, cps: cps.filter(|_| both) }
+    }
+}
+
+/// The limits of a world, the same in all generations of its image.
+#[derive(Clone, Debug)]
+pub(super) struct Limits {
+    pub(super) providers: Vec<Limit>,
+    pub(super) carriers: Vec<Limit>,
+    pub(super) gateways: Vec<Limit>,
+}
+
+impl Limits {
+    pub(super) fn draw(plan: &Plan, random: &mut Random) -> Limits {
+        let mut some = |count: u8, of_peers: u8| {
+            (0..count).map(|_| Limit::draw(plan, random, of_peers.into())).collect::<Vec<_>>()
+        };
+        Limits {
+            providers: some(plan.callers, plan.callers),
+            carriers: some(CARRIERS, CARRIERS),
+            gateways: some(plan.gateways + 1, plan.gateways.div_ceil(2)),
+        }
+    }
+}
+
 /// The images of a plan.
-pub(super) fn images(plan: &Plan, random: &mut Random) -> Vec<ImageBytes> {
+pub(super) fn images(plan: &Plan, limits: &Limits, random: &mut Random) -> Vec<ImageBytes> {
     let far = random.bits();
-    (0..GENERATIONS).map(|generation| image(plan, generation, far, random)).collect()
+    (0..GENERATIONS).map(|generation| image(plan, limits, generation, far, random)).collect()
 }
 
 /// Generation 0 knows all gateways; in later ones one is switched off, one more exists, and prefixes lead elsewhere.
-fn image(plan: &Plan, generation: u64, far: u64, random: &mut Random) -> ImageBytes {
+fn image(plan: &Plan, limits: &Limits, generation: u64, far: u64, random: &mut Random) -> ImageBytes {
     let mut image = Builder::new();
     image.generation(generation + 1);
     if plan.media.as_ref().is_some_and(|media| media.has_nodes(generation)) {
@@ -32,18 +83,18 @@ fn image(plan: &Plan, generation: u64, far: u64, random: &mut Random) -> ImageBy
             enabled: true,
             routing_group: 1,
             refuse_code: random.pick(&[503, 480]),
-            max_calls: cap(plan, random),
-            max_cps: cap(plan, random),
-            max_calls_day: cap(plan, random).map(|calls| calls * 10),
+            max_calls: limits.providers[usize::from(number)].calls,
+            max_cps: limits.providers[usize::from(number)].cps,
+            max_calls_day: of_day(plan, random),
             timeout_mode: match &plan.media {
                 Some(media) if media.keeps(number) => TimeoutMode::Media,
                 _ => TimeoutMode::Hard,
             },
-            redirect: [Redirect::Hunt, Redirect::Pass, Redirect::Recurse][usize::from(number) % 3],
+            redirect: redirect(number),
             ..ProviderRecord::default()
         });
         image.address(provider, &address(Party::Caller(number)));
-        if let Some(max_cps) = cap(plan, random) {
+        if let Some(max_cps) = limits.providers[usize::from(number)].cps.map(|cps| cps + 1) {
             image.cap_address(max_cps);
         }
     }
@@ -52,10 +103,10 @@ fn image(plan: &Plan, generation: u64, far: u64, random: &mut Random) -> ImageBy
         .map(|number| {
             let slot = image.gateway(&format!("gateway-{number}"), &Party::Gateway(number).text());
             let listener = if far >> number & 1 == 1 { far_listener } else { near_listener };
-            let (max_calls, max_cps) = (cap(plan, random), cap(plan, random));
+            let limit = limits.gateways[usize::from(number)];
             image.edit_gateway(slot, |gateway| {
                 gateway.listener = Some(listener.0);
-                (gateway.max_calls, gateway.max_cps) = (max_calls, max_cps);
+                (gateway.max_calls, gateway.max_cps) = (limit.calls, limit.cps);
             });
             slot
         })
@@ -71,14 +122,27 @@ fn image(plan: &Plan, generation: u64, far: u64, random: &mut Random) -> ImageBy
     let all = image.carrier("all", &rotated(1));
     let weighted: Vec<_> = rotated(2).into_iter().map(|slot| (slot, 0, 1 + slot.0)).collect();
     let shared = image.carrier_weighted("shared", &weighted);
+    for (carrier, limit) in [single, all, shared].into_iter().zip(&limits.carriers) {
+        image.edit_carrier(carrier, |carrier| (carrier.max_calls, carrier.max_cps) = (limit.calls, limit.cps));
+    }
     image.route(1, "1", single).route(1, "2", all).route(1, "3", shared);
     image.route_weighted(1, "4", single, 0, 1).route_weighted(1, "4", all, 1, 1);
     image.finish()
 }
 
-/// A limit, in some worlds for some: now and then none at all may pass.
-fn cap(plan: &Plan, random: &mut Random) -> Option<u32> {
-    random.chance(plan.capped_permille).then(|| random.below(40) as u32)
+/// Calls of a day, in some worlds for some: few of them run out of these.
+fn of_day(plan: &Plan, random: &mut Random) -> Option<u32> {
+    let share = u64::from(plan.calls) / u64::from(plan.callers);
+    random.chance(plan.capped_permille / 3).then(|| random.between(share / 2, 4 * share) as u32)
+}
+
+/// Whether what a gateway says of another way goes to a caller as it is.
+pub(super) fn passes_redirects(caller: u8) -> bool {
+    redirect(caller) == Redirect::Pass
+}
+
+fn redirect(caller: u8) -> Redirect {
+    [Redirect::Hunt, Redirect::Pass, Redirect::Recurse][usize::from(caller) % 3]
 }
 
 fn address(party: Party) -> String {

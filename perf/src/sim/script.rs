@@ -26,7 +26,7 @@ pub(super) struct Habits {
 impl Habits {
     pub(super) fn draw(random: &mut Random) -> Habits {
         Habits {
-            answer: weights(random),
+            answer: answers(random),
             hang_up: weights(random),
             acknowledge: weights(random),
             on_cancel: weights(random),
@@ -36,7 +36,7 @@ impl Habits {
             vanish_permille: random.pick(&[0, 0, 10, 100]),
             reliable_permille: random.pick(&[0, 300, 1000]),
             session_permille: random.pick(&[0, 200, 700]),
-            unrouted_permille: random.pick(&[0, 20, 200]),
+            unrouted_permille: random.pick(&[0, 20, 50]),
             talk_us: random.pick(&[100 * MILLISECOND, 2 * SECOND, 20 * SECOND, 90 * SECOND]),
         }
     }
@@ -50,6 +50,14 @@ fn weights<const N: usize>(random: &mut Random) -> [u8; N] {
         let drawn = random.between(1, 6) as u8;
         *weight = if on { drawn } else { 0 };
     }
+    weights
+}
+
+/// The plain call is the most frequent one by far, so that most calls of a world are answered: what befalls a call that stands is met
+/// only by those that do.
+fn answers<const N: usize>(random: &mut Random) -> [u8; N] {
+    let mut weights = weights(random);
+    weights[0] += random.pick(&[60, 100, 140]);
     weights
 }
 
@@ -209,6 +217,11 @@ pub(super) struct CalleeScript {
 }
 
 impl Habits {
+    /// How long an answered call stands, in the mean.
+    pub(super) fn talk_us(&self) -> u64 {
+        self.talk_us
+    }
+
     /// How often a request in a dialog is refused.
     pub(super) fn refuses(&self) -> u32 {
         self.refuse_permille
@@ -246,7 +259,7 @@ impl Habits {
             supports_timer: random.chance(self.session_permille),
             session_expires: random
                 .chance(self.session_permille)
-                .then(|| random.pick(&[1, 89, 90, 120, 1800, 4_000_000_000])),
+                .then(|| random.pick(&[1, 89, 90, 90, 90, 120, 120, 600, 1800, 4_000_000_000])),
             credentials: random.chance(700),
             vanish_us: random.chance(self.vanish_permille).then(|| random.below(talk_us + 5 * SECOND)),
         }

@@ -3,6 +3,22 @@
 use std::fmt;
 use std::ops::AddAssign;
 
+use corelane_core::call::{CallRecord, EndReason};
+
+/// How calls end.
+const ENDS: [(EndReason, &str); 10] = [
+    (EndReason::Refused, "refused"),
+    (EndReason::Cancelled, "cancelled"),
+    (EndReason::Unanswered, "unanswered"),
+    (EndReason::ByCaller, "by the caller"),
+    (EndReason::ByCallee, "by the callee"),
+    (EndReason::Unacknowledged, "unacknowledged"),
+    (EndReason::Expired, "expired"),
+    (EndReason::SessionExpired, "session expired"),
+    (EndReason::Lost, "lost"),
+    (EndReason::HungUp, "hung up"),
+];
+
 /// Counts over one or more worlds.
 #[derive(Clone, Default, Debug)]
 pub(super) struct Tally {
@@ -35,11 +51,25 @@ pub(super) struct Tally {
     /// First final responses to opening INVITEs, by class.
     pub(super) finals: [u64; 7],
     pub(super) records: u64,
+    /// Of those, the answered ones; and by how they ended, as [`ENDS`] has it.
+    pub(super) answered: u64,
+    pub(super) ends: [u64; ENDS.len()],
     pub(super) refused_for_room: u64,
     pub(super) handed_over: u64,
     /// Shares that a shard that sheds asked for, and what was dropped for it.
     pub(super) shares: u64,
     pub(super) shed: u64,
+}
+
+impl Tally {
+    /// A call has ended.
+    pub(super) fn note_end(&mut self, record: &CallRecord) {
+        self.records += 1;
+        self.answered += u64::from(record.answered.is_some());
+        if let Some(place) = ENDS.iter().position(|(reason, _)| *reason == record.reason) {
+            self.ends[place] += 1;
+        }
+    }
 }
 
 impl AddAssign<&Tally> for Tally {
@@ -70,6 +100,10 @@ impl AddAssign<&Tally> for Tally {
             *sum += more;
         }
         self.records += other.records;
+        self.answered += other.answered;
+        for (sum, more) in self.ends.iter_mut().zip(other.ends) {
+            *sum += more;
+        }
         self.refused_for_room += other.refused_for_room;
         self.handed_over += other.handed_over;
         self.shares += other.shares;
@@ -88,6 +122,12 @@ impl fmt::Display for Tally {
             self.records,
             self.attempts
         )?;
+        let share = |count: u64| 100 * count / self.records.max(1);
+        write!(out, "ends         {} % answered;", share(self.answered))?;
+        for ((_, name), count) in ENDS.iter().zip(self.ends) {
+            write!(out, " {name} {count}")?;
+        }
+        writeln!(out)?;
         let [_, _, success, redirect, client, server, global] = self.finals;
         writeln!(out, "answers      2xx {success}, 3xx {redirect}, 4xx {client}, 5xx {server}, 6xx {global}")?;
         writeln!(

@@ -9,6 +9,7 @@ use corelane_core::{BufferRef, Flow, Input, Instant, ListenerIndex, Transport};
 
 use super::ladder::{End, Fate, Line, NO_CALL};
 use super::network::{Event, LegIndex, Party, travel};
+use super::random::mix;
 use super::sdp;
 use super::wire::{Branch, Method, check, cseq_method};
 use super::world::{Cause, World};
@@ -70,7 +71,9 @@ impl World<'_> {
         {
             self.note_way(shard.into(), &message);
             self.note_order(&message);
+            self.note_verdict(from, &message);
         }
+        let repeated = Message::scan(&packet.bytes).and_then(|message| self.repeated_answer(&message));
         let queued_us = self.random.below(self.plan.queued_us + 1);
         let input = Input::Datagram {
             flow: flow(from, listener),
@@ -78,8 +81,10 @@ impl World<'_> {
             bytes: &packet.bytes,
             truncated: packet.truncated,
         };
-        let before = self.emitted;
+        let (before, passed) = (self.emitted, self.answers_passed);
+        let refused = self.refused_by_provider();
         let handed_over = self.handle(shard.into(), input);
+        self.watch_refused_by_provider(refused);
         if let Some(to) = handed_over {
             if forwarded.is_some() {
                 self.break_promise("a datagram was handed over twice", self.last_call);
@@ -90,6 +95,8 @@ impl World<'_> {
                 let event = Event::ToEngine { from, listener, packet: copy, shard: Some(to) };
                 self.network.schedule(self.now_us + after, event);
             }
+        } else if let Some(call) = repeated.filter(|_| self.answers_passed == passed) {
+            self.break_promise("a repeated 2xx was not passed on, and the caller had not sent ACK", call);
         } else if let Some(cause) = self.cause {
             self.watch_handled(from, cause, self.emitted > before);
         } else if let Some(message) = Message::scan(&packet.bytes)
@@ -102,16 +109,18 @@ impl World<'_> {
         self.network.recycle(packet);
     }
 
-    /// Whether the kernel drops what comes to a shard that sheds: a share of the INVITEs of a source, and nothing that has two tags.
+    /// Whether the kernel drops what comes to a shard that sheds: a share of the INVITEs of a source, drawn by their bytes, and nothing
+    /// that has two tags. It looks for the letters eight bytes at a time, as `shard/src/shed/program.rs` says.
     fn sheds(&mut self, shard: usize, from: Party, listener: u8, bytes: &[u8]) -> bool {
         let Some((pass, until)) = self.shares.get(&(shard, flow(from, listener).peer.ip)).copied() else {
             return false;
         };
-        let tags = bytes.windows(3).filter(|letters| letters.eq_ignore_ascii_case(b"tag")).count();
-        let dropped = until > self.now_us
-            && bytes.starts_with(b"INVITE ")
-            && tags < 2
-            && self.random.below(1 << 16) > pass.into();
+        let begins = |place: &usize| bytes[*place..].get(..3).is_some_and(|word| word.eq_ignore_ascii_case(b"tag"));
+        let rounds = (0..bytes.len()).step_by(8);
+        let tagged = rounds.filter(|start| (*start..bytes.len().min(start + 8)).any(|place| begins(&place))).count();
+        // All copies of a message have one fate while the share stands.
+        let drawn = mix(self.seed ^ u64::from(digest(bytes))) & 0xffff;
+        let dropped = until > self.now_us && bytes.starts_with(b"INVITE ") && tagged < 2 && drawn >= u64::from(pass);
         let in_dialog = || {
             Message::scan(bytes)
                 .is_some_and(|message| message.has_to_tag() && memchr::memmem::find(message.from, b";tag=").is_some())
@@ -200,6 +209,9 @@ impl World<'_> {
         self.tally.unreachable += 1;
         // It gives back the start of what was sent, or nothing.
         let kept = self.random.pick(&[0, 28, 200, usize::MAX]).min(packet.bytes.len());
+        if let Some(call) = call {
+            self.leave_gateway(call, true);
+        }
         self.handle(shard.into(), Input::Unreachable { flow: flow(to, listener), sent: &packet.bytes[..kept] });
         self.network.recycle(packet);
     }

@@ -25,6 +25,7 @@ use corelane_core::steering::{ShardIndex, Steering};
 use corelane_core::{Counter, Effect, Effects, Engine, Image, Input, Instant, Now, WallTime};
 
 use super::audit::Fault;
+use super::caps::Places;
 use super::hosts::Host;
 use super::ladder::{End, Fate, Ladder, Line, NO_CALL};
 use super::leg::Call;
@@ -33,6 +34,7 @@ use super::network::{Act, Event, LISTENERS, LegIndex, Network, SECOND};
 use super::order::Order;
 use super::plan::{Every, Plan};
 use super::random::{Random, mix};
+use super::routes::Limits;
 use super::tally::Tally;
 use super::waits::Waits;
 use super::wire::Method;
@@ -75,10 +77,14 @@ pub(super) struct World<'i> {
     pub(super) step: u64,
     /// Datagrams that the engines sent.
     pub(super) emitted: u64,
+    /// Those of them that were a 2xx to an INVITE that opens a call.
+    pub(super) answers_passed: u64,
     pub(super) nodes: Vec<Node>,
     pub(super) steering: Steering,
     /// What the shards count together.
     pub(super) caps: Arc<Caps>,
+    /// Whose calls are where, and how many of them may be.
+    pub(super) places: Places,
     pub(super) images: &'i [Image<'i>],
     effects: Effects,
     pub(super) network: Network,
@@ -113,7 +119,7 @@ pub(super) struct World<'i> {
 }
 
 impl<'i> World<'i> {
-    pub(super) fn new(seed: u64, plan: Plan, random: Random, images: &'i [Image<'i>]) -> World<'i> {
+    pub(super) fn new(seed: u64, plan: Plan, random: Random, images: &'i [Image<'i>], limits: Limits) -> World<'i> {
         let secret = Key { k0: mix(seed), k1: mix(!seed) };
         let steering = Steering::even(secret, plan.shards);
         let start = Instant::from_micros(SECOND);
@@ -154,9 +160,11 @@ impl<'i> World<'i> {
             wall_moved: 0,
             step: 0,
             emitted: 0,
+            answers_passed: 0,
             nodes,
             steering,
             caps,
+            places: Places::new(limits),
             images,
             effects: Effects::new(),
             network: Network::default(),
@@ -326,11 +334,14 @@ impl<'i> World<'i> {
 
     /// A call has ended.
     fn settle_call(&mut self, shard: usize, record: &CallRecord) {
-        self.tally.records += 1;
+        self.tally.note_end(record);
         if !self.settled.insert((record.call_hash, record.pass)) {
             return self.break_promise("a call ended twice", self.last_call);
         }
         let known = self.numbers.get(&record.call_hash).copied();
+        if let Some(call) = known {
+            self.leave_places(call);
+        }
         self.watch_media_record(record);
         let Some(call) = known else { return };
         self.watch_kept(call, record);
