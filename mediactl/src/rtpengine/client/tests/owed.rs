@@ -198,6 +198,30 @@ fn a_session_that_was_offered_again_since_it_was_asked_for_stays() {
     assert_eq!(world.value(Counter::Queries), 1, "nor when it is owed");
 }
 
+/// A node lost a session and was asked for it, so that its record went. What is played again makes another there, and that is owed as any other: also
+/// where the node then has no room for it (world 20).
+#[test]
+fn an_offer_that_is_played_again_leaves_with_a_record() {
+    let mut world = World::new(1, table());
+    world.ask(5, Verb::Offer, 0, b"");
+    world.run(3);
+    world.ask(5, Verb::Answer, 1, b"b");
+    world.run(3);
+    world.gone.insert(SessionId { origin: ORIGIN, call: MediaCall { call_hash: 5, pass: 1 } }.to_string());
+    world.list(1, None);
+    world.run(3);
+    assert_eq!((world.value(Counter::RecordsGone), world.client.sessions().at(address(1))), (1, 0));
+    for (mode, held) in [(Mode::Full, 0), (Mode::Alive, 1)] {
+        world.modes.insert(1, mode);
+        world.ask(5, Verb::Restore, 1, b"b");
+        world.run(6);
+        assert_eq!(world.client.sessions().at(address(1)), held, "{mode:?}");
+    }
+    world.ended(5);
+    world.run(3);
+    assert_eq!((world.deleted.len(), world.client.sessions().live()), (1, 0));
+}
+
 /// A node that was full when it died is not full any more when it is back, and is not taken for it until its next count is due.
 #[test]
 fn a_node_that_is_back_says_at_once_how_many_sessions_it_has() {
