@@ -5,12 +5,15 @@
 //!        ▲ one answer each       │ table outlives a kill, remains a panic                    sessions, replies by cookie
 //! ```
 //!
-//! No socket, no clock, one thread. | when | what must hold |
+//! | when | what must hold |
+//! | --- | --- |
+//! | each step | no timer that is due stays due |
+//! | each question to a node | a cookie is one question for ever; no offer leaves without its record, none of a new call goes to a node that takes none |
+//! | each answer to a shard | one for a question, to its shard, in time; an SDP that a node made for this very question, at the node that is named |
+//! | each delete | of a call that is over, and of this Corelane |
+//! | the end, when all is healed | no node has a session of a call that is over; the client holds, owes, asks and keeps nothing; where no node forgot anything, no session was ever in no record |
 //!
-//! - each question: a cookie is one question for ever; no offer leaves without its record, none of a new call goes to a node that takes none
-//! - each answer: one for a question, to its shard, in time; an SDP that a node made for this very question, at the node that is named
-//! - each delete: of a call that is over, and of this Corelane
-//! - the end, when all is healed: no node has a session of a call that is over, none of another's was touched, and the client has nothing left
+//! No socket, no clock, one thread. What is drawn says `plan.rs`; a shard that waits for what a panic has lost goes on as after a failure.
 //!
 //! A failure prints its seed and what happened last. `CLIENT_WORLD=seed` runs that world alone, and prints all of it; `CLIENT_WORLDS=from-to` many.
 
@@ -22,8 +25,10 @@ mod world;
 
 use world::World;
 
-/// The worlds of every run.
-const SEEDS: std::ops::Range<u64> = 1..60;
+/// The worlds of every run, and those of them that found something once: an offer that was played again without a record, a delete that overtook the
+/// offer of a client before, an answer behind its time.
+const SEEDS: std::ops::Range<u64> = 1..50;
+const FOUND: [u64; 3] = [20, 66, 119];
 
 fn check(seed: u64) -> Result<u64, String> {
     World::new(seed, false).run().map_err(|fault| {
@@ -39,14 +44,14 @@ fn check(seed: u64) -> Result<u64, String> {
 #[test]
 fn worlds() {
     let number = |text: &str| text.parse().expect("a seed is a number");
-    let seeds = match (std::env::var("CLIENT_WORLD"), std::env::var("CLIENT_WORLDS")) {
-        (Ok(seed), _) => number(&seed)..number(&seed) + 1,
+    let seeds: Vec<u64> = match (std::env::var("CLIENT_WORLD"), std::env::var("CLIENT_WORLDS")) {
+        (Ok(seed), _) => vec![number(&seed)],
         (_, Ok(range)) => {
             let (from, to) = range.split_once('-').expect("from-to");
-            number(from)..number(to)
+            (number(from)..number(to)).collect()
         }
-        _ => SEEDS,
+        _ => FOUND.into_iter().chain(SEEDS).collect(),
     };
-    let simulated: u64 = seeds.map(|seed| check(seed).unwrap_or_else(|fault| panic!("{fault}"))).sum();
+    let simulated: u64 = seeds.into_iter().map(|seed| check(seed).unwrap_or_else(|fault| panic!("{fault}"))).sum();
     assert!(simulated > 0);
 }

@@ -16,9 +16,9 @@ use corelane_mediactl::rtpengine::id::{Origin, SessionId};
 use corelane_mediactl::rtpengine::node::{Admin, NodeConfig};
 use corelane_mediactl::rtpengine::sessions::{RECORD, Records};
 
-use super::call::{Call, Wanted};
+use super::call::Call;
 use super::draw::Draw;
-use super::machine::{MOODS, Machine, Mood, State, rewritten, text};
+use super::machine::Machine;
 use super::plan::{Plan, Trouble};
 
 const MS: u64 = 1_000;
@@ -151,6 +151,8 @@ pub(crate) struct World {
     foreign: Vec<String>,
     fuse: Option<u64>,
     panics: u64,
+    /// Sessions that no record knew, of all clients.
+    orphans: u64,
     /// When the client wants its timer, and how late it is told.
     fires: (u64, u64),
     next_call: u64,
@@ -169,14 +171,19 @@ fn machine_at(address: SocketAddr) -> usize {
     usize::from(address.ip().octets()[3]) - 1
 }
 
+/// Formats a line only where somebody reads it.
 macro_rules! log {
     ($world:expr, $($what:tt)*) => {
         if $world.log.is_some() {
             let line = format!($($what)*);
-            $world.note(line);
+            $world.note(&line);
         }
     };
 }
+
+mod operator;
+mod shards;
+mod wire;
 
 impl World {
     pub(crate) fn new(seed: u64, logs: bool) -> World {
@@ -212,6 +219,7 @@ impl World {
             foreign,
             fuse: None,
             panics: 0,
+            orphans: 0,
             fires: (0, 0),
             next_call: 0,
             healed: false,
@@ -244,7 +252,7 @@ impl World {
         self.log.as_deref().unwrap_or_default()
     }
 
-    fn note(&mut self, line: String) {
+    fn note(&mut self, line: &str) {
         let now = self.now;
         if let Some(log) = &mut self.log {
             log.push(format!("{:>11.6} {line}", now as f64 / 1e6));
@@ -271,7 +279,8 @@ impl World {
         let settled = self.now + 4 * SECOND;
         while self.step(settled)? {}
         for _ in 0..10_000 {
-            let on_the_way = self.queue.values().any(|event| matches!(event, Event::ToMachine(..) | Event::ToClient(..)));
+            let on_the_way =
+                self.queue.values().any(|event| matches!(event, Event::ToMachine(..) | Event::ToClient(..)));
             if !on_the_way && self.counter(Counter::InFlight) == 0 {
                 break;
             }
@@ -305,7 +314,9 @@ impl World {
         if timer <= queued {
             let panics = self.panics;
             self.client(|client, now, out| client.on_timeout(now, out))?;
-            if self.panics == panics && self.client.as_ref().is_some_and(|client| client.next_timeout().as_micros() <= self.now) {
+            if self.panics == panics
+                && self.client.as_ref().is_some_and(|client| client.next_timeout().as_micros() <= self.now)
+            {
                 return Err("a timer that is due stays due".to_owned());
             }
         } else if let Some((_, event)) = self.queue.pop_first() {
@@ -394,6 +405,7 @@ impl World {
 
     fn kill(&mut self) {
         log!(self, "kill");
+        self.count_orphans();
         self.client = None;
         self.calls.clear();
         self.live.clear();
@@ -407,6 +419,7 @@ impl World {
     fn on_panic(&mut self) -> Checked {
         log!(self, "panic");
         self.panics += 1;
+        self.count_orphans();
         let Some(mut ended) = self.client.take() else { return Ok(()) };
         let remains = ended.remains();
         drop(ended);
@@ -446,348 +459,8 @@ impl World {
         self.client.as_mut().map_or(0, |client| client.counters().value(counter))
     }
 
-    // ---- the operator
-
-    fn place_for(&mut self, machine: usize) -> u32 {
-        let leaving = |place: &&u32| self.all[**place as usize - 1] == machine && !self.is_meant(**place);
-        if let Some(place) = self.places.iter().find(leaving) {
-            return *place;
-        }
-        self.all.push(machine);
-        let place = self.all.len() as u32;
-        self.places.push(place);
-        self.after(LIST_INTERVAL, Event::List(place, machine));
-        place
-    }
-
-    fn is_meant(&self, place: u32) -> bool {
-        self.rows.iter().any(|row| row.place == place)
-    }
-
-    fn configure(&mut self) -> Checked {
-        let config = |place: &u32| {
-            let row = self.rows.iter().find(|row| row.place == *place);
-            let admin = row.map_or(Admin::Leaving, |row| if row.enabled { Admin::Enabled } else { Admin::Draining });
-            NodeConfig {
-                id: *place,
-                set: row.map_or(0, |row| row.set),
-                address: address(self.all[*place as usize - 1]),
-                weight: row.map_or(0, |row| row.weight),
-                max_sessions: row.map_or(0, |row| row.max),
-                admin,
-            }
-        };
-        let configs: Vec<NodeConfig> = self.places.iter().map(config).collect();
-        self.client(|client, now, _| client.configure(now, configs))
-    }
-
-    /// Places that no row means, and that nothing is held or owed at, go.
-    fn forget(&mut self) -> Checked {
-        self.after(SECOND, Event::Forget);
-        let Some(client) = &self.client else { return Ok(()) };
-        let held: Vec<usize> = client.sessions().counts().map(|(address, _)| machine_at(address)).collect();
-        let before = self.places.len();
-        let (all, rows) = (&self.all, &self.rows);
-        let meant = |place: u32| rows.iter().any(|row| row.place == place);
-        self.places.retain(|place| meant(*place) || held.contains(&all[*place as usize - 1]));
-        if self.places.len() < before { self.configure() } else { Ok(()) }
-    }
-
-    fn trouble(&mut self) -> Checked {
-        if self.healed {
-            return Ok(());
-        }
-        let pause = self.draw.below(2 * self.plan.trouble_pause);
-        self.after(pause, Event::Trouble);
-        let trouble = self.draw.pick(&self.plan.troubles);
-        let machine = self.draw.below(MACHINES as u64) as usize;
-        let row = self.draw.below(self.rows.len() as u64) as usize;
-        let lasts = self.draw.pick(&[50 * MS, 500 * MS, 3 * SECOND, 20 * SECOND]);
-        let lasts = 1 + self.draw.below(lasts);
-        log!(self, "trouble {trouble:?}: machine {machine}, row {row}, for {lasts} µs");
-        let free = !self.rows.iter().any(|row| self.all[row.place as usize - 1] == machine);
-        match trouble {
-            Trouble::Freeze if self.machines[machine].state == State::Up => self.machines[machine].state = State::Frozen,
-            Trouble::Crash => self.machines[machine].crash(),
-            Trouble::Mood => self.machines[machine].mood = self.draw.pick(&MOODS),
-            Trouble::Cut => self.machines[machine].cut = (self.draw.chance(500), self.draw.chance(500)),
-            Trouble::Drain => self.rows[row].enabled ^= true,
-            Trouble::Move if free => self.rows[row].place = self.place_for(machine),
-            Trouble::Remove if self.rows.len() > 1 => drop(self.rows.remove(row)),
-            Trouble::Add if free && self.rows.len() < 4 => {
-                let place = self.place_for(machine);
-                self.rows.push(Row { place, set: 1, weight: 1, max: 1_000, enabled: true });
-            }
-            Trouble::Kill if self.client.is_some() => {
-                self.kill();
-                return Ok(());
-            }
-            Trouble::Panic => self.fuse = Some(self.draw.below(6)),
-            Trouble::Icmp => {
-                let node = self.draw.pick(&self.places);
-                self.after(0, Event::Unreachable(node));
-            }
-            _ => return Ok(()),
-        }
-        match trouble {
-            Trouble::Freeze | Trouble::Crash | Trouble::Mood | Trouble::Cut => self.after(lasts, Event::Mend(machine)),
-            Trouble::Drain | Trouble::Move | Trouble::Remove | Trouble::Add => return self.configure(),
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn mend(&mut self, name: usize) {
-        log!(self, "machine {name} mends");
-        let machine = &mut self.machines[name];
-        (machine.state, machine.mood, machine.cut) = (State::Up, Mood::Sound, (false, false));
-        for (socket, bytes) in std::mem::take(&mut machine.waiting) {
-            self.serve(name, socket, &bytes);
-        }
-    }
-
-    // ---- the wire
-
-    fn way(&mut self) -> u64 {
-        self.draw.between(100, 100 + self.plan.way)
-    }
-
-    /// How often a datagram arrives.
-    fn copies(&mut self) -> usize {
-        if self.healed {
-            return 1;
-        }
-        usize::from(!self.draw.chance(self.plan.loss)) + usize::from(self.draw.chance(self.plan.doubled))
-    }
-
-    fn sent(&mut self, node: u32, socket: u8, to: SocketAddr, bytes: &[u8]) -> Checked {
-        let machine = machine_at(to);
-        if self.all[node as usize - 1] != machine {
-            return Err(format!("node {node} is not at {to}"));
-        }
-        let blank = bytes.iter().position(|byte| *byte == b' ').ok_or("no cookie")?;
-        let first = !self.cookies.contains_key(&bytes[..blank]);
-        let before = self.cookies.entry(bytes[..blank].to_vec()).or_insert_with(|| bytes.to_vec());
-        if before != bytes {
-            return Err(format!("a cookie is one question: {}", bytes.escape_ascii()));
-        }
-        let command = Value::parse(&bytes[blank + 1..]).ok().and_then(Value::dictionary).ok_or("no command")?;
-        let session = text(command, "call-id");
-        if !session.is_empty() {
-            log!(self, "  to {node} by {socket}: {}", bytes.escape_ascii());
-        }
-        match text(command, "command") {
-            "offer" => self.offered(node, to, session, text(command, "sdp"), first)?,
-            "delete" if text(command, "to-tag").is_empty() => {
-                if self.live.contains(session) {
-                    return Err(format!("{session} is deleted, and its call goes on"));
-                }
-                if self.foreign.iter().any(|foreign| foreign == session) {
-                    return Err(format!("{session} is another's"));
-                }
-            }
-            _ => {}
-        }
-        for _ in 0..self.copies() {
-            let way = self.way();
-            self.after(way, Event::ToMachine(machine, node, socket, bytes.to_vec()));
-        }
-        Ok(())
-    }
-
-    fn offered(&self, node: u32, to: SocketAddr, session: &str, sdp: &str, first: bool) -> Checked {
-        let id = SessionId::parse(session.as_bytes()).ok_or("a session that is not ours")?;
-        if !self.client.as_ref().is_some_and(|client| client.sessions().has(to, id)) {
-            return Err(format!("{session} is offered to {to} without a record"));
-        }
-        let asked = sdp.strip_prefix('x').and_then(|number| number.parse().ok());
-        let asked = asked.and_then(|exchange: u32| self.pending.get(&exchange));
-        if let Some(pending) = asked.filter(|pending| first && pending.node == 0) {
-            let row = self.rows.iter().find(|row| row.place == node);
-            if !row.is_some_and(|row| row.enabled && (pending.set == 0 || row.set == pending.set)) {
-                return Err(format!("node {node} takes no new call of set {}", pending.set));
-            }
-        }
-        Ok(())
-    }
-
-    fn arrives(&mut self, name: usize, node: u32, socket: u8, bytes: Vec<u8>) {
-        let machine = &mut self.machines[name];
-        if machine.cut.0 {
-            return;
-        }
-        match machine.state {
-            State::Up => self.serve(name, socket, &bytes),
-            State::Frozen if machine.waiting.len() < 200 => machine.waiting.push((socket, bytes)),
-            State::Frozen => {}
-            State::Down if self.draw.chance(700) => {
-                let way = self.way();
-                self.after(way, Event::Unreachable(node));
-            }
-            State::Down => {}
-        }
-    }
-
-    fn serve(&mut self, name: usize, socket: u8, bytes: &[u8]) {
-        let Some(said) = self.machines[name].answer(self.now, bytes) else { return };
-        if said.len() < 500 && bytes.windows(7).any(|part| part == b"call-id") {
-            log!(self, "  machine {name}: {}", said.escape_ascii());
-        }
-        if self.machines[name].cut.1 {
-            return;
-        }
-        for _ in 0..self.copies() {
-            let mut said = said.clone();
-            if !self.healed && self.draw.chance(self.plan.cut_short) {
-                said.truncate(self.draw.below(said.len() as u64) as usize);
-            }
-            let way = self.way();
-            self.after(way, Event::ToClient(socket, name, said));
-        }
-        if !self.healed && self.draw.chance(self.plan.forged) {
-            self.forge(name, socket, &said);
-        }
-    }
-
-    /// What nobody said: with the right cookie from elsewhere, or without one.
-    fn forge(&mut self, name: usize, socket: u8, said: &[u8]) {
-        let blank = said.iter().position(|byte| *byte == b' ').unwrap_or(0);
-        let forged = b" d3:sdp6:forged6:result2:oke";
-        let way = self.draw.below(1 + self.plan.way);
-        let (socket, from, bytes) = match self.draw.below(6) {
-            0 => (socket, (name + 1) % MACHINES, [&said[..blank], forged].concat()),
-            1 => (1 - socket, name, [&said[..blank], forged].concat()),
-            2 => (socket, name, [b"7-0000000000000001-ffffffff", &forged[..]].concat()),
-            3 => (socket, name, [b"8-0000000000000001-1", &forged[..]].concat()),
-            4 => (socket, name, [&said[..blank], b" d3:sdp6:forgedi1ee"].concat()),
-            _ => (socket, name, said[blank..].to_vec()),
-        };
-        self.after(way, Event::ToClient(socket, from, bytes));
-    }
-
-    fn list(&self, machine: usize) -> Option<Vec<u8>> {
-        let machine = &self.machines[machine];
-        if machine.state != State::Up || !machine.listed || machine.cut != (false, false) {
-            return None;
-        }
-        let ids: String = machine.sessions.iter().map(|id| format!("{}:{id}", id.len())).collect();
-        Some(format!("d5:callsl{ids}e6:result2:oke").into_bytes())
-    }
-
-    // ---- the shards
-
-    fn new_call(&mut self) -> Checked {
-        if self.healed {
-            return Ok(());
-        }
-        let pause = self.draw.below(2 * self.plan.pause);
-        self.after(pause, Event::NewCall);
-        if self.client.is_none() {
-            return Ok(());
-        }
-        self.next_call += 1;
-        // A Call-ID may pass more than once.
-        let (hash, pass) = (Draw::new(self.next_call / 4).next(), self.next_call % 4);
-        let call = MediaCall { call_hash: hash, pass: pass as u32 };
-        let shard = hash % self.plan.shards;
-        let set = self.draw.below(3) as u32;
-        self.calls.insert(call, Call::new(call, shard as u16, set));
-        self.live.insert(self.name(call));
-        self.ask_next(call)
-    }
-
-    fn ask_next(&mut self, call: MediaCall) -> Checked {
-        let Some(known) = self.calls.get_mut(&call).filter(|known| !known.over) else { return Ok(()) };
-        let wanted = known.next(&mut self.draw);
-        if wanted.is_empty() {
-            self.end(call);
-        }
-        let nobody_waits = wanted.iter().all(|wish| !wish.waits);
-        for wish in wanted {
-            self.ask(call, &wish)?;
-        }
-        if nobody_waits || self.draw.chance(30) {
-            // It goes on without waiting, and may end while something is asked.
-            let pause = self.draw.below(3 * SECOND);
-            self.after(pause, Event::Step(call));
-        }
-        Ok(())
-    }
-
-    fn end(&mut self, call: MediaCall) {
-        let Some(known) = self.calls.get_mut(&call).filter(|known| !known.over) else { return };
-        known.over = true;
-        let way = self.draw.below(50 * MS);
-        self.after(way, Event::End(call));
-    }
-
-    fn ask(&mut self, call: MediaCall, wish: &Wanted) -> Checked {
-        let Some(known) = self.calls.get(&call) else { return Ok(()) };
-        self.exchange += 1;
-        let number = self.exchange;
-        let sdp = format!("x{number}");
-        let exchange = if wish.waits { ExchangeId { index: number, generation: 1 } } else { ExchangeId::NOBODY };
-        let (shard, set, node, attempt) = (known.shard, known.set, known.node, known.attempt);
-        let (from, verb) = (wish.from.clone(), wish.verb);
-        if wish.waits {
-            let until = self.now + 2 * DEADLINE + self.plan.late + MS;
-            self.deadlines.insert((until, number));
-            let pending = Pending { shard, call, verb, set, node, from, sdp: sdp.clone(), until };
-            self.pending.insert(number, pending);
-        }
-        log!(self, "ask {number}: {verb:?} {} {}>{} of node {node}", self.name(call), wish.from, wish.to);
-        let request = MediaRequest {
-            exchange,
-            call,
-            started_us: 0,
-            since_us: 0,
-            set,
-            node,
-            verb,
-            attempt,
-            from_tag: wish.from.as_bytes(),
-            to_tag: wish.to.as_bytes(),
-            flags: b"",
-            sdp: if matches!(verb, Verb::Offer | Verb::Answer) { sdp.as_bytes() } else { b"" },
-        };
-        self.client(|client, now, out| client.submit(now, shard, &request, out))
-    }
-
-    fn heard(&mut self, shard: u16, exchange: ExchangeId, outcome: MediaOutcome, node: u32, sdp: &[u8]) -> Checked {
-        let number = exchange.index;
-        let Some(pending) = self.pending.remove(&number) else {
-            return Err(format!("exchange {number} waits for nothing, and is answered"));
-        };
-        self.deadlines.remove(&(pending.until, number));
-        log!(self, "  answer to {number}: {outcome:?} by node {node}, {} bytes", sdp.len());
-        if (exchange.generation, shard) != (1, pending.shard) {
-            return Err(format!("exchange {number} is answered to shard {shard}"));
-        }
-        let exchanged = matches!(pending.verb, Verb::Offer | Verb::Answer) && outcome == MediaOutcome::Done;
-        if exchanged {
-            let machine = self.all[node as usize - 1];
-            let verb = if pending.verb == Verb::Offer { "offer" } else { "answer" };
-            let made = rewritten(machine, &self.name(pending.call), verb, &pending.from, &pending.sdp);
-            if sdp != made.as_bytes() {
-                return Err(format!("exchange {number} got {}, not {made}", sdp.escape_ascii()));
-            }
-        } else if !sdp.is_empty() {
-            return Err(format!("exchange {number} got an SDP with {outcome:?}"));
-        }
-        self.goes_on(pending.call, pending.verb, outcome, node);
-        Ok(())
-    }
-
-    fn goes_on(&mut self, call: MediaCall, verb: Verb, outcome: MediaOutcome, node: u32) {
-        let Some(known) = self.calls.get_mut(&call).filter(|known| !known.over) else { return };
-        known.heard(verb, outcome, node);
-        let done = matches!(outcome, MediaOutcome::Done | MediaOutcome::Silent);
-        if !done && self.draw.chance(500) {
-            return self.end(call);
-        }
-        let pause = self.draw.pick(&[1, 200 * MS, 5 * SECOND, 20 * SECOND]);
-        let pause = self.draw.below(pause);
-        self.after(pause, Event::Step(call));
+    fn count_orphans(&mut self) {
+        self.orphans += self.counter(Counter::OrphansFound);
     }
 
     // ---- the end
@@ -815,6 +488,12 @@ impl World {
             if let Some(left) = left {
                 return Err(format!("machine {} has {left} still", machine.name));
             }
+        }
+        // Where no node forgot anything, what a node has was always in the table.
+        self.count_orphans();
+        let orphans = self.orphans;
+        if orphans != 0 && !self.plan.troubles.contains(&Trouble::Crash) {
+            return Err(format!("{orphans} sessions were in no record"));
         }
         for counter in [
             Counter::InFlight,

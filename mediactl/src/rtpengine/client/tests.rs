@@ -477,7 +477,11 @@ fn a_wish_that_waited_is_answered_in_time() {
     assert_eq!(world.outcome(last), None);
     world.run(10);
     assert_eq!(world.outcome(last), Some((MediaOutcome::Failed, 0)));
-    assert_eq!(world.value(Counter::BreakersOpened), 0, "it had no time to be answered, which says nothing of the node");
+    assert_eq!(
+        world.value(Counter::BreakersOpened),
+        0,
+        "it had no time to be answered, which says nothing of the node"
+    );
 }
 
 #[test]
