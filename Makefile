@@ -44,7 +44,7 @@ sim: ## the engine in simulated worlds full of faults: CALLS=100000 calls, or th
 	$(CARGO) build --release --locked -p corelane-perf
 	$(OUTPUT)/release/corelane-perf sim $(if $(SEED),--seed $(SEED)) $(if $(CALLS),--calls $(CALLS))
 
-fuzz: ## each fuzz target for SECONDS=300, or one: TARGET=parse, round_trip, engine or image
+fuzz: ## each fuzz target for SECONDS=300, or one: TARGET=parse, round_trip, engine, image or reply
 	@scripts/setup.sh build fuzz
 	scripts/fuzz.sh long $(SECONDS) $(TARGET)
 

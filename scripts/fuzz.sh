@@ -15,25 +15,26 @@ out=${FUZZ_TARGET_DIR:-$PWD/${CARGO_TARGET_DIR:-target}/fuzz}
 case ${CARGO_TARGET_DIR:-} in /*) out=${FUZZ_TARGET_DIR:-$CARGO_TARGET_DIR/fuzz} ;; esac
 # Naming the host as a target keeps the flags away from build scripts and procedural macros.
 host=$(rustc --print host-tuple)
-targets='parse round_trip engine image'
+targets='parse round_trip engine image reply'
 
 # Both read datagrams.
 corpus() {
     case $1 in parse | round_trip) echo message ;; *) echo "$1" ;; esac
 }
 
-# Longest input: just above a datagram; a script of a hundred steps, long from the start; a small image.
+# Longest input: just above a datagram; a script of a hundred steps, long from the start; a small image; a long reply.
 lengths() {
     case $1 in
         parse | round_trip) echo -max_len=8300 ;;
         engine) echo -max_len=400 -len_control=0 ;;
         image) echo -max_len=16384 ;;
+        reply) echo -max_len=4096 ;;
     esac
 }
 
 # Inputs of a smoke run, some seconds of each.
 count() {
-    case $1 in parse) echo 60000 ;; round_trip) echo 15000 ;; engine) echo 6000 ;; image) echo 4000 ;; esac
+    case $1 in parse) echo 60000 ;; round_trip) echo 15000 ;; engine) echo 6000 ;; image) echo 4000 ;; reply) echo 200000 ;; esac
 }
 
 build() {
@@ -42,7 +43,7 @@ build() {
         -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table
         -Cllvm-args=-sanitizer-coverage-trace-compares --cfg=fuzzing' \
         cargo build --quiet --locked --release --manifest-path fuzz/Cargo.toml --target "$host" --target-dir "$out" \
-        --bin parse --bin round_trip --bin engine --bin image
+        --bin parse --bin round_trip --bin engine --bin image --bin reply
 }
 
 # run TARGET FLAG … [DIRECTORY …]; the log is shown only where something broke.

@@ -1,7 +1,8 @@
-//! Writes the part of the corpus that is made and not found: torture messages, call flows, damaged images.
+//! Writes the part of the corpus that is made and not found: torture messages, call flows, damaged images, replies of media
+//! nodes.
 //!
 //! ```text
-//! seeds [FOLDER]     into FOLDER/message, FOLDER/engine and FOLDER/image [fuzz/corpus]
+//! seeds [FOLDER]     into FOLDER/message, FOLDER/engine, FOLDER/image and FOLDER/reply [fuzz/corpus]
 //! ```
 //!
 //! Each file is named for what it holds; files of other names (what fuzzing found) are left alone.
@@ -141,6 +142,26 @@ const FLOWS: &[Flow] = &[
     ("strict-router", ROOMY, &[&INVITE, &ANSWER, &ACK, &[0x03, 5, 0x11], &ANSWER, &[0x03, 4, 9], &[0x03, 1, 5]]),
 ];
 
+/// Replies as rtpengine gives them, behind the cookie of the process that `corelane_fuzz::reply` is.
+const REPLIES: [(&str, &str); 12] = [
+    ("pong", "d6:result4:ponge"),
+    ("sdp", "d3:sdp5:v=0\r\n6:result2:oke"),
+    ("done", "d6:result2:oke"),
+    ("warning", "d7:warning38:Call-ID not found or tags didn't match6:result2:oke"),
+    ("load-limit", "d6:result10:load limit7:message19:Load limit exceedede"),
+    ("ports", "d6:result5:error12:error-reason16:Ran out of portse"),
+    ("unknown", "d6:result5:error12:error-reason15:Unknown call-ide"),
+    ("bad-sdp", "d6:result5:error12:error-reason19:Failed to parse SDPe"),
+    ("list", "d5:callsl44:7-0000000000000009-0000000000000005-0000000119:someone@example.come6:result2:oke"),
+    ("statistics", "d6:result2:ok10:statisticsd17:currentstatisticsd13:sessionstotali17eeee"),
+    (
+        "heard",
+        "d7:createdi1795444439e4:tagsd1:ad3:tag1:a6:mediasld5:indexi1e7:streamsld10:local porti30020e11:last packeti1795444441e\
+         5:flagsl3:RTP6:fillede5:statsd7:packetsi5e5:bytesi860eeed11:last packeti1795444499e5:flagsl4:RTCPeeeeeee6:result2:oke",
+    ),
+    ("deep", "d1:alllllllllllli-1eeeeeeeeeeeee6:result2:oke"),
+];
+
 fn main() -> io::Result<()> {
     let root = std::env::args_os().nth(1).unwrap_or_else(|| "fuzz/corpus".into());
     let root = Path::new(&root);
@@ -176,6 +197,13 @@ fn main() -> io::Result<()> {
                 write(&images, &format!("change-{image}-{section}-{kind}"), [&[image], &change[..]].concat())?;
             }
         }
+    }
+
+    let replies = root.join("reply");
+    fs::create_dir_all(&replies)?;
+    for (number, (name, body)) in REPLIES.into_iter().enumerate() {
+        write(&replies, name, format!("7-0000000000000009-{number:x} {body}"))?;
+        write(&replies, &format!("{name}-alone"), body)?;
     }
     Ok(())
 }

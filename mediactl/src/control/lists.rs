@@ -12,7 +12,6 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
 use super::teller::Teller;
-use crate::rtpengine::bencode::Value;
 use crate::rtpengine::command::Command;
 use crate::rtpengine::id::{Cookie, Origin};
 use crate::rtpengine::reply::{self, Meaning};
@@ -73,15 +72,15 @@ async fn ask(address: SocketAddr) -> io::Result<Vec<u8>> {
             Err(error) => return Err(error),
         }
     }
-    let (mut reply, mut part) = (Vec::new(), vec![0; PART]);
+    let (mut said, mut part) = (Vec::new(), vec![0; PART]);
     loop {
         stream.readable().await?;
         match stream.try_read(&mut part) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(length) if reply.len() + length > LIST_MAX => return Err(io::Error::other("it is too long")),
+            Ok(length) if said.len() + length > LIST_MAX => return Err(io::Error::other("it is too long")),
             Ok(length) => {
-                reply.extend_from_slice(&part[..length]);
-                if let Some(body) = whole(&reply) {
+                said.extend_from_slice(&part[..length]);
+                if let Some(body) = reply::whole(&said) {
                     let list = matches!(reply::parse(body), Ok(Meaning::List(_)));
                     return list.then(|| body.to_vec()).ok_or_else(|| io::Error::other("what it says is no list"));
                 }
@@ -90,14 +89,6 @@ async fn ask(address: SocketAddr) -> io::Result<Vec<u8>> {
             Err(error) => return Err(error),
         }
     }
-}
-
-/// The dictionary behind the cookie, once all of it has come.
-fn whole(reply: &[u8]) -> Option<&[u8]> {
-    let blank = reply.iter().position(|byte| *byte == b' ')?;
-    let body = &reply[blank + 1..];
-    // Only its own end is looked at twice: each part would be read from the start again.
-    (body.last() == Some(&b'e') && Value::parse(body).is_ok()).then_some(body)
 }
 
 #[cfg(test)]

@@ -65,7 +65,7 @@ pub use self::walk::QUERIES;
 pub const IN_FLIGHT_MAX: usize = 16_384;
 /// First and longest pause before an unacknowledged delete is tried again.
 pub const DELETE_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
-/// How long a delete waits for an offer that was still on its way when the call ended.
+/// How long a delete waits for an offer that was still on its way when the call ended, or when the client before this one did.
 const SETTLE: Duration = Duration::from_secs(1);
 
 /// Who asks, and how.
@@ -112,6 +112,8 @@ pub struct Client<R> {
     /// When this client began, and the second of the wall clock at the origin of the other.
     began: Instant,
     epoch_s: u64,
+    /// From when on a delete overtakes nothing that another client has sent before this one.
+    settled_at: Instant,
     /// When the table is next looked at for debts that are too old, and from which place on.
     sweep_at: Instant,
     swept: u32,
@@ -129,6 +131,8 @@ impl<R: Records> Client<R> {
         let epoch_s = (at.wall.0 / 1_000_000).saturating_sub(now.as_micros() / 1_000_000);
         let sessions = Sessions::open(table, settings.origin, wall_s(epoch_s, now));
         let settings = ClientSettings { sockets: settings.sockets.max(1), ..settings };
+        // A table in which nothing lies is nobody's debt.
+        let settled_at = if sessions.live() > 0 { now.after(SETTLE) } else { now };
         let room = Room::new((sessions.capacity() as usize).saturating_mul(SESSION_BYTES));
         let mut client = Client {
             room,
@@ -145,6 +149,7 @@ impl<R: Records> Client<R> {
             queued: HashSet::new(),
             began: now,
             epoch_s,
+            settled_at,
             sweep_at: now.after(SWEEP_INTERVAL),
             swept: 0,
             next: now.as_micros(),
@@ -154,7 +159,7 @@ impl<R: Records> Client<R> {
         let owed: Vec<Debt> = client.sessions.owed().collect();
         client.counters.set(Counter::RecordsOwed, owed.len() as u64);
         for (address, session) in owed {
-            client.owe(now, 0, address, session);
+            client.owe(client.settled_at, 0, address, session);
         }
         client.configure(now, nodes);
         client
@@ -211,7 +216,7 @@ impl<R: Records> Client<R> {
         let session = SessionId { origin: self.settings.origin, call };
         // In the table before anything else, and from the table alone: another client of this boot may have made the session.
         let addresses = self.sessions.due(session, self.wall_s(now));
-        let mut at = now;
+        let mut at = now.max(self.settled_at);
         if let Some(call) = self.calls.remove(&call) {
             let question = call.waiting.and_then(|number| self.drop_question(number));
             let asked = question.and_then(|question| match question.purpose {

@@ -115,6 +115,15 @@ pub fn cookie(datagram: &[u8], origin: Origin) -> Result<(u64, &[u8]), NoReply> 
     }
 }
 
+/// The dictionary behind the cookie of a reply that comes in parts, once all of it has come; neither is looked at.
+#[must_use]
+pub fn whole(reply: &[u8]) -> Option<&[u8]> {
+    let blank = reply.iter().position(|byte| *byte == b' ')?;
+    let body = &reply[blank + 1..];
+    // Only its own end is looked at twice: each part would be read from the start again.
+    (body.last() == Some(&b'e') && Value::parse(body).is_ok()).then_some(body)
+}
+
 /// Reads the dictionary of a reply.
 ///
 /// # Errors

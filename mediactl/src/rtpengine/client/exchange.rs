@@ -97,7 +97,10 @@ impl<R: Records> Client<R> {
         // No command: there is nothing to restore.
         let command = self.command(wish, session).ok_or((MediaOutcome::Failed, node))?;
         let bytes = self.datagram(&command);
-        if verb == Verb::Offer {
+        let offers = matches!(command, Command::Offer(_));
+        wish.fresh = false;
+        // Also one that is played again: where the node has lost the session it makes another.
+        if offers {
             wish.fresh = self.sessions.put(self.nodes[place].config.address, session).map_err(|why| match why {
                 NoRecord::Full => {
                     self.counters.count(Counter::RecordsFull);

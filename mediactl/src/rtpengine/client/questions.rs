@@ -69,9 +69,11 @@ impl<R: Records> Client<R> {
         let (id, address) = (node.config.id, node.config.address);
         out.send(id, socket, address, &bytes);
         self.counters.count(Counter::Sent);
-        let due = now.after(PATIENCE);
-        let deadline = now.after(self.settings.deadline);
-        let deadline = if let Purpose::Media(wish) = &purpose { deadline.min(wish.deadline) } else { deadline };
+        let (mut due, mut deadline) = (now.after(PATIENCE), now.after(self.settings.deadline));
+        if let Purpose::Media(wish) = &purpose {
+            // One that waited behind others of its call may have less time left than an interval.
+            (due, deadline) = (due.min(wish.deadline), deadline.min(wish.deadline));
+        }
         let question = Question { purpose, node: id, address, socket, bytes, sent: now, tries: 1, due, deadline };
         self.questions.insert(number, question);
         self.timers.push(Reverse((due, number)));
@@ -115,8 +117,8 @@ impl<R: Records> Client<R> {
         let mut known_still = false;
         if let Some(known) = self.nodes.iter_mut().find(|known| known.config.id == node) {
             known_still = true;
-            // Whatever the breaker does, one unanswered question says it once, at its first interval.
-            if question.tries == 1 {
+            // Whatever the breaker does, one unanswered question says it once, at its first interval; one that had no whole interval says nothing.
+            if question.tries == 1 && now.since(sent) >= PATIENCE {
                 act = known.on_timeout(now, sent);
             }
             if missed && act == Act::Nothing {

@@ -462,6 +462,28 @@ fn one_question_of_a_call_is_out_at_a_time() {
     assert!(waiting.iter().all(|one| world.outcome(*one) == Some((MediaOutcome::Failed, 0))));
 }
 
+/// What waited behind other questions of its call is answered in its own time, however little is left when its turn comes (world 119).
+#[test]
+fn a_wish_that_waited_is_answered_in_time() {
+    let mut world = World::new(1, table());
+    world.run(2);
+    world.modes.insert(1, Mode::Deaf);
+    world.ask(5, Verb::Answer, 1, b"b");
+    world.run(10);
+    world.ask(5, Verb::Answer, 1, b"b");
+    world.run(100);
+    let last = world.ask(5, Verb::Answer, 1, b"b");
+    world.run(3_995);
+    assert_eq!(world.outcome(last), None);
+    world.run(10);
+    assert_eq!(world.outcome(last), Some((MediaOutcome::Failed, 0)));
+    assert_eq!(
+        world.value(Counter::BreakersOpened),
+        0,
+        "it had no time to be answered, which says nothing of the node"
+    );
+}
+
 #[test]
 fn a_node_that_answers_pings_and_no_offer_gets_no_calls() {
     let mut world = World::new(2, table());

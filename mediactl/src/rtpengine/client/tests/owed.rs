@@ -9,7 +9,9 @@ fn what_a_killed_process_held_is_paid_by_the_next() {
     records.put(address(1), session).unwrap();
     records.put(address(44), session).unwrap();
     let mut world = World::new(1, records.into_records());
-    world.run(10);
+    world.run(900);
+    assert_eq!(world.deleted, [], "what it asked may be on its way still");
+    world.run(110);
     assert_eq!(world.deleted, [(1, session.to_string())]);
     assert_eq!(world.client.counters().value(Counter::SessionsStranded), 1, "at an address that no row means");
 }
@@ -40,7 +42,7 @@ fn a_debt_is_owed_to_the_address_that_got_the_offer() {
     // Over a restart with another table: the address that is owed something is there, and the one of the row gets nothing.
     moved(&mut world, vec![config(2), config(3)]);
     world.begin_again(10);
-    world.run(100);
+    world.run(1_100);
     assert_eq!(world.deleted[1..], [(2, name(7))]);
     assert_eq!((world.value(Counter::SessionsStranded), world.client.sessions().at(address(1))), (1, 1));
     moved(&mut world, vec![config(3), leaving]);
@@ -139,7 +141,9 @@ fn a_client_made_anew_pays_for_the_calls_of_the_one_before() {
     world.run(3);
     assert!(matches!(world.outcome(answer), Some((MediaOutcome::Done, _))));
     (1..=21).for_each(|call| world.ended(call));
-    world.run(10);
+    world.run(600);
+    assert!(world.deleted.is_empty(), "a delete does not overtake what the other one asked");
+    world.run(110);
     let mut deleted: Vec<String> = world.deleted.iter().map(|(_, session)| session.clone()).collect();
     deleted.sort_unstable();
     let all =
@@ -196,6 +200,30 @@ fn a_session_that_was_offered_again_since_it_was_asked_for_stays() {
     world.ended(5);
     world.list(1, None);
     assert_eq!(world.value(Counter::Queries), 1, "nor when it is owed");
+}
+
+/// A node lost a session and was asked for it, so that its record went. What is played again makes another there, and that is owed as any other: also
+/// where the node then has no room for it (world 20).
+#[test]
+fn an_offer_that_is_played_again_leaves_with_a_record() {
+    let mut world = World::new(1, table());
+    world.ask(5, Verb::Offer, 0, b"");
+    world.run(3);
+    world.ask(5, Verb::Answer, 1, b"b");
+    world.run(3);
+    world.gone.insert(SessionId { origin: ORIGIN, call: MediaCall { call_hash: 5, pass: 1 } }.to_string());
+    world.list(1, None);
+    world.run(3);
+    assert_eq!((world.value(Counter::RecordsGone), world.client.sessions().at(address(1))), (1, 0));
+    for (mode, held) in [(Mode::Full, 0), (Mode::Alive, 1)] {
+        world.modes.insert(1, mode);
+        world.ask(5, Verb::Restore, 1, b"b");
+        world.run(6);
+        assert_eq!(world.client.sessions().at(address(1)), held, "{mode:?}");
+    }
+    world.ended(5);
+    world.run(3);
+    assert_eq!((world.deleted.len(), world.client.sessions().live()), (1, 0));
 }
 
 /// A node that was full when it died is not full any more when it is back, and is not taken for it until its next count is due.
