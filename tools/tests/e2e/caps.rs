@@ -62,7 +62,7 @@ fn a_cap_of_the_provider_is_exact(shards: usize) {
     let site = Site::new();
     let (address, place) = (listener(&site), site.address(21));
     let tables = Tables::new(address, site.caller()).gateway("49", place);
-    let tables = tables.provider("max_calls", CAP).provider("refuse_code", REFUSED.into());
+    let tables = tables.provider("max_calls", CAP).provider("refuse_code", REFUSED);
     let corelane = Corelane::start(&site, &tables, &Options { shards, ..Options::default() });
     let gateway = Sipp::uas(&site, "uas_basic", place).start();
     let refusals = (CALLERS * TRIES - CAP) as usize;
@@ -97,7 +97,7 @@ fn a_full_gateway_is_skipped_for_the_next_one() {
     let _serial = serial();
     let site = Site::new();
     let (address, first, second) = (listener(&site), site.address(21), site.address(22));
-    let tables = Tables::new(address, site.caller()).gateway("49", first).max_calls(CAP).then(second);
+    let tables = Tables::new(address, site.caller()).gateway("49", first).for_gateway("max_calls", CAP).then(second);
     let corelane = Corelane::start(&site, &tables, &Options::default());
     let gateways = [first, second].map(|place| Sipp::uas(&site, "uas_basic", place).start());
     let (held, refused) = dial_at_once(&site, address);
@@ -118,7 +118,7 @@ fn a_rate_lets_through_what_it_says() {
     let site = Site::new();
     let (address, place) = (listener(&site), site.address(21));
     let tables = Tables::new(address, site.caller()).gateway("49", place);
-    let tables = tables.provider("max_cps", CPS).provider("burst", BURST).provider("refuse_code", REFUSED.into());
+    let tables = tables.provider("max_cps", CPS).provider("burst", BURST).provider("refuse_code", REFUSED);
     let corelane = Corelane::start(&site, &tables, &Options::default());
     let gateway = Sipp::uas(&site, "uas_basic", place).start();
     let caller = Sipp::uac(&site, "uac_admitted_or_not", site.caller(), address).word("CODE", REFUSED);
@@ -139,7 +139,7 @@ fn a_days_calls_are_counted_over_a_restart_and_a_kill() {
     let site = Site::new();
     let (address, place) = (listener(&site), site.address(21));
     let tables = Tables::new(address, site.caller()).gateway("49", place);
-    let tables = tables.provider("max_calls_day", CAP).provider("refuse_code", REFUSED.into());
+    let tables = tables.provider("max_calls_day", CAP).provider("refuse_code", REFUSED);
     let start = || Corelane::start(&site, &tables, &Options::default());
     let gateway = Sipp::uas(&site, "uas_basic", place).start();
     let caller =

@@ -27,6 +27,7 @@ mod in_dialog;
 mod listeners;
 mod loss;
 mod media;
+mod numbers;
 mod peer;
 mod placement;
 mod process;
