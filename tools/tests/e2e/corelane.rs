@@ -58,6 +58,8 @@ pub(crate) struct Options {
     pub(crate) calls_max: u32,
     pub(crate) fr_timer_ms: u64,
     pub(crate) progress_timeout_ms: u64,
+    pub(crate) invite_timeout_ms: u64,
+    pub(crate) early_timeout_ms: u64,
     pub(crate) ring_timeout_ms: u64,
     pub(crate) noack_timeout_ms: u64,
     pub(crate) default_timeout_s: u64,
@@ -76,6 +78,8 @@ impl Default for Options {
             calls_max: 4000,
             fr_timer_ms: 8_000,
             progress_timeout_ms: 10_000,
+            invite_timeout_ms: 30_000,
+            early_timeout_ms: 300_000,
             ring_timeout_ms: 60_000,
             noack_timeout_ms: 8_000,
             default_timeout_s: 60,
@@ -112,6 +116,8 @@ impl Corelane {
             .args(["--t1-ms", &T1_MS.to_string(), "--t2-ms", "400", "--t4-ms", "500"])
             .args(["--fr-timer-ms", &options.fr_timer_ms.to_string()])
             .args(["--progress-timeout-ms", &options.progress_timeout_ms.to_string()])
+            .args(["--invite-timeout-ms", &options.invite_timeout_ms.to_string()])
+            .args(["--early-timeout-ms", &options.early_timeout_ms.to_string()])
             .args(["--ring-timeout-ms", &options.ring_timeout_ms.to_string()])
             .args(["--noack-timeout-ms", &options.noack_timeout_ms.to_string()])
             .args(["--default-timeout-s", &options.default_timeout_s.to_string()])

@@ -33,6 +33,7 @@ mod placement;
 mod process;
 mod refusals;
 mod scenarios;
+mod session;
 mod sipp;
 mod site;
 mod soak;
