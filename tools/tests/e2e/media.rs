@@ -10,6 +10,7 @@
 
 mod drain;
 mod faults;
+mod flags;
 mod positions;
 mod reconcile;
 mod rtp;
