@@ -64,6 +64,7 @@ pub(crate) struct Options {
     pub(crate) noack_timeout_ms: u64,
     pub(crate) default_timeout_s: u64,
     pub(crate) node_id: Option<u32>,
+    pub(crate) media_deadline_ms: u64,
     pub(crate) media_reconcile_interval_s: u64,
     pub(crate) media_orphan_age_s: u64,
 }
@@ -84,6 +85,7 @@ impl Default for Options {
             noack_timeout_ms: 8_000,
             default_timeout_s: 60,
             node_id: None,
+            media_deadline_ms: 2_000,
             media_reconcile_interval_s: 30,
             media_orphan_age_s: 60,
         }
@@ -121,6 +123,7 @@ impl Corelane {
             .args(["--ring-timeout-ms", &options.ring_timeout_ms.to_string()])
             .args(["--noack-timeout-ms", &options.noack_timeout_ms.to_string()])
             .args(["--default-timeout-s", &options.default_timeout_s.to_string()])
+            .args(["--media-deadline-ms", &options.media_deadline_ms.to_string()])
             .args(["--media-reconcile-interval-s", &options.media_reconcile_interval_s.to_string()])
             .args(["--media-orphan-age-s", &options.media_orphan_age_s.to_string()])
             .args(options.node_id.iter().flat_map(|id| ["--node-id".to_owned(), id.to_string()]))
