@@ -1,13 +1,9 @@
 //! Calls that nobody ends: Corelane does, with BYE to both sides (SPEC §3 *BYE that Corelane sends*).
 
-use std::time::Duration;
-
 use crate::corelane::{Corelane, Counters, Options, listener};
-use crate::peer::{Message, Peer};
-use crate::process::wait_until;
+use crate::serial;
 use crate::sipp::Sipp;
 use crate::site::{Site, Tables};
-use crate::{let_others_run, serial};
 
 /// Calls of each test.
 const CALLS: u32 = 20;
@@ -59,34 +55,4 @@ fn a_reinvite_restarts_default_timeout() {
         calls("uac_refreshes", "uas_refreshed", &Options { default_timeout_s: EXPIRY_S, ..Options::default() });
     assert_eq!(counters.node("ended_expired"), u64::from(CALLS));
     assert!(u64::from(REFRESHES) * REFRESH_MS > EXPIRY_S * 1_000, "the calls lived longer than one timeout");
-}
-
-/// RFC 4028: no legal interval is shorter than 90 s, so other tests run meanwhile. `default_timeout`, which is shorter, does not end the call
-/// that has a session timer.
-#[test]
-fn without_refresh_the_session_interval_ends_the_call() {
-    const INTERVAL: Duration = Duration::from_secs(90);
-    let _serial = serial();
-    let site = Site::new();
-    let (address, place) = (listener(&site), site.address(21));
-    let tables = Tables::new(address, site.caller()).gateway("49", place);
-    let corelane = Corelane::start(&site, &tables, &Options { default_timeout_s: EXPIRY_S, ..Options::default() });
-    let (caller, gateway) = (Peer::new(site.caller(), address), Peer::at(place, address));
-    let invite = caller.request("INVITE", "4912345").add("Supported: timer");
-    caller.send(invite.text());
-    let received = gateway.receive_request(invite.call_id(), "INVITE", 1);
-    let agreed = ["Require: timer", "Session-Expires: 90;refresher=uac"];
-    gateway.send(received.answer_with("200 OK", place, &agreed, ""));
-    let dialog = caller.answered(invite);
-    gateway.receive_request(dialog.call_id(), "ACK", 1);
-
-    let_others_run();
-    let bye = |message: &Message| message.text().starts_with("BYE ");
-    for peer in [&caller, &gateway] {
-        let bye = wait_until("Corelane hangs up", 2 * INTERVAL, || peer.all_waiting().into_iter().find(bye));
-        assert_eq!(bye.header("Reason").and_then(|reason| reason.split(";text").next()), Some("Q.850;cause=102"));
-        peer.send(bye.answer("200 OK", peer.address()));
-    }
-    let counters = corelane.stop_empty();
-    assert_eq!((counters.node("ended_session_expired"), counters.node("byes_sent")), (1, 2));
 }

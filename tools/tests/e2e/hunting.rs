@@ -87,14 +87,6 @@ fn a_503_sends_the_call_to_the_next_gateway() {
     the_next_gateway_answers(Failing::Says(503));
 }
 
-/// It does not know us, or not yet: an operator's business, and none of the caller's while another gateway takes the call.
-#[test]
-fn a_challenge_sends_the_call_to_the_next_gateway() {
-    let _serial = serial();
-    let counters = the_next_gateway_answers(Failing::Says(401));
-    assert_eq!(counters.node("gateway_challenges"), u64::from(CALLS));
-}
-
 #[test]
 fn a_302_sends_the_call_to_the_next_gateway() {
     let _serial = serial();
@@ -174,9 +166,10 @@ fn the_best_response_goes_upstream_when_all_fail() {
     assert_eq!(ended, u64::from(CALLS) * ROWS.len() as u64);
 }
 
-/// `redirect` of two providers: `pass` shows the caller who is meant, `recurse` looks that number up and calls it.
+/// `redirect` of two providers: `pass` shows the caller who is meant, `recurse` looks that number up and calls it. A challenge (401, 407) is an
+/// operator's business, and none of the caller's while another gateway takes the call.
 #[test]
-fn a_redirection_is_passed_or_followed() {
+fn a_redirection_is_passed_or_followed_and_a_challenge_passed_over() {
     const FOLLOWS: &str = "77";
     let _serial = serial();
     let site = Site::new();
@@ -188,7 +181,9 @@ fn a_redirection_is_passed_or_followed() {
         .for_source("tech_prefix", FOLLOWS)
         .provider("redirect", "recurse")
         .gateway("49", first)
-        .gateway("50", other);
+        .gateway("50", other)
+        .gateway("51", first)
+        .then(other);
     let corelane = Corelane::start(&site, &tables, &options());
     let caller = Peer::new(site.caller(), address);
     let (moved, there) = (Peer::at(first, address), Peer::at(other, address));
@@ -211,14 +206,30 @@ fn a_redirection_is_passed_or_followed() {
     redirected(&invite);
     let received = there.receive_request(invite.call_id(), "INVITE", 1);
     assert!(received.text().starts_with(&format!("INVITE sip:5012345@{other} ")), "{}", received.text());
-    there.send(received.answer("200 OK", other));
-    let dialog = caller.answered(invite);
-    let bye = caller.say_bye(&dialog);
-    there.send(there.receive_request(dialog.call_id(), "BYE", 2).answer("200 OK", other));
-    assert_eq!(caller.receive_final(&bye).code(), Some(200));
+    whole_call(&caller, &there, invite, &received);
+
+    for challenge in ["401 Unauthorized", "407 Proxy Authentication Required"] {
+        let invite = caller.request("INVITE", "5112345");
+        caller.send(invite.text());
+        moved.send(moved.receive_request(invite.call_id(), "INVITE", 1).answer(challenge, first));
+        let received = there.receive_request(invite.call_id(), "INVITE", 1);
+        whole_call(&caller, &there, invite, &received);
+    }
 
     let counters = corelane.stop_empty();
-    assert_eq!((counters.node("calls_answered"), counters.node("attempts")), (1, 3));
+    let expected = [("calls_answered", 3), ("attempts", 7), ("gateway_challenges", 2)];
+    for (name, value) in expected {
+        assert_eq!(counters.node(name), value, "{name}");
+    }
+}
+
+/// The gateway that got this INVITE answers it, and the caller hangs up.
+fn whole_call(caller: &Peer, gateway: &Peer, invite: Request, received: &Message) {
+    gateway.send(received.answer("200 OK", gateway.address()));
+    let dialog = caller.answered(invite);
+    let bye = caller.say_bye(&dialog);
+    gateway.send(gateway.receive_request(dialog.call_id(), "BYE", 2).answer("200 OK", gateway.address()));
+    assert_eq!(caller.receive_final(&bye).code(), Some(200));
 }
 
 /// A spiral (SPEC §3 *Tokens*): a gateway is Corelane's own listener, and the call comes back for another number. Two calls to Corelane, no loop

@@ -1,5 +1,5 @@
 //! Session timers (RFC 4028) and the timers of a call that nobody answers, as both sides see them. That a session which nobody refreshes
-//! is ended is in `abandoned.rs`: it takes 90 s.
+//! is ended is in `soak.rs`, and runs in a soak only: no legal interval is shorter than 90 s.
 
 use crate::corelane::{Corelane, Options, listener};
 use crate::peer::{Message, Peer};

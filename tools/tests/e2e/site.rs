@@ -6,7 +6,7 @@
 //!   .1 listener   .10 provider's callers   .21 .22 … gateways   .41 .42 … media nodes   .99 an address that belongs to nobody
 //! ```
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::ops::Range;
@@ -78,7 +78,7 @@ pub(crate) fn free_port(ip: IpAddr) -> SocketAddr {
 type Row = Vec<(&'static str, String)>;
 
 /// Sets a column, or sets it anew.
-fn set(row: &mut Row, column: &'static str, value: impl ToString) {
+fn set(row: &mut Row, column: &'static str, value: impl Display + Copy) {
     row.retain(|(known, _)| *known != column);
     row.push((column, value.to_string()));
 }
@@ -134,7 +134,7 @@ impl Tables {
         let id = self.listeners.len() + 1;
         let mut row = Row::new();
         set(&mut row, "id", id);
-        set(&mut row, "name", format!("listener-{id}"));
+        set(&mut row, "name", &format!("listener-{id}"));
         set(&mut row, "address", address.ip());
         set(&mut row, "port", address.port());
         self.listeners.push(row);
@@ -146,7 +146,7 @@ impl Tables {
         let id = self.providers.len() + 1;
         let mut row = Row::new();
         set(&mut row, "id", id);
-        set(&mut row, "name", format!("partner-{id}"));
+        set(&mut row, "name", &format!("partner-{id}"));
         set(&mut row, "routing_group", 1);
         self.providers.push(row);
         self
@@ -159,7 +159,7 @@ impl Tables {
         }
         let mut row = Row::new();
         set(&mut row, "provider_id", self.providers.len());
-        set(&mut row, "cidr", format!("{ip}/{}", if ip.is_ipv4() { 32 } else { 128 }));
+        set(&mut row, "cidr", &format!("{ip}/{}", if ip.is_ipv4() { 32 } else { 128 }));
         if let Some(listener) = listener {
             set(&mut row, "listener_id", listener);
         }
@@ -177,7 +177,7 @@ impl Tables {
         let id = self.carriers.len() + 1;
         let mut carrier = Row::new();
         set(&mut carrier, "id", id);
-        set(&mut carrier, "name", format!("carrier-{id}"));
+        set(&mut carrier, "name", &format!("carrier-{id}"));
         self.carriers.push(carrier);
         let mut route = Row::new();
         set(&mut route, "id", id);
@@ -204,7 +204,7 @@ impl Tables {
         let id = self.gateways.len() + 1;
         let mut gateway = Row::new();
         set(&mut gateway, "id", id);
-        set(&mut gateway, "name", format!("gateway-{id}"));
+        set(&mut gateway, "name", &format!("gateway-{id}"));
         set(&mut gateway, "host", address.ip());
         set(&mut gateway, "port", address.port());
         self.gateways.push(gateway);
@@ -217,25 +217,25 @@ impl Tables {
     }
 
     /// Sets a column of the provider added last.
-    pub(crate) fn provider(mut self, column: &'static str, value: impl ToString) -> Tables {
+    pub(crate) fn provider(mut self, column: &'static str, value: impl Display + Copy) -> Tables {
         set(self.providers.last_mut().expect("a provider"), column, value);
         self
     }
 
     /// Sets a column of the provider's address added last.
-    pub(crate) fn for_source(mut self, column: &'static str, value: impl ToString) -> Tables {
+    pub(crate) fn for_source(mut self, column: &'static str, value: impl Display + Copy) -> Tables {
         set(self.sources.last_mut().expect("an address"), column, value);
         self
     }
 
     /// Sets a column of the gateway added last.
-    pub(crate) fn for_gateway(mut self, column: &'static str, value: impl ToString) -> Tables {
+    pub(crate) fn for_gateway(mut self, column: &'static str, value: impl Display + Copy) -> Tables {
         set(self.gateways.last_mut().expect("a gateway"), column, value);
         self
     }
 
     /// Sets a column of the carrier added last.
-    pub(crate) fn for_carrier(mut self, column: &'static str, value: impl ToString) -> Tables {
+    pub(crate) fn for_carrier(mut self, column: &'static str, value: impl Display + Copy) -> Tables {
         set(self.carriers.last_mut().expect("a carrier"), column, value);
         self
     }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::corelane::{Corelane, Options, listener};
 use crate::media::rtpengine::Rtpengine;
 use crate::peer::{Message, Peer, Request};
+use crate::process::wait_until;
 use crate::sipp::Sipp;
 use crate::site::{Site, Tables};
 use crate::wire::Wire;
@@ -72,6 +73,7 @@ fn slabs_are_empty_after_calls_of_every_fate() {
     let _serial = serial();
     assert_eq!(FATES.iter().map(|(.., percent)| percent).sum::<u32>(), 100);
     let soak = env::var("CORELANE_SOAK_CALLS").ok();
+    let (soaks, unrefreshed) = (soak.is_some(), u32::from(soak.is_some()));
     let (total, rate) =
         soak.map_or((CALLS, RATE_OF_TEST), |calls| (calls.parse().expect("CORELANE_SOAK_CALLS is a number"), RATE));
     let limit = Duration::from_secs(120 + u64::from(total * 3 / rate));
@@ -114,6 +116,8 @@ fn slabs_are_empty_after_calls_of_every_fate() {
         calls_of_all += cap(percent);
     }
     tables = tables.provider("max_calls", calls_of_all).provider("max_cps", CPS).provider("refuse_code", CAPPED);
+    let beside = site.address(22);
+    tables = tables.gateway("55", beside);
     let options = Options {
         fr_timer_ms: 4_000,
         noack_timeout_ms: 3_000,
@@ -123,6 +127,7 @@ fn slabs_are_empty_after_calls_of_every_fate() {
         ..Options::default()
     };
     let mut corelane = Corelane::start(&site, &tables, &options);
+    let unrefreshed_call = soaks.then(|| Unrefreshed::start(&site, address, beside));
     let share = |(.., percent): Fate| total * percent / 100;
     let callers = FATES.map(|fate| {
         let (caller, gateway, number, code, percent) = fate;
@@ -149,6 +154,9 @@ fn slabs_are_empty_after_calls_of_every_fate() {
     for gateway in served {
         gateway.stop();
     }
+    if let Some(call) = unrefreshed_call {
+        call.end();
+    }
     let_others_run();
     let counters = corelane.await_empty();
     nodes.iter().for_each(|node| node.await_sessions(0));
@@ -162,12 +170,14 @@ fn slabs_are_empty_after_calls_of_every_fate() {
         ("address_capped", 0),
         ("candidate_capped", 0),
         ("media_failed", 0),
+        ("ended_session_expired", unrefreshed),
     ];
     for (name, value) in exact {
         assert_eq!(counters.node(name), u64::from(value), "{name}");
     }
     // Over the lossy paths a call may end in any of these ways.
-    let answered = [NO_ACK, NO_BYE, HUNTED, HUNG_UP, REFRESHED, PLAIN].into_iter().map(share).sum();
+    let answered =
+        [NO_ACK, NO_BYE, HUNTED, HUNG_UP, REFRESHED, PLAIN].into_iter().map(share).sum::<u32>() + unrefreshed;
     let at_least = [
         ("calls_answered", answered),
         ("rejected_408", share(SILENT)),
@@ -192,6 +202,38 @@ fn slabs_are_empty_after_calls_of_every_fate() {
     let refused = (counters.node("provider_capped"), counters.node("candidate_capped"));
     // At the last gateway the provider has no place left either, and nobody looks at gateways; one of the numbers has two of them.
     assert_eq!(refused, (1, places.len() as u64), "caps that refused the one call more");
+}
+
+/// A call with a session timer that nobody refreshes. No legal interval is shorter than 90 s (RFC 4028 §4), so a soak has the time for it, and
+/// `make test` has not.
+struct Unrefreshed {
+    caller: Peer,
+    gateway: Peer,
+}
+
+impl Unrefreshed {
+    fn start(site: &Site, corelane: SocketAddr, place: SocketAddr) -> Unrefreshed {
+        let (caller, gateway) = (Peer::new(site.caller(), corelane), Peer::at(place, corelane));
+        let invite = caller.request("INVITE", "5512345").add("Supported: timer");
+        caller.send(invite.text());
+        let received = gateway.receive_request(invite.call_id(), "INVITE", 1);
+        let agreed = ["Require: timer", "Session-Expires: 90;refresher=uac"];
+        gateway.send(received.answer_with("200 OK", place, &agreed, ""));
+        let dialog = caller.answered(invite);
+        gateway.receive_request(dialog.call_id(), "ACK", 1);
+        Unrefreshed { caller, gateway }
+    }
+
+    /// Waits for the BYE both ways: `default_timeout`, which is shorter, did not end the call.
+    fn end(self) {
+        let is_bye = |message: &Message| message.text().starts_with("BYE ");
+        for peer in [&self.caller, &self.gateway] {
+            let came = || peer.all_waiting().into_iter().find(is_bye);
+            let bye = wait_until("Corelane ends the session", Duration::from_secs(180), came);
+            assert!(bye.header("Reason").is_some_and(|reason| reason.starts_with("Q.850;cause=102")), "{}", bye.text());
+            peer.send(bye.answer("200 OK", peer.address()));
+        }
+    }
 }
 
 /// Caps the gateway added last.
