@@ -11,6 +11,7 @@
 mod drain;
 mod faults;
 mod flags;
+mod late;
 mod positions;
 mod reconcile;
 mod rtp;
