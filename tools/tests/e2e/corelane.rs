@@ -58,10 +58,13 @@ pub(crate) struct Options {
     pub(crate) calls_max: u32,
     pub(crate) fr_timer_ms: u64,
     pub(crate) progress_timeout_ms: u64,
+    pub(crate) invite_timeout_ms: u64,
+    pub(crate) early_timeout_ms: u64,
     pub(crate) ring_timeout_ms: u64,
     pub(crate) noack_timeout_ms: u64,
     pub(crate) default_timeout_s: u64,
     pub(crate) node_id: Option<u32>,
+    pub(crate) media_deadline_ms: u64,
     pub(crate) media_reconcile_interval_s: u64,
     pub(crate) media_orphan_age_s: u64,
 }
@@ -76,10 +79,13 @@ impl Default for Options {
             calls_max: 4000,
             fr_timer_ms: 8_000,
             progress_timeout_ms: 10_000,
+            invite_timeout_ms: 30_000,
+            early_timeout_ms: 300_000,
             ring_timeout_ms: 60_000,
             noack_timeout_ms: 8_000,
             default_timeout_s: 60,
             node_id: None,
+            media_deadline_ms: 2_000,
             media_reconcile_interval_s: 30,
             media_orphan_age_s: 60,
         }
@@ -112,9 +118,12 @@ impl Corelane {
             .args(["--t1-ms", &T1_MS.to_string(), "--t2-ms", "400", "--t4-ms", "500"])
             .args(["--fr-timer-ms", &options.fr_timer_ms.to_string()])
             .args(["--progress-timeout-ms", &options.progress_timeout_ms.to_string()])
+            .args(["--invite-timeout-ms", &options.invite_timeout_ms.to_string()])
+            .args(["--early-timeout-ms", &options.early_timeout_ms.to_string()])
             .args(["--ring-timeout-ms", &options.ring_timeout_ms.to_string()])
             .args(["--noack-timeout-ms", &options.noack_timeout_ms.to_string()])
             .args(["--default-timeout-s", &options.default_timeout_s.to_string()])
+            .args(["--media-deadline-ms", &options.media_deadline_ms.to_string()])
             .args(["--media-reconcile-interval-s", &options.media_reconcile_interval_s.to_string()])
             .args(["--media-orphan-age-s", &options.media_orphan_age_s.to_string()])
             .args(options.node_id.iter().flat_map(|id| ["--node-id".to_owned(), id.to_string()]))

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::corelane::{Corelane, Counters, Options, listener};
-use crate::peer::Peer;
+use crate::peer::{Message, Peer, Request};
 use crate::serial;
 use crate::sipp::{Running, Sipp};
 use crate::site::{Site, Tables};
@@ -125,13 +125,16 @@ fn a_bare_100_sends_the_call_to_the_next_gateway_after_progress_timeout() {
 fn the_best_response_goes_upstream_when_all_fail() {
     use Failing::{Gone, Says, Silent};
     /// First gateway, second one, what the caller gets, whether the second one is tried.
-    const ROWS: [(Failing, Failing, u16, bool); 9] = [
+    const ROWS: [(Failing, Failing, u16, bool); 11] = [
         (Says(503), Says(500), 500, true),
         (Says(503), Says(480), 480, true),
         (Says(503), Says(603), 603, true),
         (Says(504), Says(502), 504, true),
         (Silent, Silent, 408, true),
         (Silent, Says(486), 486, true),
+        // A challenge is an answer only where nobody else had one.
+        (Says(407), Says(480), 480, true),
+        (Says(503), Says(407), 407, true),
         // Nobody's overload but the gateways' own (SPEC §3 *Answers*, remap_503).
         (Says(503), Says(503), 500, true),
         (Says(486), Gone, 486, false),
@@ -161,4 +164,105 @@ fn the_best_response_goes_upstream_when_all_fail() {
     assert_eq!(counters.node("calls_answered"), 0);
     let ended = counters.node("ended_refused") + counters.node("ended_unanswered");
     assert_eq!(ended, u64::from(CALLS) * ROWS.len() as u64);
+}
+
+/// `redirect` of two providers: `pass` shows the caller who is meant, `recurse` looks that number up and calls it. A challenge (401, 407) is an
+/// operator's business, and none of the caller's while another gateway takes the call.
+#[test]
+fn a_redirection_is_passed_or_followed_and_a_challenge_passed_over() {
+    const FOLLOWS: &str = "77";
+    let _serial = serial();
+    let site = Site::new();
+    let (address, first, other) = (listener(&site), site.address(21), site.address(22));
+    let tables = Tables::new(address, site.caller())
+        .provider("redirect", "pass")
+        .another_provider()
+        .source(site.caller(), None)
+        .for_source("tech_prefix", FOLLOWS)
+        .provider("redirect", "recurse")
+        .gateway("49", first)
+        .gateway("50", other)
+        .gateway("51", first)
+        .then(other);
+    let corelane = Corelane::start(&site, &tables, &options());
+    let caller = Peer::new(site.caller(), address);
+    let (moved, there) = (Peer::at(first, address), Peer::at(other, address));
+    let redirected = |invite: &Request| -> Message {
+        caller.send(invite.text());
+        let received = moved.receive_request(invite.call_id(), "INVITE", 1);
+        let elsewhere = received.answer("302 Moved Temporarily", first).replace("<sip:gateway@", "<sip:5012345@");
+        moved.send(elsewhere);
+        moved.receive_request(invite.call_id(), "ACK", 1)
+    };
+
+    let invite = caller.request("INVITE", "4912345");
+    redirected(&invite);
+    let passed = caller.receive_final(&invite);
+    let contact = format!("<sip:5012345@{first}>");
+    assert_eq!((passed.code(), passed.header("Contact")), (Some(302), Some(contact.as_str())), "{}", passed.text());
+    caller.send(invite.ack(&passed).text());
+
+    let invite = caller.request("INVITE", &format!("{FOLLOWS}4912345"));
+    redirected(&invite);
+    let received = there.receive_request(invite.call_id(), "INVITE", 1);
+    assert!(received.text().starts_with(&format!("INVITE sip:5012345@{other} ")), "{}", received.text());
+    whole_call(&caller, &there, invite, &received);
+
+    for challenge in ["401 Unauthorized", "407 Proxy Authentication Required"] {
+        let invite = caller.request("INVITE", "5112345");
+        caller.send(invite.text());
+        moved.send(moved.receive_request(invite.call_id(), "INVITE", 1).answer(challenge, first));
+        let received = there.receive_request(invite.call_id(), "INVITE", 1);
+        whole_call(&caller, &there, invite, &received);
+    }
+
+    let counters = corelane.stop_empty();
+    let expected = [("calls_answered", 3), ("attempts", 7), ("gateway_challenges", 2)];
+    for (name, value) in expected {
+        assert_eq!(counters.node(name), value, "{name}");
+    }
+}
+
+/// The gateway that got this INVITE answers it, and the caller hangs up.
+fn whole_call(caller: &Peer, gateway: &Peer, invite: Request, received: &Message) {
+    gateway.send(received.answer("200 OK", gateway.address()));
+    let dialog = caller.answered(invite);
+    let bye = caller.say_bye(&dialog);
+    gateway.send(gateway.receive_request(dialog.call_id(), "BYE", 2).answer("200 OK", gateway.address()));
+    assert_eq!(caller.receive_final(&bye).code(), Some(200));
+}
+
+/// A spiral (SPEC §3 *Tokens*): a gateway is Corelane's own listener, and the call comes back for another number. Two calls to Corelane, no loop
+/// (RFC 5393), one to its ends; either of them hangs up.
+#[test]
+fn a_call_that_comes_back_for_another_number_goes_on() {
+    let _serial = serial();
+    let site = Site::new();
+    let (address, answers, hangs_up) = (listener(&site), site.address(21), site.address(22));
+    let tables = Tables::new(address, site.caller())
+        .source(address.ip(), None)
+        .gateway("49", address)
+        .for_gateway("strip", 2)
+        .for_gateway("prepend", "50")
+        .gateway("33", address)
+        .for_gateway("strip", 2)
+        .for_gateway("prepend", "51")
+        .gateway("50", answers)
+        .gateway("51", hangs_up);
+    let corelane = Corelane::start(&site, &tables, &options());
+    let answers = Sipp::uas(&site, "uas_reinvite", answers).start();
+    let hangs_up = Sipp::uas(&site, "uas_hangs_up", hangs_up).start();
+    let calls = [("uac_reinvite", "4912345"), ("uac_hungup", "3312345")].map(|(scenario, number)| {
+        let caller = Sipp::uac(&site, scenario, site.caller(), address).dial(&[number]).calls(CALLS, 50);
+        caller.many_sockets().start()
+    });
+    for caller in calls {
+        caller.complete();
+    }
+    assert_eq!([answers.stop().successful, hangs_up.stop().successful], [u64::from(CALLS); 2]);
+    let counters = corelane.stop_empty();
+    let twice = 2 * u64::from(CALLS);
+    for (name, calls) in [("calls_started", 2), ("calls_answered", 2), ("ended_by_caller", 1), ("ended_by_callee", 1)] {
+        assert_eq!(counters.node(name), calls * twice, "{name}");
+    }
 }

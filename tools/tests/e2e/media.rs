@@ -10,6 +10,8 @@
 
 mod drain;
 mod faults;
+mod flags;
+mod late;
 mod positions;
 mod reconcile;
 mod rtp;

@@ -5,7 +5,7 @@ use crate::sipp::Sipp;
 use crate::site::Site;
 
 /// Caller and gateway scenarios that fit together.
-const PAIRS: [(&str, &str); 10] = [
+const PAIRS: [(&str, &str); 11] = [
     ("uac_basic", "uas_basic"),
     ("uac_reinvite", "uas_reinvite"),
     ("uac_hungup", "uas_hangs_up"),
@@ -13,6 +13,7 @@ const PAIRS: [(&str, &str); 10] = [
     ("uac_cancel", "uas_cancelled"),
     ("uac_cancel_crossed", "uas_cancel_crossed"),
     ("uac_requests", "uas_requests"),
+    ("uac_pracked", "uas_pracked"),
     ("uac_reoffered", "uas_reoffers"),
     ("uac_both_hang_up", "uas_both_hang_up"),
     ("uac_admitted_or_not", "uas_basic"),

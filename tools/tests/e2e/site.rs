@@ -6,7 +6,7 @@
 //!   .1 listener   .10 provider's callers   .21 .22 … gateways   .41 .42 … media nodes   .99 an address that belongs to nobody
 //! ```
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::ops::Range;
@@ -74,16 +74,45 @@ pub(crate) fn free_port(ip: IpAddr) -> SocketAddr {
     free.unwrap_or_else(|| panic!("no free port on {ip}"))
 }
 
+/// A row in the making: the columns that somebody cared about, in no order.
+type Row = Vec<(&'static str, String)>;
+
+/// Sets a column, or sets it anew.
+fn set(row: &mut Row, column: &'static str, value: impl Display + Copy) {
+    row.retain(|(known, _)| *known != column);
+    row.push((column, value.to_string()));
+}
+
+/// A table as its file has it: a column is there when any row has it, and empty where a row has not (SPEC §4: the default).
+fn csv(rows: &[Row]) -> String {
+    let mut columns: Vec<&str> = Vec::new();
+    for (column, _) in rows.iter().flatten() {
+        if !columns.contains(column) {
+            columns.push(column);
+        }
+    }
+    let mut text = columns.join(",") + "\n";
+    for row in rows {
+        let value = |column: &&str| row.iter().find(|(known, _)| known == column).map_or("", |(_, value)| value);
+        text.push_str(&columns.iter().map(value).collect::<Vec<_>>().join(","));
+        text.push('\n');
+    }
+    text
+}
+
 /// Routing tables in the making: the columns that a test cares about, all others left to their defaults (SPEC §4).
 #[derive(Default)]
 pub(crate) struct Tables {
-    listeners: Vec<SocketAddr>,
-    sources: Vec<(String, Option<usize>)>,
-    /// Columns of the provider beyond the usual ones.
-    provider: Vec<(&'static str, u32)>,
-    gateways: Vec<Gateway>,
-    routes: Vec<(String, usize)>,
-    /// Media nodes of set 1, which the provider then has.
+    listeners: Vec<Row>,
+    providers: Vec<Row>,
+    sources: Vec<Row>,
+    gateways: Vec<Row>,
+    carriers: Vec<Row>,
+    /// Which carrier has which gateway.
+    places: Vec<Row>,
+    routes: Vec<Row>,
+    time_windows: Vec<Row>,
+    /// Media nodes of set 1, which the first provider then has.
     media_nodes: Vec<MediaNode>,
 }
 
@@ -94,15 +123,6 @@ struct MediaNode {
     enabled: bool,
 }
 
-/// A row of `gateway`, and its place with its carrier.
-struct Gateway {
-    address: SocketAddr,
-    listener: Option<usize>,
-    max_calls: Option<u32>,
-    carrier: usize,
-    priority: usize,
-}
-
 impl Tables {
     /// One listener at `listener`, one provider whose calls come from `source`.
     pub(crate) fn new(listener: SocketAddr, source: IpAddr) -> Tables {
@@ -111,14 +131,39 @@ impl Tables {
 
     /// Adds a listener; its id is its place, counted from 1.
     pub(crate) fn listener(mut self, address: SocketAddr) -> Tables {
-        self.listeners.push(address);
+        let id = self.listeners.len() + 1;
+        let mut row = Row::new();
+        set(&mut row, "id", id);
+        set(&mut row, "name", &format!("listener-{id}"));
+        set(&mut row, "address", address.ip());
+        set(&mut row, "port", address.port());
+        self.listeners.push(row);
         self
     }
 
-    /// Adds an address of the one provider, on `listener` or on all.
+    /// Adds a provider, who has the sources that are added from now on. There is one without this.
+    pub(crate) fn another_provider(mut self) -> Tables {
+        let id = self.providers.len() + 1;
+        let mut row = Row::new();
+        set(&mut row, "id", id);
+        set(&mut row, "name", &format!("partner-{id}"));
+        set(&mut row, "routing_group", 1);
+        self.providers.push(row);
+        self
+    }
+
+    /// Adds an address of the provider, on `listener` or on all.
     pub(crate) fn source(mut self, ip: IpAddr, listener: Option<usize>) -> Tables {
-        let bits = if ip.is_ipv4() { 32 } else { 128 };
-        self.sources.push((format!("{ip}/{bits}"), listener));
+        if self.providers.is_empty() {
+            self = self.another_provider();
+        }
+        let mut row = Row::new();
+        set(&mut row, "provider_id", self.providers.len());
+        set(&mut row, "cidr", &format!("{ip}/{}", if ip.is_ipv4() { 32 } else { 128 }));
+        if let Some(listener) = listener {
+            set(&mut row, "listener_id", listener);
+        }
+        self.sources.push(row);
         self
     }
 
@@ -129,37 +174,87 @@ impl Tables {
 
     /// Same, with requests to it leaving by the listener with this id.
     pub(crate) fn gateway_behind(mut self, prefix: &str, address: SocketAddr, listener: Option<usize>) -> Tables {
-        let carrier = self.routes.len() + 1;
-        self.gateways.push(Gateway { address, listener, max_calls: None, carrier, priority: 0 });
-        self.routes.push((prefix.to_owned(), carrier));
-        self
+        let id = self.carriers.len() + 1;
+        let mut carrier = Row::new();
+        set(&mut carrier, "id", id);
+        set(&mut carrier, "name", &format!("carrier-{id}"));
+        self.carriers.push(carrier);
+        let mut route = Row::new();
+        set(&mut route, "id", id);
+        set(&mut route, "routing_group", 1);
+        set(&mut route, "prefix", prefix);
+        set(&mut route, "carrier_id", id);
+        self.routes.push(route);
+        let tables = self.of_carrier(address, 0);
+        match listener {
+            Some(listener) => tables.for_gateway("listener_id", listener),
+            None => tables,
+        }
     }
 
     /// Adds a gateway to the carrier added last: it is tried after those that the carrier has.
-    pub(crate) fn then(mut self, address: SocketAddr) -> Tables {
-        let before = self.gateways.last().expect("a gateway to come after");
-        let next = Gateway { address, max_calls: None, priority: before.priority + 1, ..*before };
-        self.gateways.push(next);
+    pub(crate) fn then(self, address: SocketAddr) -> Tables {
+        let carrier = self.carriers.len().to_string();
+        let has = |row: &&Row| row.contains(&("carrier_id", carrier.clone()));
+        let before = self.places.iter().filter(has).count();
+        self.of_carrier(address, before)
+    }
+
+    fn of_carrier(mut self, address: SocketAddr, priority: usize) -> Tables {
+        let id = self.gateways.len() + 1;
+        let mut gateway = Row::new();
+        set(&mut gateway, "id", id);
+        set(&mut gateway, "name", &format!("gateway-{id}"));
+        set(&mut gateway, "host", address.ip());
+        set(&mut gateway, "port", address.port());
+        self.gateways.push(gateway);
+        let mut place = Row::new();
+        set(&mut place, "carrier_id", self.carriers.len());
+        set(&mut place, "gateway_id", id);
+        set(&mut place, "priority", priority);
+        self.places.push(place);
         self
     }
 
-    /// Sets the `max_calls` of the gateway added last.
-    pub(crate) fn max_calls(mut self, max_calls: u32) -> Tables {
-        self.gateways.last_mut().expect("a gateway to cap").max_calls = Some(max_calls);
+    /// Sets a column of the provider added last.
+    pub(crate) fn provider(mut self, column: &'static str, value: impl Display + Copy) -> Tables {
+        set(self.providers.last_mut().expect("a provider"), column, value);
         self
     }
 
-    /// Sets a column of the provider.
-    pub(crate) fn provider(mut self, column: &'static str, value: u32) -> Tables {
-        self.provider.push((column, value));
+    /// Sets a column of the provider's address added last.
+    pub(crate) fn for_source(mut self, column: &'static str, value: impl Display + Copy) -> Tables {
+        set(self.sources.last_mut().expect("an address"), column, value);
         self
     }
 
-    /// Adds a media node, through which the provider's calls go from then on.
+    /// Sets a column of the gateway added last.
+    pub(crate) fn for_gateway(mut self, column: &'static str, value: impl Display + Copy) -> Tables {
+        set(self.gateways.last_mut().expect("a gateway"), column, value);
+        self
+    }
+
+    /// Sets a column of the carrier added last.
+    pub(crate) fn for_carrier(mut self, column: &'static str, value: impl Display + Copy) -> Tables {
+        set(self.carriers.last_mut().expect("a carrier"), column, value);
+        self
+    }
+
+    /// The route added last is there from `from` to `to` of each day (HH:MM, UTC).
+    pub(crate) fn open(mut self, from: &str, to: &str) -> Tables {
+        let id = self.time_windows.len() + 1;
+        let mut row = Row::new();
+        set(&mut row, "id", id);
+        set(&mut row, "from", from);
+        set(&mut row, "to", to);
+        self.time_windows.push(row);
+        set(self.routes.last_mut().expect("a route"), "time_window_id", id);
+        self
+    }
+
+    /// Adds a media node, through which the first provider's calls go from then on.
     pub(crate) fn media_node(mut self, ng: SocketAddr) -> Tables {
-        if self.media_nodes.is_empty() {
-            self.provider.push(("media_set", 1));
-        }
+        set(self.providers.first_mut().expect("a provider"), "media_set", 1);
         self.media_nodes.push(MediaNode { id: self.media_nodes.len() + 1, ng, enabled: true });
         self
     }
@@ -183,72 +278,26 @@ impl Tables {
 
     /// Writes the directory and says where it is.
     pub(crate) fn write(&self, site: &Site) -> PathBuf {
-        let id = |listener: &Option<usize>| listener.map_or(String::new(), |id| id.to_string());
-        let rows = |head: &str, rows: &mut dyn Iterator<Item = String>| {
-            rows.fold(format!("{head}\n"), |mut text, row| {
-                writeln!(text, "{row}").expect("a string takes all");
+        let nodes = self.media_nodes.iter().fold(
+            "id,set,host,port,weight,max_sessions,enabled\n".to_owned(),
+            |mut text, MediaNode { id, ng, enabled }| {
+                writeln!(text, "{id},1,{},{},100,1000,{enabled}", ng.ip(), ng.port()).expect("a string takes all");
                 text
-            })
-        };
-        let numbered = |head: &str, count, row: &dyn Fn(usize) -> String| rows(head, &mut (1..=count).map(row));
-        let (gateways, carriers) = (self.gateways.len(), self.routes.len());
-        let columns = self.provider.iter().map(|(column, _)| format!(",{column}")).collect::<String>();
-        let values = self.provider.iter().map(|(_, value)| format!(",{value}")).collect::<String>();
-        let files = [
-            (
-                "listener",
-                rows(
-                    "id,name,address,port,transport",
-                    &mut self.listeners.iter().enumerate().map(|(at, address)| {
-                        format!("{},listener-{},{},{},udp", at + 1, at + 1, address.ip(), address.port())
-                    }),
-                ),
-            ),
-            ("provider", format!("id,name,enabled,routing_group{columns}\n1,partner,1,1{values}\n")),
-            (
-                "provider_address",
-                rows(
-                    "provider_id,listener_id,cidr",
-                    &mut self.sources.iter().map(|(cidr, listener)| format!("1,{},{cidr}", id(listener))),
-                ),
-            ),
-            (
-                "gateway",
-                numbered("id,name,enabled,listener_id,host,port,transport,max_calls", gateways, &|n| {
-                    let Gateway { address, listener, max_calls, .. } = &self.gateways[n - 1];
-                    let cap = max_calls.map_or(String::new(), |calls| calls.to_string());
-                    format!("{n},gateway-{n},1,{},{},{},udp,{cap}", id(listener), address.ip(), address.port())
-                }),
-            ),
-            ("carrier", numbered("id,name,enabled", carriers, &|n| format!("{n},carrier-{n},1"))),
-            (
-                "carrier_gateway",
-                numbered("carrier_id,gateway_id,priority,weight", gateways, &|n| {
-                    let Gateway { carrier, priority, .. } = &self.gateways[n - 1];
-                    format!("{carrier},{n},{priority},100")
-                }),
-            ),
-            (
-                "route",
-                rows(
-                    "id,routing_group,prefix,carrier_id,priority,weight",
-                    &mut self
-                        .routes
-                        .iter()
-                        .enumerate()
-                        .map(|(at, (prefix, carrier))| format!("{},1,{prefix},{carrier},1,100", at + 1)),
-                ),
-            ),
-            (
-                "media_node",
-                rows(
-                    "id,set,host,port,weight,max_sessions,enabled",
-                    &mut self.media_nodes.iter().map(|MediaNode { id, ng, enabled }| {
-                        format!("{id},1,{},{},100,1000,{enabled}", ng.ip(), ng.port())
-                    }),
-                ),
-            ),
+            },
+        );
+        let mut files = vec![
+            ("listener", csv(&self.listeners)),
+            ("provider", csv(&self.providers)),
+            ("provider_address", csv(&self.sources)),
+            ("gateway", csv(&self.gateways)),
+            ("carrier", csv(&self.carriers)),
+            ("carrier_gateway", csv(&self.places)),
+            ("route", csv(&self.routes)),
+            ("media_node", nodes),
         ];
+        if !self.time_windows.is_empty() {
+            files.push(("time_window", csv(&self.time_windows)));
+        }
         let directory = site.path().join("routes");
         fs::create_dir_all(&directory).expect("a directory for the tables");
         for (table, text) in files {

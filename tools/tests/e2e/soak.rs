@@ -1,14 +1,21 @@
-//! Many calls of every fate at once; afterwards every slab is empty. `make soak` sets the count, `make test` runs 1/50 of it.
+//! Many calls of every fate at once, through two real media nodes and under caps that they never reach; afterwards every slab is empty, no node has
+//! a session, and no place under any cap is taken. `make soak` sets the count, `make test` runs 1/50 of it.
+//!
+//! No counter says how many places are taken, and none need be believed: at the end as many calls are held as each cap allows, and then one more is
+//! refused.
 
 use std::env;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::corelane::{Corelane, Options, listener};
-use crate::peer::Peer;
-use crate::serial;
+use crate::media::rtpengine::Rtpengine;
+use crate::peer::{Message, Peer, Request};
+use crate::process::wait_until;
 use crate::sipp::Sipp;
 use crate::site::{Site, Tables};
 use crate::wire::Wire;
+use crate::{claim, let_others_run, serial};
 
 /// Calls in all where nothing else is asked for: 1/50 of a soak.
 const CALLS: u32 = 2_000;
@@ -21,6 +28,12 @@ const RATE_OF_TEST: u32 = 200;
 
 /// Loss on the lossy paths, in percent of each direction.
 const LOSS: u64 = 5;
+
+/// A rate that no peer of these tests comes near, so that it is asked about and never refuses.
+const CPS: u32 = 10_000;
+
+/// What a provider's refusal for a cap says, and nobody else: 503 would be any trouble at all.
+const CAPPED: u16 = 480;
 
 /// What is at the other end of a fate's route.
 #[derive(Copy, Clone)]
@@ -60,14 +73,20 @@ fn slabs_are_empty_after_calls_of_every_fate() {
     let _serial = serial();
     assert_eq!(FATES.iter().map(|(.., percent)| percent).sum::<u32>(), 100);
     let soak = env::var("CORELANE_SOAK_CALLS").ok();
+    let (soaks, unrefreshed) = (soak.is_some(), u32::from(soak.is_some()));
     let (total, rate) =
         soak.map_or((CALLS, RATE_OF_TEST), |calls| (calls.parse().expect("CORELANE_SOAK_CALLS is a number"), RATE));
     let limit = Duration::from_secs(120 + u64::from(total * 3 / rate));
     let site = Site::new();
     let address = listener(&site);
-    let mut tables = Tables::new(address, site.caller());
+    // A given-up gateway keeps its place for ten seconds, and a busy machine may stand still for five.
+    let cap = |percent: u32| rate / 2 + 5 * rate * percent / 100;
+    let nodes = [41, 42].map(|host| Rtpengine::start(&site, host));
+    let tables = Tables::new(address, site.caller()).for_source("max_cps", CPS);
+    let mut tables = nodes.iter().fold(tables, |tables, node| tables.media_node(node.address()));
+    let (mut places, mut calls_of_all) = (Vec::new(), 0);
     let (mut served, mut lossy, mut silent, mut wires) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for (place, (_, gateway, number, code, _)) in (21..).zip(FATES) {
+    for (place, (_, gateway, number, code, percent)) in (61..).zip(FATES) {
         let (at, then) = (site.address(place), site.address(place + 100));
         let serve = |scenario, at| Sipp::uas(&site, scenario, at).word("CODE", code).within(limit);
         let prefix = &number[..2];
@@ -77,7 +96,7 @@ fn slabs_are_empty_after_calls_of_every_fate() {
                 served.push(serve(scenario, at).start());
             }
             Gateway::AfterRefusal(scenario) => {
-                tables = tables.gateway(prefix, at).then(then);
+                tables = capped(tables.gateway(prefix, at), cap(percent)).then(then);
                 served.extend([serve("uas_refuses", at).start(), serve(scenario, then).start()]);
             }
             Gateway::Lossy(scenario) => {
@@ -90,11 +109,25 @@ fn slabs_are_empty_after_calls_of_every_fate() {
                 tables = tables.gateway(prefix, at);
                 silent.push(Peer::at(at, address));
             }
-            Gateway::Nobody => {}
+            Gateway::Nobody => continue,
         }
+        tables = capped(tables, cap(percent)).for_carrier("max_calls", cap(percent)).for_carrier("max_cps", CPS);
+        places.push((at, number, cap(percent)));
+        calls_of_all += cap(percent);
     }
-    let options = Options { fr_timer_ms: 4_000, noack_timeout_ms: 3_000, default_timeout_s: 5, ..Options::default() };
-    let corelane = Corelane::start(&site, &tables, &options);
+    tables = tables.provider("max_calls", calls_of_all).provider("max_cps", CPS).provider("refuse_code", CAPPED);
+    let beside = site.address(22);
+    tables = tables.gateway("55", beside);
+    let options = Options {
+        fr_timer_ms: 4_000,
+        noack_timeout_ms: 3_000,
+        default_timeout_s: 5,
+        media_deadline_ms: 8_000,
+        calls_max: 2 * calls_of_all,
+        ..Options::default()
+    };
+    let mut corelane = Corelane::start(&site, &tables, &options);
+    let unrefreshed_call = soaks.then(|| Unrefreshed::start(&site, address, beside));
     let share = |(.., percent): Fate| total * percent / 100;
     let callers = FATES.map(|fate| {
         let (caller, gateway, number, code, percent) = fate;
@@ -121,14 +154,30 @@ fn slabs_are_empty_after_calls_of_every_fate() {
     for gateway in served {
         gateway.stop();
     }
-    let counters = corelane.stop_empty();
-    drop(lossy);
-    let exact = [("rejected_404", share(UNROUTED)), ("hunts", share(HUNTED)), ("full", 0), ("rejected_503", 0)];
+    if let Some(call) = unrefreshed_call {
+        call.end();
+    }
+    let_others_run();
+    let counters = corelane.await_empty();
+    nodes.iter().for_each(|node| node.await_sessions(0));
+    drop((lossy, wires, silent));
+    let exact = [
+        ("rejected_404", share(UNROUTED)),
+        ("hunts", share(HUNTED)),
+        ("full", 0),
+        ("rejected_503", 0),
+        ("provider_capped", 0),
+        ("address_capped", 0),
+        ("candidate_capped", 0),
+        ("media_failed", 0),
+        ("ended_session_expired", unrefreshed),
+    ];
     for (name, value) in exact {
         assert_eq!(counters.node(name), u64::from(value), "{name}");
     }
     // Over the lossy paths a call may end in any of these ways.
-    let answered = [NO_ACK, NO_BYE, HUNTED, HUNG_UP, REFRESHED, PLAIN].into_iter().map(share).sum();
+    let answered =
+        [NO_ACK, NO_BYE, HUNTED, HUNG_UP, REFRESHED, PLAIN].into_iter().map(share).sum::<u32>() + unrefreshed;
     let at_least = [
         ("calls_answered", answered),
         ("rejected_408", share(SILENT)),
@@ -142,5 +191,80 @@ fn slabs_are_empty_after_calls_of_every_fate() {
         let value = counters.node(name);
         let most = u64::from(least + share(LOSSY));
         assert!((u64::from(least)..=most).contains(&value), "{name}: {value}, {least} without the lossy paths");
+    }
+    // Exchanges of the plain calls alone: each has an offer and an answer.
+    let exchanges = counters.node("media_done");
+    assert!(exchanges >= u64::from(2 * share(PLAIN)), "{exchanges} exchanges");
+
+    claim();
+    every_place_is_free(&site, address, &places);
+    let counters = corelane.stop_empty();
+    let refused = (counters.node("provider_capped"), counters.node("candidate_capped"));
+    // At the last gateway the provider has no place left either, and nobody looks at gateways; one of the numbers has two of them.
+    assert_eq!(refused, (1, places.len() as u64), "caps that refused the one call more");
+}
+
+/// A call with a session timer that nobody refreshes. No legal interval is shorter than 90 s (RFC 4028 §4), so a soak has the time for it, and
+/// `make test` has not.
+struct Unrefreshed {
+    caller: Peer,
+    gateway: Peer,
+}
+
+impl Unrefreshed {
+    fn start(site: &Site, corelane: SocketAddr, place: SocketAddr) -> Unrefreshed {
+        let (caller, gateway) = (Peer::new(site.caller(), corelane), Peer::at(place, corelane));
+        let invite = caller.request("INVITE", "5512345").add("Supported: timer");
+        caller.send(invite.text());
+        let received = gateway.receive_request(invite.call_id(), "INVITE", 1);
+        let agreed = ["Require: timer", "Session-Expires: 90;refresher=uac"];
+        gateway.send(received.answer_with("200 OK", place, &agreed, ""));
+        let dialog = caller.answered(invite);
+        gateway.receive_request(dialog.call_id(), "ACK", 1);
+        Unrefreshed { caller, gateway }
+    }
+
+    /// Waits for the BYE both ways: `default_timeout`, which is shorter, did not end the call.
+    fn end(self) {
+        let is_bye = |message: &Message| message.text().starts_with("BYE ");
+        for peer in [&self.caller, &self.gateway] {
+            let came = || peer.all_waiting().into_iter().find(is_bye);
+            let bye = wait_until("Corelane ends the session", Duration::from_secs(180), came);
+            assert!(bye.header("Reason").is_some_and(|reason| reason.starts_with("Q.850;cause=102")), "{}", bye.text());
+            peer.send(bye.answer("200 OK", peer.address()));
+        }
+    }
+}
+
+/// Caps the gateway added last.
+fn capped(tables: Tables, calls: u32) -> Tables {
+    tables.for_gateway("max_calls", calls).for_gateway("max_cps", CPS)
+}
+
+/// Rings as many calls at each gateway as its cap and its carrier's allow, all together as many as the provider's: each finds its place, and one
+/// more at each finds none.
+fn every_place_is_free(site: &Site, corelane: SocketAddr, places: &[(SocketAddr, &str, u32)]) {
+    let caller = Peer::new(site.caller(), corelane);
+    let mut ringing: Vec<(Peer, Vec<(Request, Message)>)> = Vec::new();
+    for &(place, number, cap) in places {
+        let gateway = Peer::at(place, corelane);
+        let ring = |_| {
+            let invite = caller.request("INVITE", number);
+            caller.send(invite.text());
+            let received = gateway.receive_request(invite.call_id(), "INVITE", 1);
+            gateway.send(received.answer("180 Ringing", place));
+            (invite, received)
+        };
+        let calls = (0..cap).map(ring).collect();
+        assert_eq!(caller.try_call(number).err(), Some(CAPPED), "a call above {cap} for {number}");
+        ringing.push((gateway, calls));
+    }
+    for (gateway, calls) in &ringing {
+        for (invite, received) in calls {
+            gateway.send(received.answer("486 Busy Here", gateway.address()));
+            let refusal = caller.receive_final(invite);
+            assert_eq!(refusal.code(), Some(486), "{}", refusal.text());
+            caller.send(invite.ack(&refusal).text());
+        }
     }
 }

@@ -6,13 +6,10 @@
 use std::net::SocketAddr;
 
 use super::rtp::{Codec, RtpEnd, flows, media_address};
-use super::{Side, Stage, ends};
+use super::{Side, Stage, Talk, ends};
 use crate::corelane::Options;
 use crate::peer::{Dialog, Peer};
 use crate::serial;
-
-/// How long a gateway may be silent where one is.
-const FR_TIMER_MS: u64 = 2_500;
 
 /// Functions and their names.
 macro_rules! positions {
@@ -23,7 +20,7 @@ macro_rules! positions {
 type Position = (&'static str, fn(&Stage));
 
 /// All positions.
-const POSITIONS: [Position; 11] = positions![
+const POSITIONS: [Position; 16] = positions![
     offer_in_the_invite_and_answer_in_the_200_let_audio_flow,
     a_200_may_answer_otherwise_than_the_183_before_it,
     a_delayed_offer_is_answered_in_the_ack,
@@ -35,6 +32,11 @@ const POSITIONS: [Position; 11] = positions![
     the_sdp_inside_a_multipart_is_replaced_alone,
     an_sdp_that_rtpengine_refuses_is_refused_with_488,
     the_answer_of_an_abandoned_branch_is_replaced_by_that_of_the_next,
+    of_two_forks_that_ring_with_sdp_either_may_answer,
+    an_offer_in_a_reliable_183_is_answered_in_the_prack,
+    an_update_of_either_side_offers_before_the_call_is_answered,
+    a_reinvite_of_either_side_without_sdp_is_answered_in_the_ack,
+    after_a_glare_the_audio_is_as_it_was_and_may_change,
 ];
 
 /// Each position, one after the other.
@@ -241,33 +243,139 @@ fn the_answer_of_an_abandoned_branch_is_replaced_by_that_of_the_next(stage: &Sta
     assert_eq!(stage.caller.receive_final(&bye).code(), Some(200));
 }
 
-/// A gateway that was given up for its silence answers after all, while the next one rings with an answer of its own: the caller hears the
-/// first one, and the other is cancelled.
-#[test]
-fn a_late_answer_of_a_gateway_that_was_given_up_is_heard() {
-    let _serial = serial();
-    let stage = Stage::with(1, &Options { fr_timer_ms: FR_TIMER_MS, ..Options::default() });
-    let then = Peer::at(stage.then, stage.address);
-    let invite = stage.offer();
-    stage.caller.send(invite.text());
-    let (first, gateway_told) = stage.relayed(invite.call_id(), "INVITE", 1);
-    let second = then.receive_request(invite.call_id(), "INVITE", 1);
-    let end = RtpEnd::new(Codec::Pcma, then.address().ip(), 0x55);
-    let answer = |status: &str, sdp: &str| {
-        second.answer_with(status, then.address(), &[], sdp).replace(";tag=gateway", ";tag=then")
-    };
-    then.send(answer("183 Session Progress", &end.sdp("sendrecv")));
-    stage.of_relay(&stage.caller.receive_status(183));
+/// Several early dialogs of one gateway (RFC 3261 §12.1), each with its own answer: the one that answers the call is heard, also where the
+/// node heard of the other one last.
+fn of_two_forks_that_ring_with_sdp_either_may_answer(stage: &Stage) {
+    for answering in [0, 1] {
+        let forks = ends(&stage.site, Codec::Pcma);
+        let invite = stage.offer();
+        stage.caller.send(invite.text());
+        let (received, gateway_told) = stage.relayed(invite.call_id(), "INVITE", 1);
+        let say = |status: &str, fork: usize| {
+            let text = received.answer_with(status, stage.gateway.address(), &[], &forks[fork].sdp("sendrecv"));
+            stage.gateway.send(text.replace(";tag=gateway", &format!(";tag=fork{fork}")));
+        };
+        for fork in [0, 1] {
+            say("183 Session Progress", fork);
+            let progress = stage.caller.receive_status(183);
+            let tag = format!(";tag=fork{fork}");
+            assert!(progress.header("To").is_some_and(|to| to.ends_with(&tag)), "{}", progress.text());
+            assert_ne!(stage.of_relay(&progress), forks[fork].address());
+        }
+        say("200 OK", answering);
+        let dialog = stage.caller.answered(invite);
+        let caller_told = stage.of_relay(dialog.answer());
+        stage.gateway.receive_request(dialog.call_id(), "ACK", 1);
+        flows(&stage.ends[0], caller_told, &forks[answering], gateway_told);
+        stage.hang_up(&dialog);
+    }
+}
 
-    stage.answer(&first, "200 OK", &[], "sendrecv");
-    let dialog = stage.caller.answered(invite);
-    let caller_told = stage.of_relay(dialog.answer());
-    stage.gateway.receive_request(dialog.call_id(), "ACK", 1);
-    let cancel = then.receive_request(dialog.call_id(), "CANCEL", 1);
-    then.send(cancel.answer("200 OK", then.address()));
-    then.send(answer("487 Request Terminated", ""));
-    then.receive_request(dialog.call_id(), "ACK", 1);
+/// RFC 3262 §5: no offer in the INVITE, so the reliable 183 has it and its PRACK answers.
+fn an_offer_in_a_reliable_183_is_answered_in_the_prack(stage: &Stage) {
+    let invite = stage.caller.request("INVITE", super::NUMBER).add("Supported: 100rel");
+    stage.caller.send(invite.text());
+    let received = stage.gateway.receive_request(invite.call_id(), "INVITE", 1);
+    stage.answer(&received, "183 Session Progress", &["Require: 100rel", "RSeq: 7"], "sendrecv");
+    let progress = stage.caller.receive_status(183);
+    let caller_told = stage.of_relay(&progress);
+
+    let early = Dialog::of(invite.clone(), progress);
+    let prack = early.request("PRACK", 2).add("RAck: 7 1 INVITE");
+    let prack = prack.content("application/sdp", &stage.ends[0].sdp("sendrecv"));
+    stage.caller.send(prack.text());
+    let (pracked, gateway_told) = stage.relayed(early.call_id(), "PRACK", 2);
+    stage.reply(&pracked, "200 OK");
+    assert_eq!(stage.caller.receive_final(&prack).code(), Some(200));
     stage.audio([caller_told, gateway_told]);
-    stage.hang_up(&dialog);
-    stage.end();
+
+    stage.reply(&received, "200 OK");
+    let dialog = stage.caller.answered(invite);
+    stage.gateway.receive_request(dialog.call_id(), "ACK", 1);
+    stage.audio([caller_told, gateway_told]);
+    stage.hang_up_as(&dialog, 3);
+}
+
+/// RFC 3311 §5.1: once the INVITE's offer is answered in a reliable 183 either side may offer anew, while the telephone rings.
+fn an_update_of_either_side_offers_before_the_call_is_answered(stage: &Stage) {
+    let invite = stage.offer().add("Supported: 100rel");
+    stage.caller.send(invite.text());
+    let (received, gateway_told) = stage.relayed(invite.call_id(), "INVITE", 1);
+    stage.answer(&received, "183 Session Progress", &["Require: 100rel", "RSeq: 7"], "sendrecv");
+    let progress = stage.caller.receive_status(183);
+    let told = [stage.of_relay(&progress), gateway_told];
+    let early = Dialog::of(invite.clone(), progress);
+    let prack = early.request("PRACK", 2).add("RAck: 7 1 INVITE");
+    stage.caller.send(prack.text());
+    stage.reply(&stage.gateway.receive_request(early.call_id(), "PRACK", 2), "200 OK");
+    assert_eq!(stage.caller.receive_final(&prack).code(), Some(200));
+
+    let talk = Talk { dialog: early, invite: received, told };
+    let mut told = talk.told;
+    let mut latest = ends(&stage.site, Codec::Pcma);
+    for side in [Side::Gateway, Side::Caller] {
+        latest = ends(&stage.site, Codec::Pcma);
+        told = stage.reoffer(&talk, side, ("UPDATE", 3), &latest, ["sendrecv", "sendrecv"]);
+        flows(&latest[0], told[0], &latest[1], told[1]);
+    }
+    stage.reply(&talk.invite, "200 OK");
+    let dialog = stage.caller.answered(invite);
+    stage.gateway.receive_request(dialog.call_id(), "ACK", 1);
+    flows(&latest[0], told[0], &latest[1], told[1]);
+    stage.hang_up_as(&dialog, 4);
+}
+
+/// RFC 3261 §14.1: who is asked offers in the 200, who asked answers in the ACK.
+fn a_reinvite_of_either_side_without_sdp_is_answered_in_the_ack(stage: &Stage) {
+    let talk = stage.talk();
+    let peers = [&stage.caller, &stage.gateway];
+    for side in [Side::Caller, Side::Gateway] {
+        let ends = ends(&stage.site, Codec::Pcma);
+        let (own, far) = (side as usize, 1 - side as usize);
+        let within = |method: &str| match side {
+            Side::Caller => talk.dialog.request(method, 2),
+            Side::Gateway => stage.gateway.request_within(&talk.invite, method, 2),
+        };
+        let reinvite = within("INVITE");
+        peers[own].send(reinvite.text());
+        let received = peers[far].receive_request(talk.dialog.call_id(), "INVITE", 2);
+        assert!(received.body().is_empty(), "{}", received.text());
+        peers[far].send(received.answer_with("200 OK", peers[far].address(), &[], &ends[far].sdp("sendrecv")));
+        let answer = peers[own].receive_final(&reinvite);
+        assert_eq!(answer.code(), Some(200), "{}", answer.text());
+        let mut told = [stage.of_relay(&answer); 2];
+        peers[own].send(within("ACK").content("application/sdp", &ends[own].sdp("sendrecv")).text());
+        let ack = peers[far].receive_request(talk.dialog.call_id(), "ACK", 2);
+        told[far] = stage.of_relay(&ack);
+        flows(&ends[0], told[0], &ends[1], told[1]);
+    }
+    stage.hang_up_as(&talk.dialog, 3);
+}
+
+/// RFC 3261 §14.2: both offer at once, both are refused with 491, and what was agreed before holds at the node; one of them offers again.
+fn after_a_glare_the_audio_is_as_it_was_and_may_change(stage: &Stage) {
+    let talk = stage.talk();
+    let elsewhere = ends(&stage.site, Codec::Pcma);
+    let peers = [&stage.caller, &stage.gateway];
+    let reinvites = [talk.dialog.request("INVITE", 2), stage.gateway.request_within(&talk.invite, "INVITE", 2)];
+    let reinvites = [0, 1].map(|side| {
+        let reinvite = reinvites[side].clone().content("application/sdp", &elsewhere[side].sdp("sendrecv"));
+        peers[side].send(reinvite.text());
+        reinvite
+    });
+    // Each has the other's before it answers.
+    let received = peers.map(|peer| peer.receive_request(talk.dialog.call_id(), "INVITE", 2));
+    for (peer, received) in peers.into_iter().zip(&received) {
+        stage.of_relay(received);
+        peer.send(received.answer("491 Request Pending", peer.address()));
+    }
+    for (peer, reinvite) in peers.into_iter().zip(&reinvites) {
+        let refusal = peer.receive_final(reinvite);
+        assert_eq!(refusal.code(), Some(491), "{}", refusal.text());
+        peer.send(reinvite.ack(&refusal).text());
+    }
+    stage.audio(talk.told);
+    let told = stage.reoffer(&talk, Side::Gateway, ("INVITE", 3), &elsewhere, ["sendrecv", "sendrecv"]);
+    flows(&elsewhere[0], told[0], &elsewhere[1], told[1]);
+    stage.hang_up_as(&talk.dialog, 3);
 }
