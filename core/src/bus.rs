@@ -95,7 +95,7 @@ pub struct MediaRequest<'r> {
     pub since_us: u64,
     /// Which nodes may serve it (column `media_set`).
     pub set: u32,
-    /// The id of the node that has the session; 0 before the first offer.
+    /// The control core's number of the place (a node at an address) that has the session; 0 before the first offer.
     pub node: u32,
     /// What is asked.
     pub verb: Verb,
@@ -194,7 +194,7 @@ pub struct MediaReply<'r> {
     pub exchange: ExchangeId,
     /// What came of it.
     pub outcome: MediaOutcome,
-    /// The id of the node that has the session now; 0 for none.
+    /// The number of the place that has the session now; 0 for none.
     pub node: u32,
     /// The rewritten SDP; empty unless done, and to [`Verb::Query`].
     pub sdp: &'r [u8],
