@@ -223,7 +223,7 @@ impl<R: Records> Client<R> {
                 Purpose::Media(wish) => Some(wish),
                 _ => None,
             });
-            if asked.is_some() {
+            if asked.is_some() || call.given_up.is_some_and(|at| now.since(at) < SETTLE) {
                 at = now.after(SETTLE);
             }
             for wish in asked.into_iter().chain(call.next) {

@@ -20,6 +20,7 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+use corelane_core::Instant;
 use corelane_core::bus::MediaRequest;
 use corelane_core::limits::EARLY_DIALOGS_MAX;
 
@@ -33,6 +34,8 @@ pub(super) struct Call {
     pub(super) waiting: Option<u64>,
     /// The last one that was.
     pub(super) asked: u64,
+    /// When one was given up that may be on its way still.
+    pub(super) given_up: Option<Instant>,
     /// What is asked next.
     pub(super) next: VecDeque<Wish>,
     /// The offers that were rewritten last, one for each pair of tags and attempt. The first of a call has no to-tag, and is answered by each fork.

@@ -175,6 +175,9 @@ impl<R: Records> Client<R> {
                 } else if wish.request.view().verb == Verb::DeleteBranch {
                     self.counters.count(Counter::BranchesLost);
                 }
+                if let Some(call) = self.calls.get_mut(&wish.request.view().call) {
+                    call.given_up = Some(now);
+                }
                 self.go_on(now, wish, out);
             }
             Purpose::Delete(session, tries) => {
