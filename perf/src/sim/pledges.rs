@@ -37,7 +37,7 @@ impl World<'_> {
         }
         let Some(seen) = sdp::find(message.bytes) else { return };
         // What mischief made of its header may be no session description any more.
-        let is_one = header(message.bytes, b"Content-Type").is_some_and(|kind| kind.starts_with(b"application/sdp"));
+        let is_one = header(message.bytes, b"Content-Type").is_some_and(is_sdp);
         if !seen.relayed {
             if is_one {
                 let what = format!("a {} left with the session description that its endpoint wrote", name(method));
@@ -189,6 +189,12 @@ impl World<'_> {
             self.break_promise("a media node was asked for no attempt or for nobody's offer", call);
         }
     }
+}
+
+/// Whether a Content-Type is that of a session description: `application/sdp4` is another one.
+fn is_sdp(kind: &[u8]) -> bool {
+    let rest = kind.strip_prefix(b"application/sdp");
+    rest.is_some_and(|rest| rest.first().is_none_or(|next| matches!(next, b';' | b' ' | b'\t')))
 }
 
 fn name(method: Method) -> String {
