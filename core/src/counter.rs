@@ -61,6 +61,7 @@ counters! {
     RetransmissionsAbsorbed, "retransmissions_absorbed", "total", "Requests and responses absorbed by a transaction.";
     Retransmissions, "retransmissions", "total", "Messages that a transaction sent again.";
     StrayResponses, "stray_responses", "total", "Responses that match no transaction, dropped (RFC 3261 §16.7, RFC 6026 §7).";
+    ByesEarly, "byes_early", "total", "BYEs of a callee whose 2xx is still with a media node, dropped: they are repeated.";
     StrayAcks, "stray_acks", "total", "ACKs that match neither a transaction nor a dialog, dropped.";
     UnknownSource, "unknown_source", "total", "Out-of-dialog requests from an address that belongs to no provider.";
     Rejected400, "rejected_400", "total", "Malformed requests, and INVITEs whose From has no tag, answered 400.";

@@ -28,6 +28,10 @@ impl Engine {
     pub(crate) fn on_dialog_request(&mut self, turn: &mut Turn<'_>, incoming: &Incoming<'_, '_>, method: Method) {
         let Some(found) = self.find_dialog(incoming) else {
             if self.awaits_dialog(incoming) {
+                // Who hangs up would not ask again after a refusal. He repeats what nobody answers, and by then there is the dialog.
+                if method == Method::Bye {
+                    return self.counters.count(Counter::ByesEarly);
+                }
                 // Passed on now it would overtake the response that makes its dialog: the caller would know no such one. Soon he does
                 // (RFC 3261 §14.2, RFC 3311 §5.2).
                 let lines = self.retry_after();

@@ -202,6 +202,22 @@ fn the_first_ack_again_after_a_reinvite() {
     world.settle();
 }
 
+/// A callee whose 2xx is still with the node hangs up, because nobody acknowledged it: his BYE is not refused, it passes when it is repeated.
+#[test]
+fn a_bye_that_overtakes_its_dialog_passes_when_it_is_repeated() {
+    let mut world = world();
+    let (invite, forwarded) = called(&mut world, "over");
+    world.hold();
+    assert!(world.deliver(GATEWAY, &answer(&forwarded, 200, "callee", "early", &[])).is_empty());
+    let call = Answered { invite, ok: forwarded.clone(), forwarded };
+    let bye = call.callee_sends("BYE", "bye", 1).text();
+    assert!(world.deliver(GATEWAY, &bye).is_empty());
+    assert_eq!(world.count(Counter::ByesEarly), 1);
+    assert_eq!(ladder(&world.answer_wish()), [format!("{CALLER} 200")]);
+    assert_eq!(ladder(&world.deliver(GATEWAY, &bye)), [format!("{CALLER} BYE")]);
+    world.settle();
+}
+
 /// The callee asks in a dialog whose first response is with the node: the caller knows no such dialog yet, and it is not lost either. Later it
 /// passes.
 #[test]
