@@ -19,6 +19,7 @@ use std::time::Duration;
 use corelane_core::admission::{Caps, CapsSize};
 use corelane_core::call::CallRecord;
 use corelane_core::engine::{Listener, Settings};
+use corelane_core::limits::SESSION_INTERVAL_MAX_S;
 use corelane_core::routing::ListenerSlot;
 use corelane_core::siphash::Key;
 use corelane_core::steering::{ShardIndex, Steering};
@@ -239,9 +240,11 @@ impl<'i> World<'i> {
     fn over_at(&self) -> u64 {
         let micros = |span: Duration| span.as_micros() as u64;
         let timers = &self.plan.timers;
-        let longest = micros(timers.default_timeout) + micros(timers.early_timeout) + micros(timers.noack_timeout);
+        // Peers may have agreed on any session interval, and the engine waits a day for its refresh.
+        let stands = micros(timers.default_timeout.max(Duration::from_secs(SESSION_INTERVAL_MAX_S.into())));
+        let longest = stands + micros(timers.early_timeout) + micros(timers.noack_timeout);
         // As often as a relay hears RTP, and each time four questions may go unanswered.
-        let kept = u64::from(HEARD_MAX) * (micros(timers.default_timeout) + 4 * micros(timers.media_idle));
+        let kept = u64::from(HEARD_MAX) * (stands + 4 * micros(timers.media_idle));
         let kept = if self.plan.media.is_some() { kept } else { 0 };
         self.loaded_at.map_or(u64::MAX, |at| at + longest + kept + 2 * 3600 * SECOND)
     }

@@ -235,7 +235,9 @@ impl Corelane {
         let lines = self.lines_from(from);
         let counters = last.and_then(|()| Counters::parse(&lines));
         let counters = counters.unwrap_or_else(|| panic!("no counters at exit:\n{}", self.log()));
-        let ledgers: Vec<_> = lines.iter().filter(|line| line.starts_with("ledger node ")).collect();
+        // The last ones: a report that was asked for before may have come in between.
+        let ledgers = lines.iter().rev().filter(|line| line.starts_with("ledger node "));
+        let ledgers: Vec<_> = ledgers.take(LEDGER.len()).collect();
         let even = ledgers.iter().all(|line| line.ends_with(" live=0 balances"));
         assert!(ledgers.len() == LEDGER.len() && even, "{ledgers:#?}\n{}", self.log());
         assert!(counters.slots_are_empty(), "slots in use at exit: {:?}\n{}", counters.slots(), self.log());

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::time::Duration;
 
 use crate::corelane::{Corelane, Options, listener};
+use crate::process::wait_until;
 use crate::serial;
 use crate::site::{Site, Tables};
 
@@ -28,7 +30,11 @@ fn shards_and_control_core_are_pinned_and_slow_work_steps_back() {
     let site = Site::new();
     let tables = Tables::new(listener(&site), site.caller()).gateway("49", site.address(21));
     let corelane = Corelane::start(&site, &tables, &Options { shards: 2, ..Options::default() });
-    let threads = threads(corelane.pid());
+    // A thread names itself, and steps back, as the first thing that it does.
+    let threads = wait_until("slow work has stepped back", Duration::from_secs(20), || {
+        let threads = threads(corelane.pid());
+        threads.get("control-slow").is_some_and(|(_, nice)| *nice >= 10).then_some(threads)
+    });
     // The executor adds a number of its own to a shard's name.
     let of = |name: &str| {
         let found =
