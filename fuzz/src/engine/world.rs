@@ -34,7 +34,7 @@ const MEMORY: usize = 32;
 /// Turns that one step of time may take: each fires a timer or moves a portion of them.
 const TURNS_MAX: u32 = 100_000;
 /// A time after which no timer may run any more.
-const LONGEST: Duration = Duration::from_secs(24 * 3600);
+const LONGEST: Duration = Duration::from_secs(25 * 3600 + corelane_core::limits::SESSION_INTERVAL_MAX_S as u64);
 
 /// A datagram and where it went or came from.
 #[derive(Clone)]
