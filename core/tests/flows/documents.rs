@@ -125,22 +125,24 @@ fn the_lifecycle_names_every_state() {
     assert_same_names(&read("docs/call-lifecycle.md"), "state", &states.map(|state| format!("{state:?}")));
 }
 
+/// Every end, in the order of the document.
+pub(super) const ENDS: [EndReason; 10] = [
+    EndReason::Refused,
+    EndReason::Cancelled,
+    EndReason::Unanswered,
+    EndReason::ByCaller,
+    EndReason::ByCallee,
+    EndReason::Unacknowledged,
+    EndReason::Expired,
+    EndReason::SessionExpired,
+    EndReason::Lost,
+    EndReason::HungUp,
+];
+
 /// Its ends are those of the code, each with the counter that it has.
 #[test]
 fn the_lifecycle_names_every_end() {
-    let ends = [
-        EndReason::Refused,
-        EndReason::Cancelled,
-        EndReason::Unanswered,
-        EndReason::ByCaller,
-        EndReason::ByCallee,
-        EndReason::Unacknowledged,
-        EndReason::Expired,
-        EndReason::SessionExpired,
-        EndReason::Lost,
-        EndReason::HungUp,
-    ];
-    for end in ends {
+    for end in ENDS {
         // As above: a new end must be listed.
         match end {
             EndReason::Refused | EndReason::Cancelled | EndReason::Unanswered | EndReason::ByCaller => {}
@@ -149,8 +151,8 @@ fn the_lifecycle_names_every_end() {
         }
     }
     let document = read("docs/call-lifecycle.md");
-    assert_same_names(&document, "end", &ends.map(|end| format!("{end:?}")));
-    for (row, end) in rows(&document, "end").iter().zip(ends) {
+    assert_same_names(&document, "end", &ENDS.map(|end| format!("{end:?}")));
+    for (row, end) in rows(&document, "end").iter().zip(ENDS) {
         assert_eq!(row.len(), 6, "{row:?}");
         let counter = TABLE.iter().find(|description| description.name == quoted(&row[5])[0]);
         let counter = counter.unwrap_or_else(|| panic!("{end:?}: there is no counter {}", row[5]));

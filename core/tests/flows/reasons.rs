@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use corelane_core::call::EndReason;
 
-use super::documents::{quoted, read, rows};
+use super::documents::{ENDS, quoted, read, rows};
 use super::hangup::hang_up_all;
 use super::world::{CALLER, GATEWAY, Sent, World, answered, invite, response, ringing, unacknowledged};
 
@@ -88,21 +88,9 @@ fn promised(cell: &str, same: &str) -> String {
 #[test]
 fn the_lifecycle_has_the_reasons_of_every_end() {
     let document = read("docs/call-lifecycle.md");
-    let ends = [
-        EndReason::Refused,
-        EndReason::Cancelled,
-        EndReason::Unanswered,
-        EndReason::ByCaller,
-        EndReason::ByCallee,
-        EndReason::Unacknowledged,
-        EndReason::Expired,
-        EndReason::SessionExpired,
-        EndReason::Lost,
-        EndReason::HungUp,
-    ];
     let rows = rows(&document, "end");
-    assert_eq!(rows.len(), ends.len());
-    for (row, end) in rows.iter().zip(ends) {
+    assert_eq!(rows.len(), ENDS.len());
+    for (row, end) in rows.iter().zip(ENDS) {
         let mut world = World::new();
         let sent = ended(&mut world, end);
         assert_eq!(world.last_record().reason, end);
