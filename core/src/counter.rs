@@ -142,6 +142,14 @@ counters! {
     ExchangesReleased, "exchanges_released", "total", "Exchanges with media nodes ever closed.";
     BuffersAcquired, "buffers_acquired", "total", "Message buffers ever taken.";
     BuffersReleased, "buffers_released", "total", "Message buffers ever given back.";
+    TimersAcquired, "timers_acquired", "total", "Timers ever started.";
+    TimersReleased, "timers_released", "total", "Timers that fired or were stopped.";
+    AdmissionPlacesLive, "admission_places_live", "now", "Places that calls hold with providers, carriers and gateways of a max_calls.";
+    AdmissionPlacesAcquired, "admission_places_acquired", "total", "Such places ever taken.";
+    AdmissionPlacesReleased, "admission_places_released", "total", "Such places ever given back.";
+    MediaDebtsLive, "media_debts_live", "now", "Calls in progress of which a media node got an offer: each owes a delete.";
+    MediaDebtsAcquired, "media_debts_acquired", "total", "Calls ever of which a media node was sent an offer.";
+    MediaDebtsReleased, "media_debts_released", "total", "Such calls that ended; their record hands the debt to the control core.";
 }
 
 /// The account of one resource: what was taken is what came back and what is in use.
@@ -189,6 +197,24 @@ pub const LEDGER: &[Account] = &[
         acquired: Counter::BuffersAcquired,
         released: Counter::BuffersReleased,
         live: Counter::BuffersLive,
+    },
+    Account {
+        name: "timers",
+        acquired: Counter::TimersAcquired,
+        released: Counter::TimersReleased,
+        live: Counter::TimersLive,
+    },
+    Account {
+        name: "admission_places",
+        acquired: Counter::AdmissionPlacesAcquired,
+        released: Counter::AdmissionPlacesReleased,
+        live: Counter::AdmissionPlacesLive,
+    },
+    Account {
+        name: "media_debts",
+        acquired: Counter::MediaDebtsAcquired,
+        released: Counter::MediaDebtsReleased,
+        live: Counter::MediaDebtsLive,
     },
 ];
 

@@ -48,10 +48,10 @@ use arrayvec::ArrayVec;
 use crate::admission::Overload;
 use crate::bus::MediaReply;
 use crate::call::{Call, CallRecord};
-use crate::counter::{Counter, Counters};
+use crate::counter::{Counter, Counters, LEDGER};
 use crate::flow::Flow;
 use crate::limits::{EFFECTS_MAX, MESSAGE_SIZE_MAX, RESERVED_FOR_CALLS};
-use crate::memory::{BufferPool, BufferRef, Full, Index, Ledger, Resource, Slab, TimerWheel};
+use crate::memory::{BufferPool, BufferRef, Full, Index, Ledger, Resource, Slab, Tally, TimerWheel};
 use crate::routing::Image;
 use crate::siphash::Hasher;
 use crate::steering::ShardIndex;
@@ -163,6 +163,10 @@ pub struct Engine {
     pub(crate) pool: BufferPool,
     pub(crate) wheel: TimerWheel,
     pub(crate) places: Places,
+    /// Places that were taken of caps.
+    pub(crate) admission: Tally,
+    /// Deletes that are owed to media nodes for calls that have not ended.
+    pub(crate) debts: Tally,
     pub(crate) counters: Counters,
     /// Where a message is written before it is known which buffer it needs.
     pub(crate) scratch: Box<[u8]>,
@@ -203,6 +207,8 @@ impl Engine {
             pool: BufferPool::new(budget.buffers),
             wheel: TimerWheel::new(budget.timers(), now),
             places: Places::new(budget.server_transactions, budget.client_transactions, budget.calls),
+            admission: Tally::default(),
+            debts: Tally::default(),
             counters: Counters::default(),
             scratch: vec![0; MESSAGE_SIZE_MAX].into_boxed_slice(),
             reread: vec![0; MESSAGE_SIZE_MAX].into_boxed_slice(),
@@ -256,27 +262,12 @@ impl Engine {
 
     /// The counters, gauges brought up to date.
     pub fn counters(&mut self) -> &mut Counters {
-        for (gauge, value) in [
-            (Counter::CallRecordsLive, self.calls.live()),
-            (Counter::CallsCapacity, self.calls.capacity()),
-            (Counter::ServerTransactionsLive, self.servers.live()),
-            (Counter::ClientTransactionsLive, self.clients.live()),
-            (Counter::ExchangesLive, self.exchanges.live()),
-            (Counter::BuffersLive, self.pool.live()),
-            (Counter::TimersLive, self.wheel.live()),
-        ] {
-            self.counters.set(gauge, value.into());
-        }
-        let totals = [
-            (Counter::CallRecordsAcquired, Counter::CallRecordsReleased),
-            (Counter::ServerTransactionsAcquired, Counter::ServerTransactionsReleased),
-            (Counter::ClientTransactionsAcquired, Counter::ClientTransactionsReleased),
-            (Counter::ExchangesAcquired, Counter::ExchangesReleased),
-            (Counter::BuffersAcquired, Counter::BuffersReleased),
-        ];
-        for (line, (acquired, released)) in self.ledger().into_iter().zip(totals) {
-            self.counters.set(acquired, line.acquired);
-            self.counters.set(released, line.released);
+        self.counters.set(Counter::CallsCapacity, self.calls.capacity().into());
+        // The first account is that of calls, which have two: the other one is that of their records.
+        for (line, account) in self.ledger().into_iter().zip(&LEDGER[1..]) {
+            self.counters.set(account.acquired, line.acquired);
+            self.counters.set(account.released, line.released);
+            self.counters.set(account.live, line.live);
         }
         // Those that ended and those that did not: the records of hung-up calls are neither.
         let live = self.counters.value(Counter::CallsStarted) - self.counters.value(Counter::CallsEnded);
@@ -292,16 +283,23 @@ impl Engine {
 
     /// The ledger of every resource: what was taken, what came back, what is live.
     #[must_use]
-    pub fn ledger(&self) -> [Ledger; 5] {
+    pub fn ledger(&self) -> [Ledger; LEDGER.len() - 1] {
         let line = |resource, acquired, released, live: u32| Ledger { resource, acquired, released, live: live.into() };
+        let tally = |resource, tally: Tally| {
+            let Tally { acquired, released } = tally;
+            Ledger { resource, acquired, released, live: tally.live() }
+        };
         let (calls, servers, clients, pool) = (&self.calls, &self.servers, &self.clients, &self.pool);
-        let exchanges = &self.exchanges;
+        let (exchanges, wheel) = (&self.exchanges, &self.wheel);
         [
             line(Resource::Calls, calls.acquired(), calls.released(), calls.live()),
             line(Resource::ServerTransactions, servers.acquired(), servers.released(), servers.live()),
             line(Resource::ClientTransactions, clients.acquired(), clients.released(), clients.live()),
             line(Resource::Exchanges, exchanges.acquired(), exchanges.released(), exchanges.live()),
             line(Resource::Buffers, pool.acquired(), pool.released(), pool.live()),
+            line(Resource::Timers, wheel.started(), wheel.ended(), wheel.live()),
+            tally(Resource::AdmissionPlaces, self.admission),
+            tally(Resource::MediaDebts, self.debts),
         ]
     }
 

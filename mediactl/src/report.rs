@@ -7,6 +7,7 @@
 //! counter shard=0 calls_started=12
 //! counter node calls_started=12
 //! ledger node calls acquired=12 released=10 live=2 balances
+//! ledger control media_sessions acquired=12 released=9 live=3 balances
 //! ```
 //!
 //! Counter lines are an interface: tests and scripts read them. The form stays; names come from [`TABLE`] and only grow.
@@ -26,6 +27,7 @@ use crate::control::ClientSpec;
 use crate::control::counter::{Shared, TABLE as CONTROL};
 use crate::problem::{Place, Problem};
 use crate::rtpengine::client::SESSION_BYTES;
+use crate::rtpengine::counter::{Counter as Media, TABLE as MEDIA};
 use crate::rtpengine::sessions::{MEMORY, RECORD};
 
 /// What the engines of a node will take, known before any of it is taken (SPEC I8).
@@ -120,7 +122,8 @@ impl fmt::Display for Bill {
     }
 }
 
-/// Writes the counters of the control core and of its media control, as `counter control NAME=VALUE`.
+/// Writes the counters of the control core and of its media control, as `counter control NAME=VALUE`; then the ledger of the sessions on
+/// media nodes, where there is media control.
 ///
 /// # Errors
 /// Those of the writer.
@@ -129,7 +132,22 @@ pub fn write_control(out: &mut dyn Write, control: &Shared, media: &[(&'static s
     for (name, value) in own.chain(media.iter().copied()) {
         writeln!(out, "counter control {name}={value}")?;
     }
-    Ok(())
+    if media.is_empty() {
+        return Ok(());
+    }
+    let value = |counter| {
+        let name = MEDIA[counter as usize].name;
+        media.iter().find(|(told, _)| *told == name).map_or(0, |(_, value)| *value)
+    };
+    let [acquired, released, held, due] =
+        [Media::SessionsAcquired, Media::SessionsReleased, Media::SessionsHeld, Media::SessionsDue].map(value);
+    write_account(out, "control media_sessions", [acquired, released, held + due], acquired == released + held + due)
+}
+
+fn write_account(out: &mut dyn Write, name: &str, account: [u64; 3], balances: bool) -> io::Result<()> {
+    let [acquired, released, live] = account;
+    let verdict = if balances { "balances" } else { "LOST" };
+    writeln!(out, "ledger {name} acquired={acquired} released={released} live={live} {verdict}")
 }
 
 /// Writes the counters of every shard and of the node: each line `counter shard=N NAME=VALUE` or `counter node NAME=VALUE`; then the
@@ -150,9 +168,9 @@ pub fn write_counters(out: &mut dyn Write, shards: &[Counters]) -> io::Result<()
     }
     for account in LEDGER {
         let sum = |counter| shards.iter().fold(0_u64, |sum, counters| sum.wrapping_add(counters.value(counter)));
-        let (acquired, released, live) = (sum(account.acquired), sum(account.released), sum(account.live));
-        let verdict = if shards.iter().all(|counters| counters.balances(account)) { "balances" } else { "LOST" };
-        writeln!(out, "ledger node {} acquired={acquired} released={released} live={live} {verdict}", account.name)?;
+        let balances = shards.iter().all(|counters| counters.balances(account));
+        let sums = [account.acquired, account.released, account.live].map(sum);
+        write_account(out, &format!("node {}", account.name), sums, balances)?;
     }
     out.flush()
 }
@@ -201,13 +219,26 @@ mod tests {
         let control = Shared::default();
         control.add(crate::control::counter::Counter::RecordsRead, 3);
         let mut out = Vec::new();
-        write_control(&mut out, &control, &[("media_done", 7)]).unwrap();
+        write_control(&mut out, &control, &[]).unwrap();
         let text = String::from_utf8(out).unwrap();
-        assert_eq!(text.lines().count(), CONTROL.len() + 1);
-        assert!(
-            text.contains("counter control journal_read=3\n") && text.ends_with("counter control media_done=7\n"),
-            "{text}"
-        );
+        assert_eq!(text.lines().count(), CONTROL.len(), "no ledger of what there is not");
+        assert!(text.contains("counter control journal_read=3\n"), "{text}");
+        for (acquired, ledger) in [
+            (7, "ledger control media_sessions acquired=7 released=4 live=3 balances\n"),
+            (8, "ledger control media_sessions acquired=8 released=4 live=3 LOST\n"),
+        ] {
+            let media = [
+                ("media_sessions_acquired", acquired),
+                ("media_sessions_held", 2),
+                ("media_sessions_due", 1),
+                ("media_sessions_released", 4),
+            ];
+            let mut out = Vec::new();
+            write_control(&mut out, &control, &media).unwrap();
+            let text = String::from_utf8(out).unwrap();
+            assert_eq!(text.lines().count(), CONTROL.len() + media.len() + 1);
+            assert!(text.contains("\ncounter control media_sessions_held=2\n") && text.ends_with(ledger), "{text}");
+        }
     }
 
     #[test]

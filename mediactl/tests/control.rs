@@ -399,6 +399,8 @@ fn a_dead_node_is_told_by_the_kernel_and_delays_no_shard() {
             world.say(&format!("{number}"));
             assert_eq!(world.hear(), format!("{number}"), "what needs no media waits for nobody");
         }
+        // Asked of this node: orders of the operator overtake what lies in the rings.
+        world.until(|world| world.seen.lock().expect("no panic").requests == (node + 1) * 100);
         rows[node].enabled = false;
         world.until(|world| world.media.take_nodes(rows.clone()));
         // What is asked from now on goes elsewhere.

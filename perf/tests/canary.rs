@@ -29,7 +29,7 @@ fn each_leak_is_found() {
         (Leak::Exchange, "left of ExchangesLive when all is over"),
         (Leak::Detour, "a message came to its writer without having been to a media node"),
         (Leak::Description, "left with the session description that its endpoint wrote"),
-        (Leak::Hold, "of caps that count"),
+        (Leak::Hold, "no record holds a place that was taken of caps"),
         (Leak::Record, "not each call that ended gave one record"),
     ] {
         let fault = fault_with(Some(leak)).unwrap_or_else(|| panic!("{leak:?} was not found"));

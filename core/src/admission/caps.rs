@@ -80,7 +80,7 @@ impl ProviderHold {
     /// Holds nothing.
     pub const NONE: ProviderHold = ProviderHold { slot: NO_SLOT, call: false, minutes: false };
 
-    /// Calls that it counts as at its provider, for an audit.
+    /// Calls that it counts as at its provider.
     pub(crate) fn count(self) -> u64 {
         self.call.into()
     }
@@ -129,7 +129,7 @@ impl GatewayHold {
         GatewayHold { carrier: one(self.carrier, other.carrier), gateway: one(self.gateway, other.gateway) }
     }
 
-    /// Calls that it counts as at its carrier and at its gateway, for an audit.
+    /// Calls that it counts as at its carrier and at its gateway.
     pub(crate) fn counts(self) -> [u64; 2] {
         [self.carrier, self.gateway].map(|slot| (slot != NO_SLOT).into())
     }

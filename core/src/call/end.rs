@@ -24,8 +24,7 @@ impl Engine {
         let (answered, server) = (call.answered.is_some(), call.server);
         let talked = call.answered.map_or(Duration::ZERO, |(_, at)| turn.now.monotonic.since(at));
         let hold = core::mem::replace(&mut call.hold, ProviderHold::NONE);
-        self.settings.caps.release_provider(hold, talked, turn.now.wall);
-        self.settings.caps.release_gateway(core::mem::replace(&mut call.gateway_hold, GatewayHold::NONE));
+        let gateway_hold = core::mem::replace(&mut call.gateway_hold, GatewayHold::NONE);
         let record = CallRecord {
             call_hash: call.call_hash,
             pass: call.pass,
@@ -41,8 +40,12 @@ impl Engine {
             reason,
             media: call.media.as_ref().is_some_and(|media| media.owed),
         };
-        let terminated = call.state == State::Terminated;
-        if call.media.is_some() {
+        let (terminated, through_media) = (call.state == State::Terminated, call.media.is_some());
+        self.settings.caps.release_provider(hold, talked, turn.now.wall);
+        self.admission.released += hold.count();
+        self.give_back(gateway_hold);
+        self.debts.released += u64::from(record.media);
+        if through_media {
             self.forget_media(at);
         }
         if !answered {

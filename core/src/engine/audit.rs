@@ -75,6 +75,8 @@ struct Walk {
     held: Vec<BufferRef>,
     /// Records of calls that have ended and answer only BYEs that cross.
     ended: u32,
+    /// Calls that owe a delete to media nodes.
+    owing: u64,
 }
 
 impl Engine {
@@ -84,7 +86,7 @@ impl Engine {
     /// # Errors
     /// The first rule that does not hold.
     pub fn audit(&self, in_flight: impl IntoIterator<Item = BufferRef>) -> Result<(), Broken> {
-        let mut walk = Walk { armed: 0, held: in_flight.into_iter().collect(), ended: 0 };
+        let mut walk = Walk { armed: 0, held: in_flight.into_iter().collect(), ended: 0, owing: 0 };
         for (at, transaction) in self.servers.iter() {
             self.audit_server(&mut walk, at, transaction)?;
         }
@@ -103,6 +105,8 @@ impl Engine {
             (server_places, "the server index is not one to one with the server transactions"),
             (call_places, "the call index is not one to one with the calls"),
             (self.wheel.live() == walk.armed, "a timer runs that belongs to no record"),
+            (self.holds().iter().sum::<u64>() == self.admission.live(), "no record holds a place that was taken of caps"),
+            (self.debts.live() == walk.owing, "a delete is owed to media nodes for no call"),
             (self.counts_calls(walk.ended), "calls started are not calls ended and calls live"),
         ] {
             if !holds {
@@ -200,6 +204,7 @@ impl Engine {
         let best = call.hunt.best.and_then(|best| best.response);
         let offered = call.media.as_ref().and_then(|media| media.offered);
         walk.held.extend(best.into_iter().chain(call.text).chain(offered));
+        walk.owing += u64::from(call.media.as_ref().is_some_and(|media| media.owed));
         if call.is_early() {
             if !self.servers.find(call.server).is_some_and(|transaction| transaction.state.pending()) {
                 return broken("an early call has no pending INVITE");

@@ -186,6 +186,9 @@ impl Engine {
             self.send(turn, flow, buffer);
         }
         if !again {
+            if let Some(call) = call {
+                self.forget_fork(call, self.hash_tag(message.to().tag.map(|tag| message.text(tag))));
+            }
             self.release_branch(at);
             self.counters.count(Counter::AnswersUndelivered);
             let texts = Texts::Given(towards, message.call_id());

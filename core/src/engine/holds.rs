@@ -74,7 +74,7 @@ impl Engine {
 
     /// Takes the place of a candidate: with itself, and with its carrier what the call does not have there.
     pub(crate) fn take_gateway(
-        &self,
+        &mut self,
         turn: &Turn<'_>,
         candidate: Candidate,
         gateway: &Gateway<'_>,
@@ -82,7 +82,27 @@ impl Engine {
     ) -> Result<GatewayHold, Refusal> {
         let carrier = turn.image.carrier(candidate.carrier).map_or(Limits::NONE, |carrier| Limits::from(&carrier));
         let carrier = standing.of(carrier);
-        self.settings.caps.take_gateway(candidate, &carrier, &gateway.into(), turn.now.monotonic)
+        self.take_places(turn, candidate, &carrier, &gateway.into())
+    }
+
+    fn take_places(
+        &mut self,
+        turn: &Turn<'_>,
+        candidate: Candidate,
+        carrier: &Limits,
+        gateway: &Limits,
+    ) -> Result<GatewayHold, Refusal> {
+        let hold = self.settings.caps.take_gateway(candidate, carrier, gateway, turn.now.monotonic)?;
+        let [of_carrier, of_gateway] = hold.counts();
+        self.admission.acquired += of_carrier + of_gateway;
+        Ok(hold)
+    }
+
+    /// Gives places of a carrier and a gateway back.
+    pub(crate) fn give_back(&mut self, hold: GatewayHold) {
+        let [of_carrier, of_gateway] = hold.counts();
+        self.admission.released += of_carrier + of_gateway;
+        self.settings.caps.release_gateway(hold);
     }
 
     /// Whether a candidate takes a call, as far as can be seen before it is tried; one that does not is passed over, and counted.
@@ -133,15 +153,15 @@ impl Engine {
             self.move_carrier(Some(at), heir);
         }
         // Where there was an heir nothing is left.
-        if let Some(branch) = self.clients.find_mut(at) {
-            self.settings.caps.release_gateway(branch.hold.take_carrier());
+        if let Some(hold) = self.clients.find_mut(at).map(|branch| branch.hold.take_carrier()) {
+            self.give_back(hold);
         }
     }
 
     /// Gives the gateway's place of a branch back: it has its final response, or never arrived. What it has of its carrier is the call's.
     pub(crate) fn release_place(&mut self, at: ClientRef) {
-        if let Some(branch) = self.clients.find_mut(at) {
-            self.settings.caps.release_gateway(branch.hold.take_gateway());
+        if let Some(hold) = self.clients.find_mut(at).map(|branch| branch.hold.take_gateway()) {
+            self.give_back(hold);
         }
     }
 
@@ -161,7 +181,8 @@ impl Engine {
         while let Some((at, branch)) = next.and_then(|at| Some((at, self.clients.find_mut(at)?))) {
             next = branch.before;
             if but != Some(at) {
-                self.settings.caps.release_gateway(branch.hold.take_carrier());
+                let hold = branch.hold.take_carrier();
+                self.give_back(hold);
             }
         }
     }
@@ -181,7 +202,7 @@ impl Engine {
                 |limits: Limits, held: bool| Limits { max_calls: limits.max_calls.filter(|_| !held), rate: None };
             let carrier = missing(carrier, standing.holder.is_some());
             let gateway = missing(gateway, hold.has_gateway());
-            match self.settings.caps.take_gateway(candidate, &carrier, &gateway, turn.now.monotonic) {
+            match self.take_places(turn, candidate, &carrier, &gateway) {
                 Ok(taken) => {
                     if let Some(branch) = self.clients.find_mut(branch) {
                         branch.hold = hold.and(taken);

@@ -179,7 +179,7 @@ impl Engine {
         let standing = if follows { self.standing(server, candidate.carrier) } else { Standing::NEW };
         let hold = self.take_gateway(turn, candidate, &gateway, standing).map_err(Skip::Capped)?;
         let branch = self.forward(turn, incoming, &forward).map_err(|full| {
-            self.settings.caps.release_gateway(hold);
+            self.give_back(hold);
             Skip::Full(full)
         })?;
         let deadline = turn.now.monotonic.after(fr_timer);

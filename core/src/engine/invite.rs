@@ -103,6 +103,7 @@ impl Engine {
         let Recognised { provider: slot, cap, .. } = recognised;
         let today = || Day::ending(turn.image.local_midnight(slot, turn.now.wall));
         let hold = self.settings.caps.admit_provider(slot, &provider.into(), cap, turn.now.monotonic, today)?;
+        self.admission.acquired += hold.count();
         if let Some(call) = self.calls.find_mut(at) {
             call.hold = hold;
         }

@@ -117,7 +117,9 @@ impl Engine {
         self.counters.count(Counter::MediaAsked);
         turn.effects.push(super::Effect::Media { buffer });
         if let Some(media) = self.calls.find_mut(at).and_then(|call| call.media.as_mut()) {
-            media.owed |= ask.verb == Verb::Offer;
+            let owes = !media.owed && ask.verb == Verb::Offer;
+            media.owed |= owes;
+            self.debts.acquired += u64::from(owes);
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use super::records::{Cancel, ClientEvent, ClientRef, ClientState, Owner, Role, ServerEvent, ServerRef};
 use super::{Engine, Turn};
 use crate::call::state::Event;
-use crate::call::{EndReason, Known, Leaving};
+use crate::call::{CallRef, EndReason, Known, Leaving};
 use crate::limits::EFFECTS_PER_CALL_MAX;
 use crate::message::Method;
 use crate::time::Instant;
@@ -137,13 +137,16 @@ impl Engine {
         match call.dialogs.known(role.dialog) {
             Some(Known::Confirmed) => self.drive_call(turn, at, Event::Bye, reason),
             // RFC 3261 §15: a BYE within an early dialog ends that dialog; the INVITE goes on.
-            Some(Known::Early) => {
-                let place = call.dialogs.forget(role.dialog);
-                if let (Some(place), Some(media)) = (place, &mut call.media) {
-                    media.forget_fork(place);
-                }
-            }
+            Some(Known::Early) => self.forget_fork(at, role.dialog),
             None => {}
+        }
+    }
+
+    /// The early dialog of a fork is over, and the call is not.
+    pub(crate) fn forget_fork(&mut self, at: CallRef, tag: u64) {
+        let Some(call) = self.calls.find_mut(at) else { return };
+        if let (Some(place), Some(media)) = (call.dialogs.forget(tag), &mut call.media) {
+            media.forget_fork(place);
         }
     }
 

@@ -183,7 +183,7 @@ impl Engine {
         }
         if let Some(transaction) = self.clients.remove(at) {
             self.wheel.clear(self.places.client(at));
-            self.settings.caps.release_gateway(transaction.hold);
+            self.give_back(transaction.hold);
             if let Some(buffer) = transaction.sent {
                 self.pool.release(buffer);
             }

@@ -29,6 +29,12 @@ pub enum Resource {
     Exchanges,
     /// A message would exceed [`MESSAGE_SIZE_MAX`](crate::limits::MESSAGE_SIZE_MAX).
     MessageSize,
+    /// Timers.
+    Timers,
+    /// Places of calls with capped peers.
+    AdmissionPlaces,
+    /// Deletes that are owed to media nodes.
+    MediaDebts,
 }
 
 /// The account of one resource: `acquired == released + live` at all times.
@@ -42,6 +48,23 @@ pub struct Ledger {
     pub released: u64,
     /// How many are in use.
     pub live: u64,
+}
+
+/// What was taken of a resource that has no slab of its own, and what came back.
+#[derive(Copy, Clone, PartialEq, Eq, Default, Debug)]
+pub struct Tally {
+    /// How often one was taken.
+    pub acquired: u64,
+    /// How often one was given back.
+    pub released: u64,
+}
+
+impl Tally {
+    /// How many are in use; none where more came back than were taken, so that the account does not balance.
+    #[must_use]
+    pub const fn live(self) -> u64 {
+        self.acquired.saturating_sub(self.released)
+    }
 }
 
 impl Ledger {

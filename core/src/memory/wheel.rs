@@ -77,6 +77,9 @@ pub struct TimerWheel {
     /// The clock in ticks: everything before it has fired.
     clock: u64,
     live: u32,
+    started: u64,
+    /// Those that fired and those that were stopped.
+    ended: u64,
 }
 
 impl TimerWheel {
@@ -93,7 +96,7 @@ impl TimerWheel {
                 Node { deadline: Instant::NEVER, next, previous: next }
             })
             .collect();
-        TimerWheel { nodes, capacity, occupied: [0; LEVELS as usize], clock: now.as_micros() / TICK_US, live: 0 }
+        TimerWheel { nodes, capacity, occupied: [0; LEVELS as usize], clock: now.as_micros() / TICK_US, live: 0, started: 0, ended: 0 }
     }
 
     /// Starts or moves the timer of `place`; it fires at the first [`TimerWheel::pop`] with `now >= at`, `at` rounded up to a
@@ -106,6 +109,7 @@ impl TimerWheel {
         let node = &mut self.nodes[place as usize];
         if node.next == IDLE {
             self.live += 1;
+            self.started += 1;
         } else if at >= node.deadline {
             // Its slot comes first, and then it is placed again.
             node.deadline = at;
@@ -134,6 +138,7 @@ impl TimerWheel {
         if self.nodes[place as usize].next != IDLE {
             self.unlink(place);
             self.live -= 1;
+            self.ended += 1;
         }
     }
 
@@ -208,6 +213,18 @@ impl TimerWheel {
         self.live
     }
 
+    /// Timers ever started; one that is moved is not started anew.
+    #[must_use]
+    pub fn started(&self) -> u64 {
+        self.started
+    }
+
+    /// Timers that fired or were stopped.
+    #[must_use]
+    pub fn ended(&self) -> u64 {
+        self.ended
+    }
+
     /// Bytes that a wheel of `capacity` takes (for the bill).
     #[must_use]
     pub const fn bytes(capacity: u32) -> usize {
@@ -224,6 +241,7 @@ impl TimerWheel {
     fn fire(&mut self, place: u32) -> u32 {
         self.nodes[place as usize].next = IDLE;
         self.live -= 1;
+        self.ended += 1;
         place
     }
 

@@ -24,6 +24,26 @@ fn a_bye_in_an_early_dialog_ends_only_that() {
     world.settle();
 }
 
+/// A fork that rang answers behind another one: Corelane ends its dialog, and whatever it still sends there is not this call's.
+#[test]
+fn a_fork_that_was_ended_has_no_early_dialog_left() {
+    let mut world = World::new();
+    let mut call = ringing(&mut world, "late");
+    world.deliver(GATEWAY, &response(&call.forwarded, 180, "second", &[]));
+    call.ok = world.deliver(GATEWAY, &response(&call.forwarded, 200, "callee", &[]))[0].clone();
+    world.deliver(CALLER, &call.caller_sends("ACK", "late-1", 1).text());
+    let declined = world.deliver(GATEWAY, &response(&call.forwarded, 200, "second", &[]));
+    assert_eq!(ladder(&declined), [format!("{GATEWAY} ACK"), format!("{GATEWAY} BYE")]);
+    let mut again = call.callee_sends("INVITE", "late-2", 1);
+    again.from_tag = "second".into();
+    assert_eq!(ladder(&world.deliver(GATEWAY, &again.text())), [format!("{GATEWAY} 481")]);
+    world.deliver(GATEWAY, &response(&declined[1], 200, "", &[]));
+    let bye = world.deliver(CALLER, &call.caller_sends("BYE", "late-bye", 2).text());
+    world.deliver(GATEWAY, &response(&bye[0], 200, "", &[]));
+    assert_eq!(world.last_record().reason, EndReason::ByCaller);
+    world.settle();
+}
+
 /// RFC 3261 §15: the caller's BYE in an early dialog and the 2xx of that very fork cross. The BYE ended the dialog that the 2xx confirmed, and the
 /// call ends with its answer. A 2xx behind that answer is one that its caller may not want to hear of: `noack_timeout`.
 #[test]

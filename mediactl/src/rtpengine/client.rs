@@ -381,6 +381,9 @@ impl<R: Records> Client<R> {
         }
         self.counters.set(Counter::SessionsHeld, held);
         self.counters.set(Counter::SessionsDue, due);
+        let tally = self.sessions.tally();
+        self.counters.set(Counter::SessionsAcquired, tally.acquired);
+        self.counters.set(Counter::SessionsReleased, tally.released);
         self.counters.set(Counter::SessionsStranded, stranded);
         self.counters.set(Counter::SessionsForeign, self.reconciler.foreign());
         self.counters.set(Counter::SdpKept, self.room.used() as u64);

@@ -43,6 +43,8 @@ corelane_core::counters! {
     InFlight, "media_in_flight", "now", "Questions that wait for replies.";
     SessionsHeld, "media_sessions_held", "now", "Sessions of calls in progress.";
     SessionsDue, "media_sessions_due", "now", "Sessions whose delete is owed and not yet acknowledged.";
+    SessionsAcquired, "media_sessions_acquired", "total", "Sessions ever noted, those found in the table at the start among them.";
+    SessionsReleased, "media_sessions_released", "total", "Sessions that were deleted, or that no node had any more.";
     SessionsStranded, "media_sessions_stranded", "now", "Owed deletes of addresses that no row of media_node means any more.";
     SessionsForeign, "media_sessions_foreign", "now", "Sessions on media nodes with this node's id and a start that was not its own; they are left alone.";
     NodesUsable, "media_nodes_usable", "now", "Media nodes that take new calls.";

@@ -20,6 +20,8 @@ mod record;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
+use corelane_core::memory::Tally;
+
 use super::id::{Origin, SessionId};
 
 pub use self::record::{Debt, RECORD, Survey, survey};
@@ -105,6 +107,7 @@ pub struct Sessions<R> {
     /// Where each of them is.
     home_of: HashMap<SocketAddr, u32>,
     damaged: u64,
+    tally: Tally,
 }
 
 impl<R: Records> Sessions<R> {
@@ -120,6 +123,7 @@ impl<R: Records> Sessions<R> {
             homes: Vec::new(),
             home_of: HashMap::new(),
             damaged: 0,
+            tally: Tally::default(),
         };
         // Backwards, so that the first place is the first to be taken.
         for place in (0..count).rev() {
@@ -190,6 +194,7 @@ impl<R: Records> Sessions<R> {
             None => drop(self.index.insert(session, next)),
         }
         self.free(place);
+        self.tally.released += 1;
         true
     }
 
@@ -266,6 +271,12 @@ impl<R: Records> Sessions<R> {
         self.homes.iter().map(|home| home.count.live()).sum()
     }
 
+    /// Sessions ever put in, those among them that were found at the start; and those taken out.
+    #[must_use]
+    pub fn tally(&self) -> Tally {
+        self.tally
+    }
+
     /// Records that were torn when the table was opened.
     #[must_use]
     pub fn damaged(&self) -> u64 {
@@ -296,6 +307,7 @@ impl<R: Records> Sessions<R> {
 
     /// Makes a record known that lies at a place.
     fn link(&mut self, place: u32, (address, session): Debt, due: bool) {
+        self.tally.acquired += 1;
         let next = self.index.insert(session, place).unwrap_or(NONE);
         let home = self.settle(address);
         self.places[place as usize] = Place { home, due, next };
@@ -390,6 +402,7 @@ mod tests {
         assert_eq!(survey(b"some other file, and long enough that it could hold more than one record").foreign, 1);
         let next = Sessions::open(torn, Origin { boot: 2, ..BEFORE }, 40);
         assert_eq!((next.owed().count(), next.damaged()), (2, 1));
+        assert_eq!(next.tally(), Tally { acquired: 2, released: 0 }, "what was found is had");
         assert!(next.has(at(3), session(1)) && !next.has(at(4), session(1)));
         let mut since: Vec<_> = (0..next.capacity()).filter_map(|place| next.due_at(place)).collect();
         since.sort_unstable_by_key(|(_, since_s)| *since_s);
@@ -416,6 +429,7 @@ mod tests {
         let mut counts: Vec<_> = table.counts().collect();
         counts.sort_unstable_by_key(|(address, _)| *address);
         assert_eq!(counts, [3, 5, 6].map(|host| (at(host), Count { held: 0, due: 1 })));
+        assert_eq!(table.tally(), Tally { acquired: 4, released: 1 });
         for host in [3, 5, 6] {
             assert!(table.take(at(host), session(1)));
         }

@@ -272,8 +272,11 @@ impl World<'_> {
         };
         client.answered = true;
         if status < 200 {
-            if status == 100 && client.final_status == 0 && client.trying_us == 0 {
-                client.trying_us = now;
+            if status == 100 {
+                if client.final_status == 0 && client.trying_us == 0 {
+                    client.trying_us = now;
+                }
+                // Also of one that was refused without state before, as while it drained.
                 self.calls[call as usize].open = true;
             }
             return;

@@ -240,6 +240,9 @@ impl Corelane {
         let ledgers: Vec<_> = ledgers.take(LEDGER.len()).collect();
         let even = ledgers.iter().all(|line| line.ends_with(" live=0 balances"));
         assert!(ledgers.len() == LEDGER.len() && even, "{ledgers:#?}\n{}", self.log());
+        // What a node that is gone is owed may be left.
+        let mut owed = lines.iter().filter(|line| line.starts_with("ledger control "));
+        assert!(owed.all(|line| line.ends_with(" balances")), "{}", self.log());
         assert!(counters.slots_are_empty(), "slots in use at exit: {:?}\n{}", counters.slots(), self.log());
         assert_eq!(counters.node("calls_started"), counters.node("calls_ended"), "the ledger of calls\n{}", self.log());
         counters
