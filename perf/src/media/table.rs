@@ -73,14 +73,14 @@ pub(super) fn pairs(settings: &Settings, pairs: &[Pair]) -> String {
 pub(super) fn curve(settings: &Settings, curve: &Curve) -> String {
     let mut text = format!("{} of one node, then of both, at {} calls/s.\n\n", curve.fault, settings.curve_cps);
     text.push_str(
-        "| part | calls | p99 µs to the 100 | worst 100 ms | p99 µs to the callee | 503 | failed otherwise |\n",
+        "| part | calls | p99 µs to the 100 | median 100 ms | worst 100 ms | p99 µs to the callee | 503 | failed otherwise |\n",
     );
-    text.push_str("| --- | ---: | ---: | ---: | ---: | ---: | ---: |\n");
+    text.push_str("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n");
     for part in curve.parts() {
-        let [whole, worst] = part.trying_us;
+        let [whole, middle, worst] = part.trying_us;
         let _ = writeln!(
             text,
-            "| {} | {} | {whole} | {worst} | {} | {} | {} |",
+            "| {} | {} | {whole} | {middle} | {worst} | {} | {} | {} |",
             part.name, part.started, part.through_us, part.unavailable, part.failed
         );
     }
