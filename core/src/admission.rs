@@ -45,7 +45,7 @@ use crate::routing::{Candidate, Carrier, Gateway, Image, Provider};
 
 pub use caps::{Caps, CapsSize, GatewayHold, ProviderHold};
 pub use daily::{Day, DayCount};
-pub use overload::Overload;
+pub use overload::{Overload, Queue};
 pub use rate::Rate;
 
 /// Limits of a gateway or carrier, and those of a provider that do not know of days.

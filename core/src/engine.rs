@@ -45,7 +45,7 @@ use core::net::IpAddr;
 
 use arrayvec::ArrayVec;
 
-use crate::admission::Overload;
+use crate::admission::{Overload, Queue};
 use crate::bus::MediaReply;
 use crate::call::{Call, CallRecord};
 use crate::counter::{Counter, Counters, LEDGER};
@@ -84,6 +84,8 @@ pub enum Input<'a> {
         bytes: &'a [u8],
         /// It was longer than [`MESSAGE_SIZE_MAX`] and was cut there.
         truncated: bool,
+        /// Another shard received it and handed it over: it has stood in that one's queue, and in this one's inbox.
+        handed_over: bool,
     },
     /// A datagram of ours did not arrive: ICMP said so (from the error queue), or the kernel refused to send it.
     Unreachable {
@@ -230,9 +232,10 @@ impl Engine {
         assert!(effects.is_empty(), "the effects of the last input were not taken");
         let mut turn = Turn { now, received_at: now.monotonic, image, effects };
         match input {
-            Input::Datagram { flow, bytes, truncated, received_at } => {
+            Input::Datagram { flow, bytes, truncated, received_at, handed_over } => {
                 turn.received_at = received_at;
-                self.overload.observe(now.monotonic, received_at);
+                let queue = if handed_over { Queue::INBOX } else { Queue::of(flow.listener) };
+                self.overload.observe(now.monotonic, received_at, queue);
                 self.on_datagram(&mut turn, flow, bytes, truncated);
             }
             Input::Unreachable { flow, sent } => self.on_unreachable(&mut turn, flow, sent),

@@ -216,7 +216,8 @@ impl<P: Protocol, I: Io> Shard<P, I> {
             self.protocol.counters().count(counter);
             return Ok(received_at);
         }
-        self.protocol.handle(now, Input::Datagram { flow, received_at, bytes, truncated }, &mut self.effects);
+        let input = Input::Datagram { flow, received_at, bytes, truncated, handed_over: false };
+        self.protocol.handle(now, input, &mut self.effects);
         self.accept(now, Some(index))?;
         Ok(received_at)
     }
@@ -240,7 +241,9 @@ impl<P: Protocol, I: Io> Shard<P, I> {
             // The other shard may have read its clock after this turn began.
             received_at = head.received_at.min(now.monotonic);
             let input = match head.kind {
-                Kind::Datagram { truncated } => Input::Datagram { flow, received_at, bytes, truncated },
+                Kind::Datagram { truncated } => {
+                    Input::Datagram { flow, received_at, bytes, truncated, handed_over: true }
+                }
                 Kind::Unreachable => Input::Unreachable { flow, sent: bytes },
             };
             self.protocol.handle(now, input, &mut self.effects);

@@ -105,7 +105,10 @@ impl Engine {
             (server_places, "the server index is not one to one with the server transactions"),
             (call_places, "the call index is not one to one with the calls"),
             (self.wheel.live() == walk.armed, "a timer runs that belongs to no record"),
-            (self.holds().iter().sum::<u64>() == self.admission.live(), "no record holds a place that was taken of caps"),
+            (
+                self.holds().iter().sum::<u64>() == self.admission.live(),
+                "no record holds a place that was taken of caps",
+            ),
             (self.debts.live() == walk.owing, "a delete is owed to media nodes for no call"),
             (self.counts_calls(walk.ended), "calls started are not calls ended and calls live"),
         ] {

@@ -96,7 +96,15 @@ impl TimerWheel {
                 Node { deadline: Instant::NEVER, next, previous: next }
             })
             .collect();
-        TimerWheel { nodes, capacity, occupied: [0; LEVELS as usize], clock: now.as_micros() / TICK_US, live: 0, started: 0, ended: 0 }
+        TimerWheel {
+            nodes,
+            capacity,
+            occupied: [0; LEVELS as usize],
+            clock: now.as_micros() / TICK_US,
+            live: 0,
+            started: 0,
+            ended: 0,
+        }
     }
 
     /// Starts or moves the timer of `place`; it fires at the first [`TimerWheel::pop`] with `now >= at`, `at` rounded up to a

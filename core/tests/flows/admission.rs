@@ -367,7 +367,13 @@ fn flood(world: &mut World) -> u64 {
         world.advance(Duration::from_millis(2));
         let received_at = Instant::from_micros(world.now().monotonic.as_micros() - 50_000);
         let text = invite("4930123456", &format!("load{number}")).text();
-        let sent = world.handle(Input::Datagram { flow, received_at, bytes: text.as_bytes(), truncated: false });
+        let sent = world.handle(Input::Datagram {
+            flow,
+            received_at,
+            bytes: text.as_bytes(),
+            truncated: false,
+            handed_over: false,
+        });
         if ladder(&sent) == [format!("{CALLER} 503")] {
             assert!(!sent[0].headers("Retry-After").is_empty());
             shed += 1;

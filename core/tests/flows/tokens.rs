@@ -25,7 +25,13 @@ fn a_foreign_call_is_handed_to_its_owner() {
         let flow = Flow { peer: endpoint(CALLER), listener: ListenerIndex(0), transport: Transport::Udp };
         let mut effects = Effects::new();
         let now = Now { monotonic: Instant::ZERO, wall: WallTime(0) };
-        let input = Input::Datagram { flow, received_at: now.monotonic, bytes: text.as_bytes(), truncated: false };
+        let input = Input::Datagram {
+            flow,
+            received_at: now.monotonic,
+            bytes: text.as_bytes(),
+            truncated: false,
+            handed_over: false,
+        };
         engine.handle(now, &image, input, &mut effects);
         if owner == ShardIndex(0) {
             own += 1;

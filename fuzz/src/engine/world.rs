@@ -153,7 +153,13 @@ impl<'i> World<'i> {
             self.heard.push(from);
         }
         self.ladder("<-", from, &bytes);
-        self.handle_promptly(Input::Datagram { flow, received_at: self.now.monotonic, bytes: &bytes, truncated });
+        self.handle_promptly(Input::Datagram {
+            flow,
+            received_at: self.now.monotonic,
+            bytes: &bytes,
+            truncated,
+            handed_over: false,
+        });
         remember(&mut self.delivered, Datagram { flow, bytes });
     }
 

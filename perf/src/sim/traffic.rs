@@ -80,6 +80,7 @@ impl World<'_> {
             received_at: Instant::from_micros(self.now_us - queued_us),
             bytes: &packet.bytes,
             truncated: packet.truncated,
+            handed_over: forwarded.is_some(),
         };
         let (before, passed) = (self.emitted, self.answers_passed);
         let refused = self.refused_by_provider();

@@ -2,7 +2,7 @@
 //!
 //! A refused INVITE costs a shard three datagrams (INVITE, 503, ACK) of the fourteen that a carried call takes, whatever the engine does
 //! with it. So while a shard sheds, a socket filter drops most of what the engine would refuse, before it is queued; the engine refuses the
-//! rest and goes on measuring (`core/src/admission/overload.rs` sets the shares).
+//! rest and goes on measuring (`core/src/admission/thinning.rs` sets the shares).
 //!
 //! ```text
 //!   engine ── Effect::Shed { source, pass } ──► Filter::set: two stores         ┌─ table, mapped by the shard ─┐
