@@ -11,13 +11,17 @@
 # Last, fairness: the crowd brings ten times its share, half of capacity, while another provider brings half of its own from three seconds
 # before to the crowd's end. Not all of its own: what the flood itself costs the shard is not there to be shared.
 #
-# Exit status 1: goodput below 90 % of capacity, a call in progress that ended badly, or a provider within its share with less than 99 %.
+# A shared machine is faster in one minute than in the next, by a tenth and more: so capacity is searched anew for each of three rounds, and what is
+# told of a multiple is the median of the rounds.
+#
+# Exit status 1: a median below 90 % of capacity, a call in progress that ended badly, or a provider within its share with less than 99 %.
 #
 # usage: scripts/goodput.sh [multiple …]      default 1 2 3; needs root for the control group
 set -eu
 cd "$(dirname "$0")/.."
 
 [ $# -gt 0 ] || set -- 1 2 3
+ROUNDS=3
 out=${CARGO_TARGET_DIR:-target}/release
 work=$(mktemp -d)
 broken=0
@@ -169,18 +173,25 @@ contend() {
 }
 
 printf '%9s %9s %8s %8s %8s %10s %12s %14s %17s\n' offered calls/s answered whole shed 'in kernel' 'socket drops' 'in progress ok' 'generator late µs'
-capacity=0
-for rate in 3000 4000 5000 6000 7000; do
-    offer $rate search
-    [ "$answered" -le "$capacity" ] || capacity=$answered
-    # Past the knee more is shed and no more is answered.
-    [ "$answered" -lt $((rate * 9 / 10)) ] && break
+for round in $(seq $ROUNDS); do
+    capacity=0
+    for rate in 3000 4000 5000 6000 7000; do
+        offer $rate search
+        [ "$answered" -le "$capacity" ] || capacity=$answered
+        # Past the knee more is shed and no more is answered.
+        [ "$answered" -lt $((rate * 9 / 10)) ] && break
+    done
+    echo "capacity $capacity calls/s of a fifth of a core"
+    for multiple in "$@"; do
+        offer $((capacity * multiple)) "${multiple} x"
+        echo $((answered * 100 / capacity)) >>"$work/goodput.$multiple"
+        [ "$standing" = "160 of 160" ] || broken=1
+    done
 done
-echo "capacity $capacity calls/s of a fifth of a core"
 for multiple in "$@"; do
-    offer $((capacity * multiple)) "${multiple} x"
-    echo "goodput at $multiple x capacity: $((answered * 100 / capacity)) %"
-    [ $((answered * 100 / capacity)) -ge 90 ] && [ "$standing" = "160 of 160" ] || broken=1
+    median=$(sort -n "$work/goodput.$multiple" | sed -n "$(((ROUNDS + 1) / 2))p")
+    echo "goodput at $multiple x capacity: $median % ($(tr '\n' ' ' <"$work/goodput.$multiple" | sed 's/ $//; s/ /, /g'))"
+    [ "$median" -ge 90 ] || broken=1
 done
 contend $((capacity * 5)) $((capacity / 4))
 [ $broken = 0 ] || echo "goodput: not as promised" >&2

@@ -163,7 +163,7 @@ impl Overload {
             Phase::Shedding(shedding) => {
                 let admitted = shedding.admits(due, received_at);
                 if let Some(thinning) = &mut self.thinning
-                    && thinning.note(bucket, !admitted, self.last, received_at)
+                    && thinning.note(bucket, !admitted, shedding.level(), self.last, received_at)
                 {
                     shedding.is_thinned();
                 }

@@ -2,15 +2,20 @@
 //!
 //! A refused INVITE costs a shard about a fifth of a carried call: receiving it, the 503, its ACK. What can refuse for less is the kernel, which drops
 //! it unanswered. So each provider of which calls are refused has a **share**, and the shard's host lets only that part of its new
-//! calls through ([`Effect::Shed`](crate::Effect::Shed)). It is set so that about one call in nine that come through is still refused: peers go on
+//! calls through ([`Effect::Shed`](crate::Effect::Shed)). It is set so that about one call in eight that come through is still refused: peers go on
 //! hearing 503 with Retry-After, and a provider that wants less is noticed.
 //!
 //! ```text
 //!   window of a provider   opens when its share was set; calls that arrived before say nothing of the new share (they waited)
 //!                          closes 50 ms of arrivals later, if it saw 32 calls, else when it has, after 1 s at most
-//!     some refused         share × 9/8 × taken / seen, a quarter at least
-//!     none refused         share × 5/4; where it saw few calls, × 2 for each second
+//!     fitting              share × 8/7 × what the level lets in / what came
+//!     too many came        fitting, a quarter of the share at least
+//!     too few came         a quarter of the way to fitting, 5/4 of the share at most; where hardly any came, × 2 for each second
 //! ```
+//!
+//! By what **came** and not by what was refused: a burst at the level is let in, so that a share that is too large by half refuses nobody for 100 ms and
+//! then every third. And a share goes up slowly, because what it opens to is more than its part of the new calls: all that were dropped within the
+//! last half minute, which their callers go on repeating.
 //!
 //! A provider of which nothing is refused has no share: that is all of them below the level, so that fairness is `overload`'s alone.
 
@@ -64,8 +69,16 @@ impl Thinning {
         self.shares.fill(Share { opened_ms: millis(now), ..OPEN });
     }
 
-    /// A new call of a bucket's provider, which came at `received_at`, was taken or refused `now`. Whether its calls are thinned.
-    pub(super) fn note(&mut self, bucket: usize, refused: bool, now: Instant, received_at: Instant) -> bool {
+    /// A new call of a bucket's provider, which came at `received_at`, was taken or refused `now`; of such calls it may bring `level` in a thousand
+    /// seconds. Whether its calls are thinned.
+    pub(super) fn note(
+        &mut self,
+        bucket: usize,
+        refused: bool,
+        level: u64,
+        now: Instant,
+        received_at: Instant,
+    ) -> bool {
         let share = &mut self.shares[bucket];
         let age_ms = millis(received_at).wrapping_sub(share.opened_ms);
         // It came before the window opened.
@@ -73,7 +86,7 @@ impl Thinning {
             return share.pass != ALL;
         }
         if age_ms >= LONGEST_MS || age_ms >= SHORTEST_MS && share.seen >= ENOUGH {
-            *share = Share { opened_ms: millis(now), pass: share.next(age_ms), ..OPEN };
+            *share = Share { opened_ms: millis(now), pass: share.next(age_ms, level), ..OPEN };
         }
         share.seen = share.seen.saturating_add(1);
         share.refused = share.refused.saturating_add(u16::from(refused));
@@ -89,15 +102,17 @@ impl Thinning {
 
 impl Share {
     /// The share after this window.
-    fn next(self, age_ms: u32) -> u16 {
+    fn next(self, age_ms: u32, level: u64) -> u16 {
         let pass = u64::from(self.pass);
-        let (seen, taken) = (u64::from(self.seen), u64::from(self.seen - self.refused));
-        let next = if self.refused > 0 {
-            (pass * 9 * taken / (8 * seen)).max(pass / 4)
-        } else if self.seen >= ENOUGH {
-            pass + pass / 4
-        } else {
+        let next = if self.refused == 0 && self.pass == ALL {
+            pass
+        } else if self.refused == 0 && self.seen < ENOUGH {
             pass << (age_ms / LONGEST_MS).min(DOUBLINGS_MAX)
+        } else {
+            // Of calls in a thousand seconds: milliseconds, and a millionth part.
+            let let_in = level.saturating_mul(u64::from(age_ms));
+            let fitting = (pass * 8).saturating_mul(let_in) / (7 * 1_000_000 * u64::from(self.seen.max(1)));
+            if fitting < pass { fitting.max(pass / 4) } else { pass + ((fitting - pass) / 4).min(pass / 4) }
         };
         match u16::try_from(next) {
             Ok(next) if next < NEARLY_ALL => next.max(LEAST),
@@ -115,25 +130,30 @@ mod tests {
     use super::{ALL, LEAST, Share, Thinning};
     use crate::time::Instant;
 
+    /// Of a provider that may bring a thousand calls a second.
     fn after(pass: u16, seen: u16, refused: u16, age_ms: u32) -> u16 {
-        Share { opened_ms: 0, seen, refused, pass }.next(age_ms)
+        Share { opened_ms: 0, seen, refused, pass }.next(age_ms, 1_000_000)
     }
 
     #[test]
-    fn a_share_follows_what_was_refused() {
-        // Three times what is taken: a third and an eighth of it.
-        assert_eq!(after(ALL, 300, 200, 100), 24_575);
-        // One in nine is as it should be.
-        assert_eq!(after(20_000, 900, 100, 100), 20_000);
-        assert_eq!(after(20_000, 9_000, 1_000, 100), 20_000);
-        assert_eq!(after(20_000, 100, 100, 100), 5_000, "a quarter at most");
-        assert_eq!(after(1_500, 100, 100, 100), LEAST);
-        assert_eq!(after(20_000, 100, 0, 100), 25_000);
+    fn a_share_follows_what_came() {
+        // Three times what is let in: a third and a seventh of it.
+        assert_eq!(after(ALL, 300, 200, 100), 24_965);
+        assert_eq!(after(60_000, 300, 0, 100), 22_857, "though a burst was let in");
+        // One in eight is as it should be.
+        assert_eq!(after(21_000, 800, 100, 700), 21_000);
+        assert_eq!(after(21_000, 8_000, 1_000, 7_000), 21_000);
+        assert_eq!(after(20_000, 1_000, 900, 100), 5_000, "a quarter at most");
+        assert_eq!(after(1_500, 100, 100, 10), LEAST);
+        assert_eq!(after(21_000, 100, 100, 100), 21_750, "a quarter of the way");
+        assert_eq!(after(20_000, 33, 0, 100), 25_000, "and of the share at most");
+        assert_eq!(after(ALL, 33, 0, 100), ALL);
+        assert_eq!(after(ALL, 300, 0, 100), ALL, "whom nothing is refused");
         assert_eq!(after(20_000, 5, 0, 1_000), 40_000);
         assert_eq!(after(20_000, 0, 0, 2_000), ALL);
         assert_eq!(after(ALL, u16::MAX, u16::MAX, 100), ALL / 4);
         assert_eq!(after(LEAST, 1, 0, 70_000), ALL, "a minute of silence");
-        assert_eq!(after(64_000, 100, 0, 100), ALL);
+        assert_eq!(after(64_000, 100, 0, 200), ALL);
     }
 
     #[test]
@@ -142,13 +162,13 @@ mod tests {
         let at = |ms: u64| Instant::from_micros(ms * 1_000);
         thinning.begin(at(1_000));
         for call in 0..60 {
-            thinning.note(5, call % 3 != 0, at(1_200), at(1_000 + call / 4));
+            thinning.note(5, call % 3 != 0, 200_000, at(1_200), at(1_000 + call / 4));
         }
         // Handled 200 ms after it came: the share is set now, and the next 200 ms of calls are what came before.
-        assert!(thinning.note(5, true, at(1_300), at(1_100)));
+        assert!(thinning.note(5, true, 200_000, at(1_300), at(1_100)));
         let pass = thinning.pass(5).expect("thinned");
         for call in 0..100 {
-            thinning.note(5, true, at(1_400), at(1_101 + call));
+            thinning.note(5, true, 200_000, at(1_400), at(1_101 + call));
         }
         assert_eq!(thinning.pass(5), Some(pass));
         assert_eq!(thinning.pass(6), None, "of whom nothing was refused");

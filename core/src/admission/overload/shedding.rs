@@ -146,6 +146,11 @@ impl Shedding {
         admitted
     }
 
+    /// What each provider may bring, thousandths of a call a second.
+    pub(super) fn level(&self) -> u64 {
+        self.level
+    }
+
     /// Of the provider whose call was decided about, not all arrive.
     pub(super) fn is_thinned(&mut self) {
         self.thinned = true;

@@ -73,12 +73,15 @@ impl World {
         self.overload.observe(Instant::from_micros(self.now_us), Instant::from_micros(at), self.queue);
     }
 
-    /// Whether the kernel drops a call of a provider that comes `at`.
-    fn drops(&mut self, provider: usize, at: u64) -> bool {
+    /// Whether the kernel drops a call of a provider that comes `at`. Its `fate` is the hash of its message.
+    fn drops(&self, provider: usize, at: u64, fate: u16) -> bool {
         let Some(shares) = self.shares.get(provider) else { return false };
         let share = shares.iter().rev().find(|(since, _)| *since <= at).copied();
-        let draw = self.draw(1 << 16) as u16;
-        share.is_some_and(|(since, pass)| at - since < 1_000_000 && draw > pass)
+        share.is_some_and(|(since, pass)| at - since < 1_000_000 && fate > pass)
+    }
+
+    fn fate(&mut self) -> u16 {
+        self.draw(1 << 16) as u16
     }
 
     fn draw(&mut self, below: u64) -> u64 {
@@ -105,8 +108,9 @@ impl World {
         queue.extend(arrivals.into_iter().map(std::cmp::Reverse));
         self.longest_us = 0;
         while let Some(std::cmp::Reverse((at, provider))) = queue.pop() {
+            let fate = self.fate();
             if let Some(provider) = provider
-                && self.drops(provider, at)
+                && self.drops(provider, at, fate)
             {
                 tallies[provider].offered += 1;
                 continue;
@@ -139,8 +143,8 @@ impl World {
 /// What is on its way to the socket of [`flooded`].
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Datagram {
-    /// A new call, and how often its INVITE was sent before.
-    Invite(u32),
+    /// A new call, how often its INVITE was sent before, and the hash of that.
+    Invite(u32, u16),
     /// One of the [`STEPS`] messages that follow it, and how often it was sent before.
     Step(u32, u32),
 }
@@ -153,26 +157,27 @@ const SOCKET_US: u64 = 250_000;
 const T1_US: u64 = 500_000;
 
 /// One provider's calls, so many times the capacity, through a socket that overflows: whoever gets no answer sends again. Every second so many
-/// datagrams were lost there, and so many calls were carried to their end.
-fn flooded(seed: u64, times_tenth: u64, seconds: u64, aside_us: u64) -> Vec<[u64; 2]> {
+/// datagrams were lost there, so many calls were carried to their end, and so many refused.
+fn flooded(seed: u64, times_tenth: u64, seconds: u64, aside_us: u64) -> Vec<[u64; 3]> {
     let mut world = World { aside_us, ..World::thinned(seed) };
     let (start, mut arrivals) = (world.now_us, std::collections::BinaryHeap::new());
     let mut at = start;
     while at < start + seconds * 1_000_000 {
-        arrivals.push(std::cmp::Reverse((at, Datagram::Invite(0))));
+        arrivals.push(std::cmp::Reverse((at, Datagram::Invite(0, world.fate()))));
         at += world.draw(2 * 10 * 1_000_000 / (times_tenth * CAPACITY)) + 1;
     }
-    let mut told = std::vec![[0, 0]; seconds as usize];
+    let mut told = std::vec![[0; 3]; seconds as usize];
     while let Some(std::cmp::Reverse((at, datagram))) = arrivals.pop() {
         let Some(second) = told.get_mut(((at - start) / 1_000_000) as usize) else { break };
         let mut later = |after_us: u64, datagram| arrivals.push(std::cmp::Reverse((at + after_us, datagram)));
         let lost = world.now_us.saturating_sub(at) > SOCKET_US;
         second[0] += u64::from(lost);
         match datagram {
-            Datagram::Invite(sent) => {
-                if lost || world.drops(0, at) {
-                    if sent < 4 {
-                        later(T1_US << sent, Datagram::Invite(sent + 1));
+            Datagram::Invite(sent, fate) => {
+                if lost || world.drops(0, at, fate) {
+                    // Six times in 32 seconds.
+                    if sent < 6 {
+                        later(T1_US << sent, Datagram::Invite(sent + 1, fate));
                     }
                     continue;
                 }
@@ -185,13 +190,14 @@ fn flooded(seed: u64, times_tenth: u64, seconds: u64, aside_us: u64) -> Vec<[u64
         }
         world.observe(at);
         let step = match datagram {
-            Datagram::Invite(_) => {
+            Datagram::Invite(..) => {
                 let admitted = world.overload.admits(ProviderSlot(0), Instant::from_micros(at));
                 if let Some(pass) = world.overload.passes(ProviderSlot(0)) {
                     world.shares[0].push((world.now_us, pass));
                 }
                 if !admitted {
                     world.now_us += REFUSAL_US;
+                    second[2] += 1;
                     continue;
                 }
                 world.now_us += INVITE_US;
@@ -212,16 +218,17 @@ fn flooded(seed: u64, times_tenth: u64, seconds: u64, aside_us: u64) -> Vec<[u64
     told
 }
 
-/// Within seconds nothing is lost any more, whoever sends again, and nearly all of the capacity is carried to its end.
+/// Within seconds nothing is lost any more, whoever sends again, nearly all of the capacity is carried to its end, and no more is refused than is to be.
 #[test]
 fn a_socket_that_overflowed_does_so_no_more() {
     for (seed, times_tenth) in [(21, 15), (22, 20), (23, 30), (24, 50)] {
         for aside_us in [0, u64::MAX] {
             let told = flooded(seed, times_tenth, 40, aside_us);
-            let (lost, carried) =
-                told[5..].iter().fold((0, 0), |sums, second| (sums.0 + second[0], sums.1 + second[1]));
+            let [lost, carried, refused] =
+                told[5..].iter().fold([0; 3], |sums, second| [0, 1, 2].map(|of| sums[of] + second[of]));
             assert_eq!(lost, 0, "{times_tenth} tenths: {told:?}");
             assert!(carried * 10 >= 35 * CAPACITY * 9, "{times_tenth} tenths: {carried}, {told:?}");
+            assert!(refused * 5 <= carried, "{times_tenth} tenths: {refused} refused, {told:?}");
         }
     }
 }
