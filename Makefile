@@ -60,7 +60,7 @@ bench-media: ## CPU per call of shard and control core with media through stand-
 	$(CARGO) build --profile bench --locked --workspace --bins
 	$(OUTPUT)/release/corelane-perf media --ask pairs,curves,saturate
 
-goodput: ## calls answered at 1, 2 and 3 times the capacity of a fifth of a core, and the calls in progress meanwhile (root)
+goodput: ## calls answered at 2 and 3 times the capacity of a fifth of a core, and the calls in progress meanwhile (root)
 	@scripts/setup.sh build
 	$(CARGO) build --release --locked -p corelane-tools -p corelane-perf --bins
 	@scripts/goodput.sh
