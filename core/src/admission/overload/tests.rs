@@ -1,3 +1,5 @@
+//! The overload control in models of a shard: one server, its queue, a kernel that thins, callers who send again.
+
 use std::vec::Vec;
 
 use super::{Overload, ProviderSlot, Queue};
