@@ -15,11 +15,15 @@
 #
 # Exit status 1: a median below 90 %, a call in progress that ended badly, or a provider within its share with less than 99 %.
 #
-# usage: scripts/goodput.sh [multiple …]      default 2 3; needs root for the control group
+# usage: scripts/goodput.sh [multiple …]      whole numbers from 2 on, each once [2 3]; needs root for the control group
 set -eu
 cd "$(dirname "$0")/.."
 
 [ $# -gt 0 ] || set -- 2 3
+for multiple in "$@"; do
+    [ "$multiple" -ge 2 ] 2>/dev/null || { echo "goodput: \`$multiple\` is no multiple; they are whole numbers from 2 on" >&2; exit 2; }
+done
+[ -z "$(printf '%s\n' "$@" | sort | uniq -d)" ] || { echo "goodput: a multiple is named twice" >&2; exit 2; }
 ROUNDS=3
 out=${CARGO_TARGET_DIR:-target}/release
 work=$(mktemp -d)
@@ -98,6 +102,7 @@ sample() {
 fresh() {
     first=$(sample); next=$first
     while [ "$next" = "$first" ]; do
+        kill -0 "$pid" 2>/dev/null || { echo "goodput: Corelane has ended" >&2; exit 2; }
         sleep 0.05
         next=$(sample)
     done
@@ -129,9 +134,11 @@ stand() {
 measure() {
     # Past what was let in before the overload was known, and before the crowd's last call.
     sleep 4
-    before=$(fresh); at=$(date +%s%N)
+    before=$(fresh) || exit 2
+    at=$(date +%s%N)
     sleep 4
-    after=$(fresh); to=$(date +%s%N)
+    after=$(fresh) || exit 2
+    to=$(date +%s%N)
     answered=$(((after - before) * 1000000000 / (to - at)))
 }
 
@@ -166,11 +173,11 @@ overload() {
     start
     stand 17000 30000
     base=$((capacity * 6 / 5))
-    crowd $base 20 crowd 26070 4930
+    crowd $base 23 crowd 26070 4930
     pids=$crowd_pid
     measure
     full=$answered
-    crowd $((capacity * $1 - base)) 10 crowd.more 26071 4931
+    crowd $((capacity * $1 - base)) 12 crowd.more 26071 4931
     measure
     finish_run $pids $crowd_pid $standing_pids
     goodput=$((answered * 100 / full))

@@ -84,8 +84,8 @@ pub enum Input<'a> {
         bytes: &'a [u8],
         /// It was longer than [`MESSAGE_SIZE_MAX`] and was cut there.
         truncated: bool,
-        /// Another shard received it and handed it over: it has stood in that one's queue, and in this one's inbox.
-        handed_over: bool,
+        /// When another shard, which had received it, handed it over: up to then it stood in that one's queue, since then in this one's inbox.
+        handed_over: Option<Instant>,
     },
     /// A datagram of ours did not arrive: ICMP said so (from the error queue), or the kernel refused to send it.
     Unreachable {
@@ -234,8 +234,9 @@ impl Engine {
         match input {
             Input::Datagram { flow, bytes, truncated, received_at, handed_over } => {
                 turn.received_at = received_at;
-                let queue = if handed_over { Queue::INBOX } else { Queue::of(flow.listener) };
-                self.overload.observe(now.monotonic, received_at, queue);
+                let (came, queue) =
+                    handed_over.map_or((received_at, Queue::of(flow.listener)), |at| (at, Queue::INBOX));
+                self.overload.observe(now.monotonic, came, queue);
                 self.on_datagram(&mut turn, flow, bytes, truncated);
             }
             Input::Unreachable { flow, sent } => self.on_unreachable(&mut turn, flow, sent),

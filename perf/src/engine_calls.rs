@@ -308,7 +308,7 @@ impl<'a> Driver<'a> {
         let peer = self.endpoints[from as usize];
         let flow = Flow { peer, listener: ListenerIndex(0), transport: Transport::Udp };
         let received_at = self.now().monotonic;
-        self.handle(Input::Datagram { flow, received_at, bytes, truncated: false, handed_over: false });
+        self.handle(Input::Datagram { flow, received_at, bytes, truncated: false, handed_over: None });
     }
 
     fn run_timers(&mut self) {

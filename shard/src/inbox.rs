@@ -1,7 +1,7 @@
 //! From shard to shard, and from the control side to a shard.
 //!
 //! ```text
-//!            heads  ▭▭▭▭   (kind, flow, received_at, length)
+//!            heads  ▭▭▭▭   (kind, flow, times, length)
 //!   shard a ─────────────────────────────► shard b        one pair of rings per ordered pair of shards,
 //!            bytes  ▭▭▭▭▭▭▭▭▭▭▭▭▭▭▭▭                      one writer and one reader each: no lock, no retry
 //! ```
@@ -60,12 +60,14 @@ pub(crate) struct Head {
     /// The listener has the same index on every shard, so the owner answers from its own socket of the same address.
     pub(crate) flow: Flow,
     pub(crate) received_at: Instant,
+    /// When it was written here.
+    pub(crate) handed_at: Instant,
     length: u16,
 }
 
 impl Head {
-    pub(crate) fn new(kind: Kind, flow: Flow, received_at: Instant) -> Head {
-        Head { kind, flow, received_at, length: 0 }
+    pub(crate) fn new(kind: Kind, flow: Flow, received_at: Instant, handed_at: Instant) -> Head {
+        Head { kind, flow, received_at, handed_at, length: 0 }
     }
 }
 
@@ -254,7 +256,8 @@ mod tests {
     fn head(port: u16) -> Head {
         let peer = Endpoint::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
         let flow = Flow { peer, listener: ListenerIndex(3), transport: Transport::Udp };
-        Head::new(Kind::Datagram { truncated: false }, flow, Instant::from_micros(u64::from(port)))
+        let at = Instant::from_micros(u64::from(port));
+        Head::new(Kind::Datagram { truncated: false }, flow, at, at)
     }
 
     #[test]

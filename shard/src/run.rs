@@ -208,7 +208,7 @@ impl<P: Protocol, I: Io> Shard<P, I> {
             && let Some(slot) = steering.slot_of_datagram(bytes)
             && steering.owner(slot) != self.index
         {
-            let head = Head::new(Kind::Datagram { truncated }, flow, received_at);
+            let head = Head::new(Kind::Datagram { truncated }, flow, received_at, now.monotonic);
             let counter = match self.outbox.push(steering.owner(slot), head, bytes) {
                 Ok(()) => Counter::DatagramsForwarded,
                 Err(_) => Counter::ForwardDropped,
@@ -216,7 +216,7 @@ impl<P: Protocol, I: Io> Shard<P, I> {
             self.protocol.counters().count(counter);
             return Ok(received_at);
         }
-        let input = Input::Datagram { flow, received_at, bytes, truncated, handed_over: false };
+        let input = Input::Datagram { flow, received_at, bytes, truncated, handed_over: None };
         self.protocol.handle(now, input, &mut self.effects);
         self.accept(now, Some(index))?;
         Ok(received_at)
@@ -242,7 +242,8 @@ impl<P: Protocol, I: Io> Shard<P, I> {
             received_at = head.received_at.min(now.monotonic);
             let input = match head.kind {
                 Kind::Datagram { truncated } => {
-                    Input::Datagram { flow, received_at, bytes, truncated, handed_over: true }
+                    let handed_over = Some(head.handed_at.min(now.monotonic));
+                    Input::Datagram { flow, received_at, bytes, truncated, handed_over }
                 }
                 Kind::Unreachable => Input::Unreachable { flow, sent: bytes },
             };
@@ -257,7 +258,7 @@ impl<P: Protocol, I: Io> Shard<P, I> {
             if fault.source == FaultSource::Network {
                 // The kernel tells one socket of the group, chosen by addresses: whose call it is says the Call-ID of what did not arrive, and
                 // where that is not in what came back of it, all have to hear of it.
-                let head = Head::new(Kind::Unreachable, fault.flow, now.monotonic);
+                let head = Head::new(Kind::Unreachable, fault.flow, now.monotonic, now.monotonic);
                 let steering = self.steering.as_ref();
                 let owner = steering.and_then(|steering| Some(steering.owner(steering.slot_of_start(&fault.quote)?)));
                 let lost = match owner {
@@ -306,7 +307,7 @@ impl<P: Protocol, I: Io> Shard<P, I> {
     fn forward(&mut self, now: Now, index: Option<usize>, owner: ShardIndex) {
         let pushed = index.and_then(|index| self.io.datagram(index)).map(|datagram| {
             let Received { flow, stamp, bytes, truncated } = datagram;
-            let head = Head::new(Kind::Datagram { truncated }, flow, instant_of(stamp, now));
+            let head = Head::new(Kind::Datagram { truncated }, flow, instant_of(stamp, now), now.monotonic);
             self.outbox.push(owner, head, bytes)
         });
         if pushed != Some(Ok(())) {

@@ -1,7 +1,7 @@
 //! Overload of one shard: when it is so, and whose new calls it then sheds.
 //!
 //! ```text
-//!            everybody waited > 5 ms, for 100 ms
+//!            everybody in a queue waited > 5 ms, for 100 ms
 //!    Calm ───────────────────────────────────────► Shedding: every provider may bring `level` new calls a second
 //!      ▲                                               │     after each 100 ms of arrivals
 //!      └─────── 1 s of arrivals, nothing shed ─────────┘       aim   ◄─ the measured capacity, less what drains the queue
@@ -12,8 +12,8 @@
 //! noisy neighbour. A single datagram that waited says nothing (a burst), one that did not says that the queue was empty: so only
 //! a delay whose *least* value stays above the target counts, as in CoDel (RFC 8289 §3). Time during which the shard itself
 //! did not run counts for [`GAP_MAX_US`] at most, so that a stall is not taken for load. A shard reads several queues in turn, each
-//! listener's socket and its inbox: that one is empty says nothing of the others. What counts is the queue that is **watched**, the one whose
-//! least delay is the largest, and time passes with what arrives in it.
+//! listener's socket and its inbox: that one is empty says nothing of the others. What counts is the queue that is **watched**:
+//! while calm the one in which somebody was late, while shedding the one whose least delay is the largest; and then time passes with what arrives in it.
 //!
 //! **How much.** While the queue stands, the calls taken per second of work *are* the capacity, shedding and all other traffic
 //! paid. The aim is that, less a part that grows with the delay; when somebody found the queue empty, it rises by a little.
@@ -98,15 +98,17 @@ enum Phase {
 struct Calm {
     /// The queue; while `above_us` is 0, none.
     queue: u8,
-    /// So many microseconds, in which
+    /// So many microseconds, none of which between two of its datagrams counts for more than [`GAP_MAX_US`].
     above_us: u64,
-    /// so many providers brought calls.
+    /// So long the shard worked meanwhile, on whatever queue,
+    worked_us: u64,
+    /// on calls of so many providers.
     providers: u64,
     /// When a datagram was handled last that had waited there.
     last: Instant,
 }
 
-const CALM: Phase = Phase::Calm(Calm { queue: 0, above_us: 0, providers: 0, last: Instant::ZERO });
+const CALM: Phase = Phase::Calm(Calm { queue: 0, above_us: 0, worked_us: 0, providers: 0, last: Instant::ZERO });
 
 impl Overload {
     /// Bytes that one shard's takes.
@@ -126,8 +128,11 @@ impl Overload {
         match &mut self.phase {
             Phase::Calm(Calm { above_us: 0, .. }) if delay_us <= TARGET_US => self.taken = 0,
             Phase::Calm(calm) => {
+                if calm.forgets(now) {
+                    self.taken = 0;
+                }
                 if calm.stands(delay_us, queue, now, self.last) {
-                    let capacity = (self.taken * MICROS_PER_SECOND / calm.above_us).max(1);
+                    let capacity = (self.taken * MICROS_PER_SECOND / calm.worked_us.max(1)).max(1);
                     let shedding = Shedding::start(capacity, calm.providers, (delay_us, queue), now, received_at);
                     self.phase = Phase::Shedding(shedding);
                     self.taken = 0;
@@ -199,23 +204,36 @@ fn bucket(provider: ProviderSlot) -> usize {
 }
 
 impl Calm {
+    /// Nothing is known any more of a queue in which nothing came. Whether that is so now of the one that is watched.
+    fn forgets(&mut self, now: Instant) -> bool {
+        let silent = self.above_us > 0 && now.since(self.last) > WINDOW;
+        if silent {
+            self.above_us = 0;
+        }
+        silent
+    }
+
     /// A datagram waited so long in a queue, behind another one that was handled at `before`. Whether that queue has stood long enough.
     fn stands(&mut self, delay_us: u64, queue: Queue, now: Instant, before: Instant) -> bool {
-        let since_us = |at: Instant| now.as_micros().saturating_sub(at.as_micros());
-        // Nothing is known any more of a queue in which nothing came.
-        let known = self.above_us > 0 && since_us(self.last) <= WINDOW_US;
-        if known && self.queue != queue.0 {
-            return false;
+        let since_us = |at: Instant| now.as_micros().saturating_sub(at.as_micros()).min(GAP_MAX_US);
+        let late = delay_us > TARGET_US;
+        if self.above_us == 0 && late {
+            *self = Calm { queue: queue.0, above_us: 0, worked_us: 0, providers: 0, last: before };
         }
-        if delay_us <= TARGET_US {
-            (self.above_us, self.providers) = (0, 0);
-            return false;
+        self.worked_us += since_us(before);
+        if self.queue != queue.0 && self.above_us > 0 {
+            // Where somebody is late more often, more is known.
+            if !late || since_us(self.last) < GAP_MAX_US {
+                return false;
+            }
+            self.queue = queue.0;
         }
-        if !known {
-            *self = Calm { queue: queue.0, above_us: 0, providers: 0, last: before };
+        if !late {
+            self.above_us = 0;
+            return false;
         }
         // One, where no time has passed: it is watched from now on.
-        self.above_us = (self.above_us + since_us(self.last).min(GAP_MAX_US)).max(1);
+        self.above_us = (self.above_us + since_us(self.last)).max(1);
         self.last = now;
         self.above_us >= WINDOW_US
     }

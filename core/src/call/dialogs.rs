@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   1xx with a tag ──► early ──┐            early dialogs of a gateway that was given up are forgotten: 481
-//!                              ├ 2xx ──► confirmed: at most one (another 2xx is acknowledged and ended by Corelane itself)
+//!                              ├ 2xx ──► confirmed: at most one (another 2xx is acknowledged and ended by Corelane itself, and its early dialog forgotten)
 //!   2xx of a fork unheard of ──┘
 //! ```
 
@@ -58,7 +58,8 @@ impl Dialogs {
         self.confirmed
     }
 
-    /// Forgets an early dialog: it was ended by a BYE (RFC 3261 §15). Its place; those behind it move up.
+    /// Forgets an early dialog: it was ended by a BYE (RFC 3261 §15), its own or the one that Corelane sends to an answer which cannot go
+    /// upstream. Its place; those behind it move up.
     pub fn forget(&mut self, tag: u64) -> Option<usize> {
         let place = self.place(tag)?;
         self.early.remove(place);

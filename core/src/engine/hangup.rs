@@ -11,7 +11,7 @@ use super::records::{Cancel, ClientRef, ClientState, ClientTransaction, Role, Sh
 use super::{Engine, SHORT, Turn};
 use crate::call::session::Asked;
 use crate::call::text::{DialogText, Towards};
-use crate::call::{CallRef, EndReason, Side};
+use crate::call::{Call, CallRef, EndReason, Side};
 use crate::counter::Counter;
 use crate::flow::Flow;
 use crate::identity::Shown;
@@ -187,7 +187,14 @@ impl Engine {
         }
         if !again {
             if let Some(call) = call {
-                self.forget_fork(call, self.hash_tag(message.to().tag.map(|tag| message.text(tag))));
+                // Another gateway's fork may have the same tag.
+                let tag = self.hash_tag(message.to().tag.map(|tag| message.text(tag)));
+                let ours = |call: &Call| {
+                    call.branch.is_none_or(|running| running == at) && call.dialogs.confirmed() != Some(tag)
+                };
+                if self.calls.find(call).is_some_and(ours) {
+                    self.forget_fork(call, tag);
+                }
             }
             self.release_branch(at);
             self.counters.count(Counter::AnswersUndelivered);

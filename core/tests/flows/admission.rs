@@ -361,25 +361,36 @@ fn roomy(shed_in_kernel: bool, image: ImageBytes) -> World {
 
 /// Brings 400 new calls, each of which waited for 50 ms; how many were shed.
 fn flood(world: &mut World) -> u64 {
+    flood_over(world, None)
+}
+
+/// The same, handed over by another shard so long before they are handled.
+fn flood_over(world: &mut World, inbox: Option<Duration>) -> u64 {
     let flow = Flow { peer: endpoint(CALLER), listener: ListenerIndex(0), transport: Transport::Udp };
     let mut shed = 0;
     for number in 0..400 {
         world.advance(Duration::from_millis(2));
-        let received_at = Instant::from_micros(world.now().monotonic.as_micros() - 50_000);
+        let now_us = world.now().monotonic.as_micros();
+        let received_at = Instant::from_micros(now_us - 50_000);
+        let handed_over = inbox.map(|waited| Instant::from_micros(now_us - waited.as_micros() as u64));
         let text = invite("4930123456", &format!("load{number}")).text();
-        let sent = world.handle(Input::Datagram {
-            flow,
-            received_at,
-            bytes: text.as_bytes(),
-            truncated: false,
-            handed_over: false,
-        });
+        let sent =
+            world.handle(Input::Datagram { flow, received_at, bytes: text.as_bytes(), truncated: false, handed_over });
         if ladder(&sent) == [format!("{CALLER} 503")] {
             assert!(!sent[0].headers("Retry-After").is_empty());
             shed += 1;
         }
     }
     shed
+}
+
+/// What stood in the queue of another shard is that one's load; what stands in the inbox is ours.
+#[test]
+fn what_waited_at_another_shard_is_its_load() {
+    let mut world = roomy(false, image(|_| {}, |_| {}));
+    assert_eq!(flood_over(&mut world, Some(Duration::ZERO)), 0);
+    let mut world = roomy(false, image(|_| {}, |_| {}));
+    assert!(flood_over(&mut world, Some(Duration::from_millis(50))) > 0);
 }
 
 /// Whoever owns the socket knows addresses only: where two providers share one, told apart by listener, port, tech prefix or the width of the

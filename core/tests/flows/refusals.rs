@@ -301,7 +301,7 @@ fn too_large_a_request_gets_513() {
     };
     let bytes = &text.as_bytes()[..corelane_core::limits::MESSAGE_SIZE_MAX];
     let received_at = corelane_core::Instant::from_micros(1_000_000);
-    let sent = world.handle(Input::Datagram { flow, received_at, bytes, truncated: true, handed_over: false });
+    let sent = world.handle(Input::Datagram { flow, received_at, bytes, truncated: true, handed_over: None });
     assert_eq!(sent[0].status(), 513);
     assert_eq!(world.count(Counter::Oversized), 1);
     world.settle();

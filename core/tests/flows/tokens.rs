@@ -30,7 +30,7 @@ fn a_foreign_call_is_handed_to_its_owner() {
             received_at: now.monotonic,
             bytes: text.as_bytes(),
             truncated: false,
-            handed_over: false,
+            handed_over: None,
         };
         engine.handle(now, &image, input, &mut effects);
         if owner == ShardIndex(0) {

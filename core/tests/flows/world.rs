@@ -148,7 +148,7 @@ impl World {
     pub(crate) fn deliver_to(&mut self, listener: u8, peer: &str, bytes: &[u8]) -> Vec<Sent> {
         let flow = Flow { peer: endpoint(peer), listener: ListenerIndex(listener), transport: Transport::Udp };
         let received_at = self.now.monotonic;
-        self.handle(Input::Datagram { flow, received_at, bytes, truncated: false, handed_over: false })
+        self.handle(Input::Datagram { flow, received_at, bytes, truncated: false, handed_over: None })
     }
 
     pub(crate) fn handle(&mut self, input: Input<'_>) -> Vec<Sent> {

@@ -158,7 +158,7 @@ impl<'i> World<'i> {
             received_at: self.now.monotonic,
             bytes: &bytes,
             truncated,
-            handed_over: false,
+            handed_over: None,
         });
         remember(&mut self.delivered, Datagram { flow, bytes });
     }

@@ -75,12 +75,13 @@ impl World<'_> {
         }
         let repeated = Message::scan(&packet.bytes).and_then(|message| self.repeated_answer(&message));
         let queued_us = self.random.below(self.plan.queued_us + 1);
+        let received_at = Instant::from_micros(self.now_us - queued_us);
         let input = Input::Datagram {
             flow: flow(from, listener),
-            received_at: Instant::from_micros(self.now_us - queued_us),
+            received_at,
             bytes: &packet.bytes,
             truncated: packet.truncated,
-            handed_over: forwarded.is_some(),
+            handed_over: forwarded.map(|_| received_at),
         };
         let (before, passed) = (self.emitted, self.answers_passed);
         let refused = self.refused_by_provider();

@@ -165,9 +165,12 @@ impl World<'_> {
     }
 
     /// A call ended. Where the step was about media nodes it is not one that stood (docs/media.md: keep the call); its own timers may be due
-    /// in the same one.
+    /// in the same one, and an operator's order that takes many steps.
     pub(super) fn watch_kept(&mut self, number: u32, record: &CallRecord) {
-        let own = matches!(record.reason, EndReason::Expired | EndReason::SessionExpired | EndReason::Unacknowledged);
+        let own = matches!(
+            record.reason,
+            EndReason::Expired | EndReason::SessionExpired | EndReason::Unacknowledged | EndReason::HungUp
+        );
         if self.about_media && !own && !self.is_scarce() && self.stood(number) {
             self.break_promise("a call in progress was ended because of a media node", number);
         }

@@ -26,6 +26,8 @@ const MEAN_WINDOWS: u64 = 32;
 const MEAN_MAX: u64 = 3;
 /// The level counts thousandths: with a thousand providers it may be below one call a second.
 const MILLI: u64 = 1_000;
+/// So many datagrams of a window say something of a queue that is not watched.
+const SEVERAL: u8 = 4;
 /// The longest delay that is told apart, microseconds.
 const LEAST_MAX_US: u64 = u32::MAX as u64 - 1;
 const NOTHING_CAME: [u32; QUEUES] = [u32::MAX; QUEUES];
@@ -58,12 +60,16 @@ pub(super) struct Shedding {
     ends: Instant,
     /// Its begin, by the shard's own time.
     began: Instant,
+    /// When the last one ended, by the same.
+    ended: Instant,
     /// The watched queue.
     queue: u8,
     /// When a datagram of it was handled last.
     came: Instant,
     /// Least delay of each queue in this window, microseconds; `u32::MAX`: no datagram came.
     least_us: [u32; QUEUES],
+    /// How many came there, 255 at most.
+    count: [u8; QUEUES],
     /// The largest of them in the window before.
     before_us: u64,
     /// Windows in a row without a standing queue, [`EASY_MAX`] at most.
@@ -95,9 +101,11 @@ impl Shedding {
             capacity,
             ends: received_at.after(WINDOW),
             began: now,
+            ended: now,
             queue: queue.0,
             came: now,
             least_us: NOTHING_CAME,
+            count: [0; QUEUES],
             before_us: delay_us,
             easy: 0,
             shed: 0,
@@ -117,10 +125,17 @@ impl Shedding {
         received_at: Instant,
     ) -> Window {
         let silent = if queue.0 == self.queue { Duration::ZERO } else { now.since(self.came) };
-        if silent >= WINDOW && delay_us > TARGET_US {
+        if silent >= WINDOW && delay_us > TARGET_US && now.since(self.ended) < SILENCE {
+            if self.shed > 0 || self.thinned {
+                self.quiet = 0;
+            }
+            self.before_us = delay_us;
             self.watch(queue, now, received_at);
             Window::Begins
-        } else if silent >= SILENCE || queue.0 == self.queue && received_at >= self.ends {
+        } else if silent >= WINDOW && delay_us > TARGET_US
+            || silent >= SILENCE
+            || queue.0 == self.queue && received_at >= self.ends
+        {
             if self.end_window(taken, now, received_at) { Window::WasTheLast } else { Window::Begins }
         } else {
             self.note(queue, now, delay_us);
@@ -146,7 +161,7 @@ impl Shedding {
         admitted
     }
 
-    /// What each provider may bring, thousandths of a call a second.
+    /// What each provider may bring, thousandths of a call a second. Not what it may at the mean: that is too high for seconds after a step.
     pub(super) fn level(&self) -> u64 {
         self.level
     }
@@ -199,6 +214,7 @@ impl Shedding {
         let windows = 1 + beyond_us / WINDOW_US;
         self.quiet = if all_came && !standing { self.quiet + windows } else { 0 };
         self.before_us = least_us;
+        self.ended = now;
         // Where another queue is watched from now on, by what has arrived there.
         let there = Instant::from_micros(now.as_micros().saturating_sub(least_us));
         self.watch(Queue(queue), now, if queue == self.queue { received_at } else { there });
@@ -210,8 +226,10 @@ impl Shedding {
         if queue.0 == self.queue {
             self.came = now;
         }
-        if let Some(least_us) = self.least_us.get_mut(usize::from(queue.0)) {
+        let place = usize::from(queue.0);
+        if let (Some(least_us), Some(count)) = (self.least_us.get_mut(place), self.count.get_mut(place)) {
             *least_us = (*least_us).min(delay_us.min(LEAST_MAX_US) as u32);
+            *count = count.saturating_add(1);
         }
     }
 
@@ -221,12 +239,13 @@ impl Shedding {
         (self.began, self.came) = (now, now);
         self.ends = received_at.after(WINDOW);
         self.least_us = NOTHING_CAME;
+        self.count = [0; QUEUES];
         self.shed = 0;
         self.thinned = false;
     }
 
-    /// The queue whose least delay in this window was the largest, and that. One without a datagram was empty; the watched one stays where
-    /// none is worse.
+    /// The queue whose least delay in this window was the largest, and that. One without a datagram was empty, and a few that were late are no
+    /// queue that stands; the watched one stays where none is worse.
     fn worst(&self) -> (u8, u64) {
         let least_us = |queue: u8| match self.least_us.get(usize::from(queue)) {
             None | Some(&u32::MAX) => 0,
@@ -234,11 +253,12 @@ impl Shedding {
         };
         let watched = (self.queue, least_us(self.queue));
         (0..QUEUES as u8)
+            .filter(|queue| self.count.get(usize::from(*queue)).is_some_and(|count| *count >= SEVERAL))
             .map(|queue| (queue, least_us(queue)))
             .fold(watched, |worst, other| if other.1 > worst.1 { other } else { worst })
     }
 
-    /// What a provider may bring whatever the level is at the moment.
+    /// What a provider may bring whatever the level is at the moment, thousandths of a call a second.
     fn share(&self) -> u64 {
         self.mean.max(self.level)
     }

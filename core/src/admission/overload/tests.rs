@@ -380,6 +380,32 @@ fn a_late_datagram_alone_in_its_queue_is_not_load() {
     assert!(!overload.sheds());
 }
 
+/// A queue in which somebody is late now and then does not keep another one's flood from being seen, nor make the capacity look larger.
+#[test]
+fn a_queue_that_is_seldom_used_hides_no_flood() {
+    let mut overload = Overload::new(false);
+    let at = |micros: u64| Instant::from_micros(1_000_000 + micros);
+    // A call takes a millisecond, and each came 50 ms before.
+    let mut call = 0;
+    while !overload.sheds() {
+        let now = at(100_000 + call * 1_000);
+        if call % 95 == 0 {
+            overload.observe(now, at(50_000 + call * 1_000), Queue::INBOX);
+        }
+        overload.observe(now, at(50_000 + call * 1_000), QUEUE);
+        overload.admits(ProviderSlot(0), now);
+        call += 1;
+        assert!(call < 150, "an overload of {call} ms is not seen");
+    }
+    // What is taken of twice the capacity in the next second.
+    let taken = (0..2_000).filter(|call| {
+        let now = at(250_000 + call * 500);
+        overload.observe(now, at(200_000 + call * 500), QUEUE);
+        overload.admits(ProviderSlot(0), at(200_000 + call * 500))
+    });
+    assert!(taken.count() < 1_400);
+}
+
 /// Who was thinned and comes back to his share is whole within seconds, though another goes on.
 #[test]
 fn thinned_who_wants_less_gets_it_all() {
