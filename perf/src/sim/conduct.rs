@@ -100,6 +100,10 @@ impl World<'_> {
                 let seen = &mut self.calls[call as usize].seen;
                 if !seen.attempts.iter().any(|(_, known)| known == branch) {
                     seen.attempts.push((number, branch.to_vec()));
+                    // A copy of the INVITE that comes when Timer L (RFC 6026) has forgotten its 2xx opens another call, and `noack_timeout` may still keep
+                    // the first: what is seen is of both.
+                    let forgotten = seen.answer.as_ref().is_some_and(|(.., at_us)| now >= at_us + GIVE_UP);
+                    self.calls[call as usize].tampered |= forgotten;
                     self.watch_attempt(call, leading_number(message.cseq));
                     self.take_places(call, number);
                 }
