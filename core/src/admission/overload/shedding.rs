@@ -28,9 +28,6 @@ const MEAN_MAX: u64 = 3;
 const MILLI: u64 = 1_000;
 /// So many datagrams of a window say something of a queue that is not watched.
 const SEVERAL: u8 = 4;
-/// The longest delay that is told apart, microseconds.
-const LEAST_MAX_US: u64 = u32::MAX as u64 - 1;
-const NOTHING_CAME: [u32; QUEUES] = [u32::MAX; QUEUES];
 
 /// When nothing came in the watched queue for so long, others end its window.
 const SILENCE: Duration = Duration::from_secs(1);
@@ -44,6 +41,17 @@ pub(super) enum Window {
     /// And there was no overload any more.
     WasTheLast,
 }
+
+/// What came in a queue in a window.
+#[derive(Copy, Clone, Debug)]
+struct Came {
+    /// The least delay, microseconds; the largest number while nothing came, or for an hour and more.
+    least_us: u32,
+    /// So many datagrams, 255 at most.
+    count: u8,
+}
+
+const NOTHING_CAME: [Came; QUEUES] = [Came { least_us: u32::MAX, count: 0 }; QUEUES];
 
 /// Rates are new calls a second; the level is in thousandths of that.
 #[derive(Copy, Clone, Debug)]
@@ -66,11 +74,9 @@ pub(super) struct Shedding {
     queue: u8,
     /// When a datagram of it was handled last.
     came: Instant,
-    /// Least delay of each queue in this window, microseconds; `u32::MAX`: no datagram came.
-    least_us: [u32; QUEUES],
-    /// How many came there, 255 at most.
-    count: [u8; QUEUES],
-    /// The largest of them in the window before.
+    /// What came in each queue in this window.
+    queues: [Came; QUEUES],
+    /// The largest least delay of the window before.
     before_us: u64,
     /// Windows in a row without a standing queue, [`EASY_MAX`] at most.
     easy: u64,
@@ -104,8 +110,7 @@ impl Shedding {
             ended: now,
             queue: queue.0,
             came: now,
-            least_us: NOTHING_CAME,
-            count: [0; QUEUES],
+            queues: NOTHING_CAME,
             before_us: delay_us,
             easy: 0,
             shed: 0,
@@ -124,18 +129,17 @@ impl Shedding {
         now: Instant,
         received_at: Instant,
     ) -> Window {
-        let silent = if queue.0 == self.queue { Duration::ZERO } else { now.since(self.came) };
-        if silent >= WINDOW && delay_us > TARGET_US && now.since(self.ended) < SILENCE {
+        let watched = queue.0 == self.queue;
+        let silent = if watched { Duration::ZERO } else { now.since(self.came) };
+        let moved = silent >= WINDOW && delay_us > TARGET_US;
+        if moved && now.since(self.ended) < SILENCE {
             if self.shed > 0 || self.thinned {
                 self.quiet = 0;
             }
             self.before_us = delay_us;
             self.watch(queue, now, received_at);
             Window::Begins
-        } else if silent >= WINDOW && delay_us > TARGET_US
-            || silent >= SILENCE
-            || queue.0 == self.queue && received_at >= self.ends
-        {
+        } else if moved || silent >= SILENCE || watched && received_at >= self.ends {
             if self.end_window(taken, now, received_at) { Window::WasTheLast } else { Window::Begins }
         } else {
             self.note(queue, now, delay_us);
@@ -148,13 +152,13 @@ impl Shedding {
     #[inline]
     pub(super) fn admits(&mut self, due: &mut u64, received_at: Instant) -> bool {
         let at = received_at.as_micros().saturating_mul(NANOS_PER_MICRO);
-        let (interval, tolerance) = self.terms();
+        let (interval, at_share, tolerance) = self.terms();
         // Where it was reckoned at a lower level: a provider does not wait out what was too strict.
         *due = (*due).min(at.saturating_add(tolerance + interval));
         let admitted = *due <= at.saturating_add(tolerance);
         if admitted {
             let within = *due <= at.saturating_add(tolerance / 2);
-            *due = at.max(*due) + if within { interval_at(self.share()) } else { interval };
+            *due = at.max(*due) + if within { at_share } else { interval };
         } else {
             self.shed += 1;
         }
@@ -226,10 +230,9 @@ impl Shedding {
         if queue.0 == self.queue {
             self.came = now;
         }
-        let place = usize::from(queue.0);
-        if let (Some(least_us), Some(count)) = (self.least_us.get_mut(place), self.count.get_mut(place)) {
-            *least_us = (*least_us).min(delay_us.min(LEAST_MAX_US) as u32);
-            *count = count.saturating_add(1);
+        if let Some(came) = self.queues.get_mut(usize::from(queue.0)) {
+            came.least_us = came.least_us.min(delay_us.min(u32::MAX.into()) as u32);
+            came.count = came.count.saturating_add(1);
         }
     }
 
@@ -238,8 +241,7 @@ impl Shedding {
         self.queue = queue.0;
         (self.began, self.came) = (now, now);
         self.ends = received_at.after(WINDOW);
-        self.least_us = NOTHING_CAME;
-        self.count = [0; QUEUES];
+        self.queues = NOTHING_CAME;
         self.shed = 0;
         self.thinned = false;
     }
@@ -247,26 +249,20 @@ impl Shedding {
     /// The queue whose least delay in this window was the largest, and that. One without a datagram was empty, and a few that were late are no
     /// queue that stands; the watched one stays where none is worse.
     fn worst(&self) -> (u8, u64) {
-        let least_us = |queue: u8| match self.least_us.get(usize::from(queue)) {
-            None | Some(&u32::MAX) => 0,
-            Some(least_us) => u64::from(*least_us),
-        };
-        let watched = (self.queue, least_us(self.queue));
-        (0..QUEUES as u8)
-            .filter(|queue| self.count.get(usize::from(*queue)).is_some_and(|count| *count >= SEVERAL))
-            .map(|queue| (queue, least_us(queue)))
+        let least_us = |came: &Came| if came.count == 0 { 0 } else { u64::from(came.least_us) };
+        let watched = (self.queue, self.queues.get(usize::from(self.queue)).map_or(0, least_us));
+        (0..)
+            .zip(&self.queues)
+            .filter(|(_, came)| came.count >= SEVERAL)
+            .map(|(queue, came)| (queue, least_us(came)))
             .fold(watched, |worst, other| if other.1 > worst.1 { other } else { worst })
     }
 
-    /// What a provider may bring whatever the level is at the moment, thousandths of a call a second.
-    fn share(&self) -> u64 {
-        self.mean.max(self.level)
-    }
-
-    /// Nanoseconds from call to call, and how far ahead of that calls may come.
-    fn terms(&self) -> (u64, u64) {
-        let interval = interval_at(self.level);
-        (interval, (BURST_US * NANOS_PER_MICRO).max(BURST_CALLS * interval_at(self.share())))
+    /// Nanoseconds from call to call at the level and at the share, which is what a provider may bring whatever the level is at the moment; and how
+    /// far ahead of that calls may come.
+    fn terms(&self) -> (u64, u64, u64) {
+        let at_share = interval_at(self.mean.max(self.level));
+        (interval_at(self.level), at_share, (BURST_US * NANOS_PER_MICRO).max(BURST_CALLS * at_share))
     }
 }
 
